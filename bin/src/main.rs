@@ -1,0 +1,2 @@
+//! The basalt binary.
+fn main() {}

@@ -1,0 +1,3 @@
+//! Talking to a cluster.
+
+pub mod rpc;

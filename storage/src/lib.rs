@@ -1,0 +1,5 @@
+//! The storage node.
+
+pub mod engine;
+pub mod error;
+pub mod replicated;

@@ -1,0 +1,59 @@
+//! Reading and writing a region without knowing raft.
+//!
+//! The transaction layer and the coprocessor see a region through [`Replicated`]: a consistent snapshot of a region that
+//! this store leads, and writes that are applied on a quorum before they answer. Real: `raft_kv` over the raft store.
+//! Second: `local`, one engine without replication, under the golden scripts of `mvcc` and `txn`.
+
+use crate::engine::{Modify, Snapshot};
+use crate::error::RegionError;
+use async_trait::async_trait;
+use basalt_common::env::Monotonic;
+use basalt_common::{Epoch, PeerId, Region, RegionId};
+use std::sync::Arc;
+
+/// Which region, in which configuration, a request was made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RegionCtx {
+    /// The region.
+    pub region_id: RegionId,
+    /// Its epoch as the client knows it; must be equal.
+    pub epoch: Epoch,
+    /// The peer that the client takes for the leader; must be this store's.
+    pub peer_id: PeerId,
+    /// When the client stops waiting.
+    pub deadline: Option<Monotonic>,
+}
+
+/// A region's data at one moment, read under a leader's lease (or a read index).
+#[derive(Clone)]
+pub struct RegionSnapshot {
+    /// The engine's snapshot; holds other regions' data too, so bound every read by `region.range`.
+    pub data: Arc<dyn Snapshot>,
+    /// The region as of the snapshot.
+    pub region: Arc<Region>,
+    /// The leader's term: a write that follows from this read must be proposed in the same term.
+    pub term: u64,
+    /// Whether the leader has learned the newest timestamp since it was elected (or since a merge): without it no async
+    /// commit and no one-phase commit (FAULTS M8).
+    pub max_ts_synced: bool,
+}
+
+/// What is written, and under which leadership it was computed.
+#[derive(Debug, Clone)]
+pub struct ReplicatedWrite {
+    /// Changes of the data families, engine keys within the region.
+    pub modifies: Vec<Modify>,
+    /// The term of the snapshot that they follow from; refused (`StaleCommand`) in any other.
+    pub term: u64,
+}
+
+/// Regions of one store that can be read and written.
+#[async_trait]
+pub trait Replicated: Send + Sync + 'static {
+    /// A linearizable snapshot of a region that this store leads.
+    async fn snapshot(&self, ctx: &RegionCtx) -> Result<RegionSnapshot, RegionError>;
+
+    /// Replicates and applies a write. At `Ok` a quorum has it on disk and this store's snapshots see it.
+    /// [`RegionError::Undetermined`] when it was proposed and its fate is not known; any other error: not applied.
+    async fn write(&self, ctx: &RegionCtx, write: ReplicatedWrite) -> Result<(), RegionError>;
+}
