@@ -1,1 +1,4 @@
-//! Stub.
+//! The SQL server.
+
+pub mod catalog;
+pub mod plan;

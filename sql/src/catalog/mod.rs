@@ -1,0 +1,3 @@
+//! Databases, tables, columns, indexes.
+
+pub mod model;
