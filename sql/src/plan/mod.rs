@@ -225,7 +225,8 @@ pub struct Scan {
     pub database: String,
     /// The name it goes by in the statement.
     pub alias: String,
-    /// Offsets in `table.columns`, one an output column.
+    /// Offsets in `table.columns`, one an output column. The offset `table.columns.len()` is the hidden handle (BIGINT) of
+    /// a table without clustered key.
     pub columns: Vec<usize>,
     /// Names and types of `columns`.
     pub output: Vec<OutputColumn>,
