@@ -13,7 +13,7 @@ want() { # PACKAGE WHY PROBE...: adds the package when the probe fails
 has_libclang() { ls /usr/lib/llvm*/lib/libclang*.so* /usr/lib/*/libclang*.so* 2>/dev/null | grep -q .; }
 
 if ! command -v cargo >/dev/null; then
-  echo "basalt: Rust is missing. Install it with rustup (rust-toolchain.toml names the version), then run this again." >&2
+  echo "basalt: Rust is missing. Install it with rustup (1.95 or later), then run this again." >&2
   exit 1
 fi
 want g++ "compiles RocksDB" command -v g++
