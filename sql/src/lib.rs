@@ -1,4 +1,5 @@
 //! The SQL server.
 
 pub mod catalog;
+pub mod error;
 pub mod plan;

@@ -1,0 +1,318 @@
+//! What goes wrong in the SQL server, by what happens next, and the one place that turns it into MySQL's words.
+//!
+//! Most errors are the user's ([`Error::User`]): they carry MySQL's number, SQLSTATE and text from where they arise, and
+//! the constructors below are the only places that spell those texts. Errors of lower layers are kept as they are, so
+//! that a caller can still react (retry a write conflict), and are translated by [`Error::to_mysql`] when they leave.
+
+use basalt_expr::error::{EvalError, ExprError};
+
+/// An error of the SQL server.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The statement, or what it asks of these data, is wrong: tell the user.
+    #[error("{message}")]
+    User {
+        /// MySQL's error number.
+        code: u16,
+        /// The SQLSTATE that goes with it.
+        sqlstate: &'static str,
+        /// MySQL's text.
+        message: String,
+    },
+    /// A value could not be calculated or stored: tell the user.
+    #[error(transparent)]
+    Eval(#[from] EvalError),
+    /// The schema changed under the statement: bind it again and run it once more.
+    #[error("Information schema is changed during the execution of the statement")]
+    SchemaChanged,
+    /// KILL QUERY, KILL CONNECTION, or the client went away: stop.
+    #[error("Query execution was interrupted")]
+    Killed,
+    /// A fault of ours: tell the user and the log.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+/// What functions of this crate return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl From<ExprError> for Error {
+    fn from(error: ExprError) -> Self {
+        match error {
+            ExprError::Eval(error) => Error::Eval(error),
+            other => Error::User { code: other.code(), sqlstate: other.sqlstate(), message: other.to_string() },
+        }
+    }
+}
+
+impl Error {
+    /// MySQL's number, SQLSTATE and text.
+    pub fn to_mysql(&self) -> (u16, &'static str, String) {
+        match self {
+            Error::User { code, sqlstate, message } => (*code, sqlstate, message.clone()),
+            Error::Eval(error) => (error.code(), error.sqlstate(), error.to_string()),
+            Error::SchemaChanged => (8028, "HY000", self.to_string()),
+            Error::Killed => (1317, "70100", self.to_string()),
+            Error::Internal(_) => (1105, "HY000", self.to_string()),
+        }
+    }
+
+    /// MySQL's number.
+    pub fn code(&self) -> u16 {
+        self.to_mysql().0
+    }
+}
+
+macro_rules! user_errors {
+    ($($(#[$doc:meta])* $code:literal $state:literal $name:ident($($arg:ident),*) = $text:literal;)*) => {
+        impl Error {
+            $($(#[$doc])*
+            pub fn $name($($arg: impl std::fmt::Display),*) -> Error {
+                Error::User { code: $code, sqlstate: $state, message: format!($text) }
+            })*
+        }
+    };
+}
+
+user_errors! {
+    /// 1007
+    1007 "HY000" database_exists(name) = "Can't create database '{name}'; database exists";
+    /// 1008
+    1008 "HY000" no_database_to_drop(name) = "Can't drop database '{name}'; database doesn't exist";
+    /// 1044
+    1044 "42000" database_denied(user, host, database) = "Access denied for user '{user}'@'{host}' to database '{database}'";
+    /// 1045
+    1045 "28000" access_denied(user, host, password) = "Access denied for user '{user}'@'{host}' (using password: {password})";
+    /// 1046
+    1046 "3D000" no_database() = "No database selected";
+    /// 1048
+    1048 "23000" not_null(column) = "Column '{column}' cannot be null";
+    /// 1049
+    1049 "42000" unknown_database(name) = "Unknown database '{name}'";
+    /// 1050
+    1050 "42S01" table_exists(name) = "Table '{name}' already exists";
+    /// 1051
+    1051 "42S02" unknown_table(name) = "Unknown table '{name}'";
+    /// 1052; `clause` as in `field list`
+    1052 "23000" ambiguous_column(column, clause) = "Column '{column}' in {clause} is ambiguous";
+    /// 1054; `clause` as in `field list`
+    1054 "42S22" unknown_column(column, clause) = "Unknown column '{column}' in '{clause}'";
+    /// 1055
+    1055 "42000" not_grouped(position, clause, column) = "Expression #{position} of {clause} is not in GROUP BY clause and contains nonaggregated column '{column}' which is not functionally dependent on columns in GROUP BY clause; this is incompatible with sql_mode=only_full_group_by";
+    /// 1056
+    1056 "42000" cannot_group_on(name) = "Can't group on '{name}'";
+    /// 1059
+    1059 "42000" name_too_long(name) = "Identifier name '{name}' is too long";
+    /// 1060
+    1060 "42S21" duplicate_column(name) = "Duplicate column name '{name}'";
+    /// 1061
+    1061 "42000" duplicate_key_name(name) = "Duplicate key name '{name}'";
+    /// 1062; `value` as in `1-2`, `key` as in `t.PRIMARY`
+    1062 "23000" duplicate_entry(value, key) = "Duplicate entry '{value}' for key '{key}'";
+    /// 1063
+    1063 "42000" wrong_column_specifier(column) = "Incorrect column specifier for column '{column}'";
+    /// 1065
+    1065 "42000" empty_query() = "Query was empty";
+    /// 1066
+    1066 "42000" duplicate_alias(name) = "Not unique table/alias: '{name}'";
+    /// 1067
+    1067 "42000" invalid_default(column) = "Invalid default value for '{column}'";
+    /// 1068
+    1068 "42000" two_primary_keys() = "Multiple primary key defined";
+    /// 1069
+    1069 "42000" too_many_keys(max) = "Too many keys specified; max {max} keys allowed";
+    /// 1070
+    1070 "42000" too_many_key_parts(max) = "Too many key parts specified; max {max} parts allowed";
+    /// 1071
+    1071 "42000" key_too_long(max) = "Specified key was too long; max key length is {max} bytes";
+    /// 1072
+    1072 "42000" no_key_column(column) = "Key column '{column}' doesn't exist in table";
+    /// 1074
+    1074 "42000" column_too_long(column, max) = "Column length too big for column '{column}' (max = {max}); use BLOB or TEXT instead";
+    /// 1075
+    1075 "42000" wrong_auto_increment() = "Incorrect table definition; there can be only one auto column and it must be defined as a key";
+    /// 1089
+    1089 "HY000" wrong_prefix() = "Incorrect prefix key; the used key part isn't a string, the used length is longer than the key part, or the storage engine doesn't support unique prefix keys";
+    /// 1090
+    1090 "42000" cannot_drop_all_columns() = "You can't delete all columns with ALTER TABLE; use DROP TABLE instead";
+    /// 1091
+    1091 "42000" cannot_drop_key(name) = "Can't DROP '{name}'; check that column/key exists";
+    /// 1093
+    1093 "HY000" update_table_used(table) = "You can't specify target table '{table}' for update in FROM clause";
+    /// 1094
+    1094 "HY000" no_such_thread(id) = "Unknown thread id: {id}";
+    /// 1096
+    1096 "HY000" no_tables_used() = "No tables used";
+    /// 1101
+    1101 "42000" blob_default(column) = "BLOB, TEXT, GEOMETRY or JSON column '{column}' can't have a default value";
+    /// 1102
+    1102 "42000" wrong_database_name(name) = "Incorrect database name '{name}'";
+    /// 1103
+    1103 "42000" wrong_table_name(name) = "Incorrect table name '{name}'";
+    /// 1109; `clause` as in `MULTI DELETE`
+    1109 "42S02" unknown_table_in(table, clause) = "Unknown table '{table}' in {clause}";
+    /// 1110
+    1110 "42000" column_twice(column) = "Column '{column}' specified twice";
+    /// 1111
+    1111 "HY000" invalid_group_function() = "Invalid use of group function";
+    /// 1113
+    1113 "42000" no_columns() = "A table must have at least 1 column";
+    /// 1115
+    1115 "42000" unknown_charset(name) = "Unknown character set: '{name}'";
+    /// 1117
+    1117 "HY000" too_many_columns() = "Too many columns";
+    /// 1120
+    1120 "HY000" recursive_reference(name) = "Recursive reference to '{name}'";
+    /// 1136
+    1136 "21S01" wrong_value_count(row) = "Column count doesn't match value count at row {row}";
+    /// 1140
+    1140 "42000" mixed_group(position, clause, column) = "In aggregated query without GROUP BY, expression #{position} of {clause} contains nonaggregated column '{column}'; this is incompatible with sql_mode=only_full_group_by";
+    /// 1146
+    1146 "42S02" no_such_table(database, table) = "Table '{database}.{table}' doesn't exist";
+    /// 1148
+    1148 "42000" not_allowed() = "The used command is not allowed with this MySQL version";
+    /// 1166
+    1166 "42000" wrong_column_name(name) = "Incorrect column name '{name}'";
+    /// 1170
+    1170 "42000" key_without_length(column) = "BLOB/TEXT column '{column}' used in key specification without a key length";
+    /// 1171
+    1171 "42000" primary_key_null() = "All parts of a PRIMARY KEY must be NOT NULL; if you need NULL in a key, use UNIQUE instead";
+    /// 1176
+    1176 "42000" no_such_key(key, table) = "Key '{key}' doesn't exist in table '{table}'";
+    /// 1193
+    1193 "HY000" unknown_variable(name) = "Unknown system variable '{name}'";
+    /// 1205
+    1205 "HY000" lock_wait_timeout() = "Lock wait timeout exceeded; try restarting transaction";
+    /// 1210
+    1210 "HY000" wrong_arguments(what) = "Incorrect arguments to {what}";
+    /// 1213
+    1213 "40001" deadlock() = "Deadlock found when trying to get lock; try restarting transaction";
+    /// 1221
+    1221 "HY000" wrong_usage(a, b) = "Incorrect usage of {a} and {b}";
+    /// 1222
+    1222 "21000" different_column_counts() = "The used SELECT statements have a different number of columns";
+    /// 1227
+    1227 "42000" privilege_needed(privilege) = "Access denied; you need (at least one of) the {privilege} privilege(s) for this operation";
+    /// 1228
+    1228 "HY000" session_variable(name) = "Variable '{name}' is a SESSION variable and can't be used with SET GLOBAL";
+    /// 1229
+    1229 "HY000" global_variable(name) = "Variable '{name}' is a GLOBAL variable and should be set with SET GLOBAL";
+    /// 1231
+    1231 "42000" wrong_variable_value(name, value) = "Variable '{name}' can't be set to the value of '{value}'";
+    /// 1232
+    1232 "42000" wrong_variable_type(name) = "Incorrect argument type to variable '{name}'";
+    /// 1235; says what is not done
+    1235 "42000" unsupported(what) = "This version of Basalt doesn't yet support '{what}'";
+    /// 1238; `what` as in `read only`
+    1238 "HY000" variable_is(name, what) = "Variable '{name}' is a {what} variable";
+    /// 1241
+    1241 "21000" operand_columns(count) = "Operand should contain {count} column(s)";
+    /// 1242
+    1242 "21000" subquery_rows() = "Subquery returns more than 1 row";
+    /// 1243; `what` as in `EXECUTE`
+    1243 "HY000" unknown_statement(name, what) = "Unknown prepared statement handler ({name}) given to {what}";
+    /// 1247
+    1247 "42S22" bad_reference(name, why) = "Reference '{name}' not supported ({why})";
+    /// 1248
+    1248 "42000" derived_without_alias() = "Every derived table must have its own alias";
+    /// 1250
+    1250 "42000" table_not_usable(table, clause) = "Table '{table}' from one of the SELECTs cannot be used in {clause}";
+    /// 1253
+    1253 "42000" collation_charset(collation, charset) = "COLLATION '{collation}' is not valid for CHARACTER SET '{charset}'";
+    /// 1273
+    1273 "HY000" unknown_collation(name) = "Unknown collation: '{name}'";
+    /// 1280
+    1280 "42000" wrong_index_name(name) = "Incorrect index name '{name}'";
+    /// 1286
+    1286 "42000" unknown_engine(name) = "Unknown storage engine '{name}'";
+    /// 1294
+    1294 "HY000" wrong_on_update(column) = "Invalid ON UPDATE clause for '{column}' column";
+    /// 1295
+    1295 "HY000" not_in_prepared() = "This command is not supported in the prepared statement protocol yet";
+    /// 1298
+    1298 "HY000" unknown_time_zone(name) = "Unknown or incorrect time zone: '{name}'";
+    /// 1305; `kind` as in `FUNCTION`
+    1305 "42000" does_not_exist(kind, name) = "{kind} {name} does not exist";
+    /// 1317
+    1317 "70100" interrupted() = "Query execution was interrupted";
+    /// 1327
+    1327 "42000" undeclared_variable(name) = "Undeclared variable: {name}";
+    /// 1353
+    1353 "HY000" wrong_column_list() = "In definition of view, derived table or common table expression, SELECT list and column names list have different column counts";
+    /// 1364
+    1364 "HY000" no_default(column) = "Field '{column}' doesn't have a default value";
+    /// 1390
+    1390 "HY000" too_many_placeholders() = "Prepared statement contains too many placeholders";
+    /// 1396; `what` as in `CREATE USER`
+    1396 "HY000" user_operation(what, user) = "Operation {what} failed for {user}";
+    /// 1425
+    1425 "42000" scale_too_big(scale, column, max) = "Too big scale {scale} specified for column '{column}'. Maximum is {max}.";
+    /// 1426
+    1426 "42000" precision_too_big(precision, column, max) = "Too big precision {precision} specified for '{column}'. Maximum is {max}.";
+    /// 1427
+    1427 "42000" scale_over_precision(column) = "For float(M,D), double(M,D) or decimal(M,D), M must be >= D (column '{column}').";
+    /// 1436
+    1436 "HY000" too_deep() = "Thread stack overrun: the statement is nested too deeply";
+    /// 1439
+    1439 "42000" display_width(column, max) = "Display width out of range for column '{column}' (max = {max})";
+    /// 1461
+    1461 "42000" too_many_statements(max) = "Can't create more than max_prepared_stmt_count statements (current value: {max})";
+    /// 1525
+    1525 "HY000" wrong_value(kind, value) = "Incorrect {kind} value: '{value}'";
+    /// 1568
+    1568 "25001" in_transaction() = "Transaction characteristics can't be changed while a transaction is in progress";
+    /// 1792
+    1792 "25006" read_only_transaction() = "Cannot execute statement in a READ ONLY transaction.";
+    /// 1582
+    1582 "42000" parameter_count(function) = "Incorrect parameter count in the call to native function '{function}'";
+    /// 1831
+    1831 "HY000" duplicate_index(name, table) = "Duplicate index '{name}' defined on the table '{table}'. This is deprecated and will be disallowed in a future release.";
+    /// 3024
+    3024 "HY000" timed_out() = "Query execution was interrupted, maximum statement execution time exceeded";
+    /// 3572
+    3572 "HY000" no_wait() = "Statement aborted because lock(s) could not be acquired immediately and NOWAIT is set.";
+    /// 3573
+    3573 "HY000" cte_needs_union(name) = "Recursive Common Table Expression '{name}' should have one or more non-recursive query blocks followed by one or more recursive ones";
+    /// 3579
+    3579 "HY000" unknown_window(name) = "Window name '{name}' is not defined.";
+    /// 3586
+    3586 "HY000" bad_frame(name) = "Window '{name}': frame start or end is negative, NULL or of non-integral type";
+    /// 3593
+    3593 "HY000" misplaced_window(name) = "You cannot use the window function '{name}' in this context.'";
+    /// 3780
+    3780 "HY000" incompatible_columns(a, b) = "Referencing column '{a}' and referenced column '{b}' are incompatible.";
+    /// 8175
+    8175 "HY000" memory_quota() = "Out Of Memory Quota!";
+}
+
+impl Error {
+    /// 1064: `near` is the text from the offending token on.
+    pub fn syntax(near: &str, line: usize) -> Error {
+        const NEAR_CHARS_MAX: usize = 80;
+        let near: String = near.chars().take(NEAR_CHARS_MAX).collect();
+        Error::User {
+            code: 1064,
+            sqlstate: "42000",
+            message: format!(
+                "You have an error in your SQL syntax; check the manual that corresponds to your Basalt server version for the right syntax to use near '{near}' at line {line}"
+            ),
+        }
+    }
+
+    /// An internal fault with its description.
+    pub fn internal(what: impl std::fmt::Display) -> Error {
+        Error::Internal(what.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_mysqls() {
+        let (code, state, text) = Error::no_such_table("test", "t").to_mysql();
+        assert_eq!((code, state, text.as_str()), (1146, "42S02", "Table 'test.t' doesn't exist"));
+        assert!(Error::syntax("slect 1", 1).to_string().ends_with("near 'slect 1' at line 1"));
+    }
+}
