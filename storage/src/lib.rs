@@ -1,5 +1,6 @@
 //! The storage node.
 
+pub mod config;
 pub mod engine;
 pub mod error;
 pub mod replicated;

@@ -13,6 +13,11 @@
 //! apply state are applied again. All column families flush together, so the apply state on disk tells exactly what the
 //! data on disk contains. [`Engine::get_flushed`] reads that durable state, and the raft log is truncated no further.
 
+#[cfg(test)]
+mod conformance;
+pub mod memory;
+pub mod rocks;
+
 use basalt_common::KeyRange;
 use bytes::Bytes;
 use std::path::Path;
@@ -100,7 +105,8 @@ pub struct IterOptions {
     pub lower: Bytes,
     /// First key not seen; empty = to the end.
     pub upper: Bytes,
-    /// All keys that will be sought share the prefix up to the timestamp, so that a bloom filter may answer.
+    /// After a seek only keys that share the sought key's prefix (all but the timestamp) are seen, so that a bloom filter
+    /// may answer. For seeks forward in the `write` and `default` families.
     pub prefix_same_as_start: bool,
     /// Whether blocks read stay in the cache; off for long scans.
     pub fill_cache: bool,
