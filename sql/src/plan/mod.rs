@@ -9,8 +9,8 @@
 //!
 //! Subqueries inside expressions are taken out by the binder into an [`LogicalPlan::Apply`] below the operator that uses
 //! them: the apply adds one column per subquery to its input, and the expression refers to that column. Correlated
-//! subqueries refer to the input's columns by `Expr::Outer { index, ty }` (the columns of the nearest enclosing apply's
-//! input; `depth` counts enclosing applies outward, 0 = nearest).
+//! subqueries refer to the input's columns by `Expr::Column` with an index made by [`outer_column`]: the columns of the
+//! nearest enclosing apply's input have depth 0, those of the next one outward depth 1.
 //!
 //! Invariants: no sqlparser type appears here; no name is looked up after binding; a node's output types are
 //! [`LogicalPlan::output`], always.
@@ -20,6 +20,21 @@ use basalt_expr::aggregate::AggregateFunc;
 use basalt_expr::expr::Expr;
 use basalt_expr::types::FieldType;
 use std::sync::Arc;
+
+/// Indexes from here on are references out of a subquery.
+const OUTER_BASE: usize = 1 << 40;
+const OUTER_DEPTH_BITS: u32 = 8;
+
+/// The column index by which a correlated subquery refers to column `index` of the input of the `depth`-th enclosing apply.
+pub fn outer_column(depth: u8, index: usize) -> usize {
+    OUTER_BASE + (index << OUTER_DEPTH_BITS) + usize::from(depth)
+}
+
+/// Depth and index of a reference made by [`outer_column`]; `None` for a column of the node's own input.
+pub fn as_outer_column(index: usize) -> Option<(u8, usize)> {
+    let packed = index.checked_sub(OUTER_BASE)?;
+    Some(((packed & 0xff) as u8, packed >> OUTER_DEPTH_BITS))
+}
 
 /// A column that a node puts out.
 #[derive(Debug, Clone)]
