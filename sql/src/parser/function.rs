@@ -1,0 +1,462 @@
+//! Words that begin an expression and are not columns, and calls whose arguments have a grammar of their own.
+
+use super::ast::{
+    AggregateCall, Bound, ColumnName, DataType, Expr, Frame, Literal, OrderItem, TemporalKind, TrimSide, WindowSpec,
+};
+use super::core::Parser;
+use super::lexer::Kind;
+use crate::error::{Error, Result};
+
+/// Functions that may be called without parentheses, reserved or not.
+const BARE_FUNCTIONS: &[&str] = &[
+    "CURRENT_DATE",
+    "CURRENT_TIME",
+    "CURRENT_TIMESTAMP",
+    "LOCALTIME",
+    "LOCALTIMESTAMP",
+    "UTC_DATE",
+    "UTC_TIME",
+    "UTC_TIMESTAMP",
+    "CURRENT_USER",
+];
+
+/// Reserved words that are also functions.
+const RESERVED_FUNCTIONS: &[&str] = &[
+    "IF",
+    "LEFT",
+    "RIGHT",
+    "REPLACE",
+    "INSERT",
+    "REPEAT",
+    "MOD",
+    "DATABASE",
+    "SCHEMA",
+    "CHAR",
+    "TRUNCATE",
+    "FORMAT",
+    "ROW_NUMBER",
+    "RANK",
+    "DENSE_RANK",
+    "PERCENT_RANK",
+    "CUME_DIST",
+    "NTILE",
+    "LAG",
+    "LEAD",
+    "FIRST_VALUE",
+    "LAST_VALUE",
+    "NTH_VALUE",
+    "GROUPING",
+    "INTERVAL",
+];
+
+const AGGREGATES: &[&str] = &[
+    "count",
+    "sum",
+    "avg",
+    "min",
+    "max",
+    "group_concat",
+    "bit_and",
+    "bit_or",
+    "bit_xor",
+    "std",
+    "stddev",
+    "stddev_pop",
+    "stddev_samp",
+    "variance",
+    "var_pop",
+    "var_samp",
+    "any_value",
+    "json_arrayagg",
+    "json_objectagg",
+];
+
+const WINDOW_FUNCTIONS: &[&str] = &[
+    "row_number",
+    "rank",
+    "dense_rank",
+    "percent_rank",
+    "cume_dist",
+    "ntile",
+    "lag",
+    "lead",
+    "first_value",
+    "last_value",
+    "nth_value",
+];
+
+impl Parser<'_> {
+    /// What the word here begins, if it is not a plain name.
+    pub fn special_word(&mut self) -> Result<Option<Expr>> {
+        let word = self.token_text().to_ascii_uppercase();
+        let call = self.is_symbol_at(1, "(");
+        let expr = match word.as_str() {
+            "NULL" => self.literal(Literal::Null),
+            "TRUE" => self.literal(Literal::Bool(true)),
+            "FALSE" => self.literal(Literal::Bool(false)),
+            "DATE" | "TIME" | "TIMESTAMP" if matches!(self.kind_at(1), Kind::String(_)) => self.temporal(&word)?,
+            "CASE" => self.case()?,
+            "EXISTS" => {
+                self.advance();
+                Expr::Exists(Box::new(self.subquery()?))
+            }
+            "BINARY" => {
+                self.advance();
+                let operand = self.operators(15)?;
+                Expr::Cast(Box::new(operand), DataType { name: "binary".to_string(), ..DataType::default() })
+            }
+            "INTERVAL" if !call => {
+                let (value, unit) = self.interval()?;
+                self.expect_symbol("+")?;
+                let date = Box::new(self.operators(12)?);
+                Expr::DateArithmetic { date, value: Box::new(value), unit, subtract: false }
+            }
+            "INTERVAL" => self.interval_or_function()?,
+            "ROW" if call => {
+                self.advance();
+                Expr::Row(self.parenthesized(|p| p.list(Self::expr))?)
+            }
+            "DEFAULT" => self.default_value()?,
+            "VALUES" if call => {
+                self.advance();
+                Expr::Values(self.parenthesized(Self::column_name)?)
+            }
+            "CAST" if call => self.cast()?,
+            "CONVERT" if call => self.convert()?,
+            "EXTRACT" if call => self.extract()?,
+            "TRIM" if call => self.trim()?,
+            "POSITION" if call => self.position_call()?,
+            "SUBSTRING" | "SUBSTR" | "MID" if call => self.substring()?,
+            "DATE_ADD" | "DATE_SUB" | "ADDDATE" | "SUBDATE" if call => self.date_add(&word)?,
+            "TIMESTAMPADD" | "TIMESTAMPDIFF" if call => self.unit_function(&word)?,
+            "GET_FORMAT" if call => return Err(Error::unsupported("GET_FORMAT")),
+            "MATCH" => return Err(Error::unsupported("MATCH … AGAINST")),
+            "CHAR" if call => self.char_call()?,
+            "WEIGHT_STRING" if call => return Err(Error::unsupported("WEIGHT_STRING")),
+            "GROUP_CONCAT" if call => self.group_concat()?,
+            _ if BARE_FUNCTIONS.contains(&word.as_str()) => self.bare_function(&word)?,
+            _ if call && RESERVED_FUNCTIONS.contains(&word.as_str()) => self.function_call()?,
+            _ => return Ok(None),
+        };
+        Ok(Some(expr))
+    }
+
+    fn literal(&mut self, literal: Literal) -> Expr {
+        self.advance();
+        Expr::Literal(literal)
+    }
+
+    fn temporal(&mut self, word: &str) -> Result<Expr> {
+        self.advance();
+        let kind = match word {
+            "DATE" => TemporalKind::Date,
+            "TIME" => TemporalKind::Time,
+            _ => TemporalKind::Timestamp,
+        };
+        Ok(Expr::Literal(Literal::Temporal(kind, self.string()?)))
+    }
+
+    /// `INTERVAL(n, a, b, …)` compares; `INTERVAL (1) DAY + d` is a date. The comma decides.
+    fn interval_or_function(&mut self) -> Result<Expr> {
+        let start = self.position();
+        self.advance();
+        let args = self.parenthesized(|p| p.list(Self::expr))?;
+        if args.len() > 1 {
+            return Ok(Expr::Function { name: "interval".to_string(), args });
+        }
+        self.rewind(start);
+        let (value, unit) = self.interval()?;
+        self.expect_symbol("+")?;
+        let date = Box::new(self.operators(12)?);
+        Ok(Expr::DateArithmetic { date, value: Box::new(value), unit, subtract: false })
+    }
+
+    fn default_value(&mut self) -> Result<Expr> {
+        self.advance();
+        if self.is_symbol("(") {
+            Ok(Expr::DefaultOf(self.parenthesized(Self::column_name)?))
+        } else {
+            Ok(Expr::Default)
+        }
+    }
+
+    fn case(&mut self) -> Result<Expr> {
+        self.advance();
+        let operand = if self.is_word("WHEN") { None } else { Some(Box::new(self.expr()?)) };
+        let mut branches = Vec::new();
+        while self.eat("WHEN") {
+            let when = self.expr()?;
+            self.expect("THEN")?;
+            branches.push((when, self.expr()?));
+        }
+        if branches.is_empty() {
+            return self.error();
+        }
+        let otherwise = if self.eat("ELSE") { Some(Box::new(self.expr()?)) } else { None };
+        self.expect("END")?;
+        Ok(Expr::Case { operand, branches, otherwise })
+    }
+
+    fn cast(&mut self) -> Result<Expr> {
+        self.advance();
+        self.parenthesized(|p| {
+            let expr = Box::new(p.expr()?);
+            p.expect("AS")?;
+            Ok(Expr::Cast(expr, p.cast_type()?))
+        })
+    }
+
+    fn convert(&mut self) -> Result<Expr> {
+        self.advance();
+        self.parenthesized(|p| {
+            let expr = Box::new(p.expr()?);
+            if p.eat("USING") {
+                return Ok(Expr::ConvertUsing(expr, p.charset_name()?));
+            }
+            p.expect_symbol(",")?;
+            Ok(Expr::Cast(expr, p.cast_type()?))
+        })
+    }
+
+    fn extract(&mut self) -> Result<Expr> {
+        self.advance();
+        self.parenthesized(|p| {
+            let unit = p.unit()?;
+            p.expect("FROM")?;
+            Ok(Expr::UnitFunction { name: "extract".to_string(), unit, args: vec![p.expr()?] })
+        })
+    }
+
+    fn trim(&mut self) -> Result<Expr> {
+        self.advance();
+        self.parenthesized(|p| {
+            let side = match p.eat_any(&["BOTH", "LEADING", "TRAILING"]) {
+                Some("LEADING") => Some(TrimSide::Leading),
+                Some("TRAILING") => Some(TrimSide::Trailing),
+                Some(_) => Some(TrimSide::Both),
+                None => None,
+            };
+            if side.is_some() && p.eat("FROM") {
+                let expr = Box::new(p.expr()?);
+                return Ok(Expr::Trim { side: side.unwrap_or(TrimSide::Both), what: None, expr });
+            }
+            let first = Box::new(p.expr()?);
+            let side = side.unwrap_or(TrimSide::Both);
+            if p.eat("FROM") {
+                let expr = Box::new(p.expr()?);
+                return Ok(Expr::Trim { side, what: Some(first), expr });
+            }
+            Ok(Expr::Trim { side, what: None, expr: first })
+        })
+    }
+
+    fn position_call(&mut self) -> Result<Expr> {
+        self.advance();
+        self.parenthesized(|p| {
+            let what = p.operators(8)?;
+            p.expect("IN")?;
+            Ok(Expr::Function { name: "locate".to_string(), args: vec![what, p.expr()?] })
+        })
+    }
+
+    fn substring(&mut self) -> Result<Expr> {
+        self.advance();
+        self.parenthesized(|p| {
+            let mut args = vec![p.expr()?];
+            let by_words = p.eat("FROM");
+            if !by_words {
+                p.expect_symbol(",")?;
+            }
+            args.push(p.expr()?);
+            if if by_words { p.eat("FOR") } else { p.eat_symbol(",") } {
+                args.push(p.expr()?);
+            }
+            Ok(Expr::Function { name: "substring".to_string(), args })
+        })
+    }
+
+    fn date_add(&mut self, word: &str) -> Result<Expr> {
+        self.advance();
+        let subtract = matches!(word, "DATE_SUB" | "SUBDATE");
+        self.parenthesized(|p| {
+            let date = Box::new(p.expr()?);
+            p.expect_symbol(",")?;
+            let (value, unit) = match p.is_interval() {
+                true => p.interval()?,
+                false if matches!(word, "ADDDATE" | "SUBDATE") => (p.expr()?, "DAY".to_string()),
+                false => return p.error(),
+            };
+            Ok(Expr::DateArithmetic { date, value: Box::new(value), unit, subtract })
+        })
+    }
+
+    fn unit_function(&mut self, word: &str) -> Result<Expr> {
+        self.advance();
+        self.parenthesized(|p| {
+            let unit = p.unit()?;
+            p.expect_symbol(",")?;
+            let args = p.list(Self::expr)?;
+            Ok(Expr::UnitFunction { name: word.to_ascii_lowercase(), unit, args })
+        })
+    }
+
+    fn char_call(&mut self) -> Result<Expr> {
+        self.advance();
+        self.parenthesized(|p| {
+            let args = p.list(Self::expr)?;
+            let call = Expr::Function { name: "char".to_string(), args };
+            if p.eat("USING") { Ok(Expr::ConvertUsing(Box::new(call), p.charset_name()?)) } else { Ok(call) }
+        })
+    }
+
+    fn bare_function(&mut self, word: &str) -> Result<Expr> {
+        self.advance();
+        let mut args = Vec::new();
+        if self.eat_symbol("(") {
+            if !self.is_symbol(")") {
+                args.push(self.expr()?);
+            }
+            self.expect_symbol(")")?;
+        }
+        Ok(Expr::Function { name: word.to_ascii_lowercase(), args })
+    }
+
+    /// `name(…)`, with DISTINCT and OVER where they may be.
+    pub fn function_call(&mut self) -> Result<Expr> {
+        let name = match self.kind() {
+            Kind::Quoted(name) => name.to_lowercase(),
+            _ => self.token_text().to_lowercase(),
+        };
+        self.advance();
+        self.expect_symbol("(")?;
+        let aggregate = AGGREGATES.contains(&name.as_str());
+        let mut distinct = false;
+        if aggregate {
+            distinct = self.eat("DISTINCT");
+            if !distinct {
+                self.eat("ALL");
+            }
+        }
+        let mut args = Vec::new();
+        if name == "count" && self.is_symbol("*") && !distinct {
+            self.advance();
+        } else if !self.is_symbol(")") {
+            args = self.list(Self::expr)?;
+        } else if aggregate {
+            return self.error();
+        }
+        self.expect_symbol(")")?;
+        self.finish_call(AggregateCall { name, args, distinct, order_by: Vec::new(), separator: None, over: None })
+    }
+
+    fn finish_call(&mut self, mut call: AggregateCall) -> Result<Expr> {
+        let window = WINDOW_FUNCTIONS.contains(&call.name.as_str());
+        if self.eat_words(&["FROM", "LAST"]) || self.eat_words(&["IGNORE", "NULLS"]) {
+            return Err(Error::unsupported("FROM LAST and IGNORE NULLS"));
+        }
+        self.eat_words(&["FROM", "FIRST"]);
+        self.eat_words(&["RESPECT", "NULLS"]);
+        if self.eat("OVER") {
+            call.over = Some(if self.is_symbol("(") {
+                self.window_spec()?
+            } else {
+                WindowSpec { name: Some(self.identifier()?), ..WindowSpec::default() }
+            });
+        } else if window {
+            return self.error();
+        }
+        if call.over.is_some() || AGGREGATES.contains(&call.name.as_str()) {
+            return Ok(Expr::Aggregate(Box::new(call)));
+        }
+        Ok(Expr::Function { name: call.name, args: call.args })
+    }
+
+    fn group_concat(&mut self) -> Result<Expr> {
+        self.advance();
+        self.expect_symbol("(")?;
+        let distinct = self.eat("DISTINCT");
+        let args = self.list(Self::expr)?;
+        let order_by = self.order_by()?;
+        let separator = if self.eat("SEPARATOR") { Some(self.string()?) } else { None };
+        self.expect_symbol(")")?;
+        self.finish_call(AggregateCall {
+            name: "group_concat".to_string(),
+            args,
+            distinct,
+            order_by,
+            separator,
+            over: None,
+        })
+    }
+
+    /// ORDER BY, or nothing.
+    pub fn order_by(&mut self) -> Result<Vec<OrderItem>> {
+        if !self.eat_words(&["ORDER", "BY"]) {
+            return Ok(Vec::new());
+        }
+        self.list(|p| {
+            let expr = p.expr()?;
+            let descending = p.eat("DESC");
+            if !descending {
+                p.eat("ASC");
+            }
+            Ok(OrderItem { expr, descending })
+        })
+    }
+
+    /// `([name] [PARTITION BY …] [ORDER BY …] [frame])`.
+    pub fn window_spec(&mut self) -> Result<WindowSpec> {
+        self.parenthesized(|p| {
+            let mut spec = WindowSpec::default();
+            if p.is_identifier() {
+                spec.name = Some(p.identifier()?);
+            }
+            if p.eat_words(&["PARTITION", "BY"]) {
+                spec.partition_by = p.list(Self::expr)?;
+            }
+            spec.order_by = p.order_by()?;
+            if let Some(kind) = p.eat_any(&["ROWS", "RANGE", "GROUPS"]) {
+                if kind == "GROUPS" {
+                    return Err(Error::unsupported("GROUPS frames"));
+                }
+                let (start, end) = if p.eat("BETWEEN") {
+                    let start = p.bound()?;
+                    p.expect("AND")?;
+                    (start, p.bound()?)
+                } else {
+                    (p.bound()?, Bound::CurrentRow)
+                };
+                spec.frame = Some(Frame { range: kind == "RANGE", start, end });
+            }
+            Ok(spec)
+        })
+    }
+
+    fn bound(&mut self) -> Result<Bound> {
+        if self.eat_words(&["CURRENT", "ROW"]) {
+            return Ok(Bound::CurrentRow);
+        }
+        let unbounded = self.eat("UNBOUNDED");
+        let value = match unbounded {
+            true => None,
+            false if self.is_interval() => return Err(Error::unsupported("INTERVAL frames")),
+            false => Some(self.operators(8)?),
+        };
+        match (self.eat_any(&["PRECEDING", "FOLLOWING"]), value) {
+            (Some("PRECEDING"), None) => Ok(Bound::UnboundedPreceding),
+            (Some("PRECEDING"), Some(n)) => Ok(Bound::Preceding(n)),
+            (Some(_), None) => Ok(Bound::UnboundedFollowing),
+            (Some(_), Some(n)) => Ok(Bound::Following(n)),
+            (None, _) => self.error(),
+        }
+    }
+
+    /// A column's name in parentheses or alone, for assignments.
+    pub fn assignment(&mut self) -> Result<(ColumnName, Expr)> {
+        let column = self.column_name()?;
+        if !self.eat_symbol("=") {
+            self.expect_symbol(":=")?;
+        }
+        Ok((column, self.expr()?))
+    }
+}
