@@ -56,6 +56,15 @@ pub fn encoded_bytes_len(len: usize) -> usize {
 /// [`CodecError`] when `input` does not start with an encoded byte string.
 pub fn decode_bytes(input: &mut &[u8]) -> Result<Vec<u8>, CodecError> {
     let mut out = Vec::with_capacity(input.len() / (GROUP + 1) * GROUP);
+    decode_bytes_into(&mut out, input)?;
+    Ok(out)
+}
+
+/// [`decode_bytes`] that appends to a buffer which is used again and again.
+///
+/// # Errors
+/// [`CodecError`] when `input` does not start with an encoded byte string; `out` then holds a part of it.
+pub fn decode_bytes_into(out: &mut Vec<u8>, input: &mut &[u8]) -> Result<(), CodecError> {
     loop {
         let (group, rest) = input.split_at_checked(GROUP + 1).ok_or(CodecError::Truncated)?;
         *input = rest;
@@ -68,7 +77,7 @@ pub fn decode_bytes(input: &mut &[u8]) -> Result<Vec<u8>, CodecError> {
             return Err(CodecError::Malformed("bytes group"));
         }
         out.extend_from_slice(&group[..GROUP - pad]);
-        return Ok(out);
+        return Ok(());
     }
 }
 
