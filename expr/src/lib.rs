@@ -1,2 +1,47 @@
-//! Stub.
+//! MySQL's expressions, with one meaning: types, values, casts, functions and aggregates, used alike by the SQL server's
+//! planner, its short path, DataFusion and the storage nodes' coprocessor. Also the bytes that values have in rows and keys.
+//!
+//! ```text
+//!   types, collation ── value, decimal, temporal ── cast, store        what a value is, how it converts
+//!                              │
+//!        convert ◀─────────────┼────────────▶ cell                     Arrow arrays; the MySQL protocol's cells
+//!                              │
+//!            row, key ◀────────┤                                       bytes on disk
+//!                              │
+//!              expr ──▶ func ──▶ eval                                  trees, kernels, evaluation
+//!                        │
+//!          datafusion, aggregate, fragment                             the same inside DataFusion's and the stores' plans
+//! ```
+//!
+//! Invariants, as absences: nothing here is `async`, does I/O or reads a clock (the statement's time is in
+//! [`EvalContext`]); DataFusion never decides a conversion, because every conversion is a node of the tree; a batch from
+//! Arrow's side and a row of [`Value`]s go through the same kernels.
+
+pub mod cast;
+pub mod cell;
+pub mod collation;
+pub mod context;
+pub mod convert;
+pub mod decimal;
+pub mod error;
+pub mod eval;
+pub mod expr;
 pub mod fragment;
+pub mod func;
+pub mod key;
+pub mod number;
+pub mod row;
+pub mod store;
+pub mod temporal;
+pub mod types;
+pub mod value;
+
+pub use collation::Collation;
+pub use context::{EvalContext, SessionInfo, SqlMode, Warning, Warnings};
+pub use decimal::Decimal;
+pub use error::{EvalError, ExprError};
+pub use eval::{ColumnarValue, eval, eval_row, eval_scalar};
+pub use expr::Expr;
+pub use func::Func;
+pub use types::{EvalType, FieldType, TypeKind};
+pub use value::Value;

@@ -1,0 +1,351 @@
+//! Reading rows and index entries into Arrow: the coprocessor's inner loop.
+//!
+//! Two things make it fast: nothing but the wanted columns is touched, and rows of one table look alike, so the place of a
+//! column within the previous row's list of ids is tried first.
+
+use super::{FLAG_WIDE, HEADER, VERSION};
+use crate::convert::ColumnBuilder;
+use crate::error::{EvalError, ExprError};
+use crate::key;
+use crate::temporal::zone::TimeZone;
+use crate::types::FieldType;
+use crate::value::Value;
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
+use basalt_common::codec::{self, CodecError};
+use std::sync::Arc;
+
+/// A column to decode.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScanColumn {
+    /// Its id in the table.
+    pub id: u32,
+    /// Its type.
+    pub ty: FieldType,
+    /// Its value in rows written before it existed ([`super::encode_stored_value`]); `None` is NULL.
+    pub default: Option<Vec<u8>>,
+    /// It is the row's integer handle (or the hidden row id) and stands in the key.
+    pub is_handle: bool,
+}
+
+impl ScanColumn {
+    /// A column that every row has.
+    pub fn new(id: u32, ty: FieldType) -> ScanColumn {
+        ScanColumn { id, ty, default: None, is_handle: false }
+    }
+    /// From the coprocessor's message.
+    ///
+    /// # Errors
+    /// [`ExprError`] for types that this version does not know.
+    pub fn from_proto(proto: &basalt_proto::coprocessor::ScanColumn) -> Result<ScanColumn, ExprError> {
+        let ty = proto.r#type.as_ref().ok_or_else(|| ExprError::Unsupported("a column without a type".into()))?;
+        Ok(ScanColumn {
+            id: proto.column_id,
+            ty: FieldType::from_proto(ty)?,
+            default: proto.has_default.then(|| proto.default_value.to_vec()),
+            is_handle: proto.is_handle,
+        })
+    }
+    /// As the coprocessor's message.
+    pub fn to_proto(&self) -> basalt_proto::coprocessor::ScanColumn {
+        basalt_proto::coprocessor::ScanColumn {
+            column_id: self.id,
+            r#type: Some(self.ty.to_proto()),
+            default_value: self.default.clone().unwrap_or_default().into(),
+            has_default: self.default.is_some(),
+            is_handle: self.is_handle,
+        }
+    }
+}
+
+/// The lists of a row, without its values taken apart.
+struct RowParts<'a> {
+    wide: bool,
+    ids: &'a [u8],
+    null_ids: &'a [u8],
+    ends: &'a [u8],
+    values: &'a [u8],
+}
+
+impl<'a> RowParts<'a> {
+    fn split(row: &'a [u8]) -> Result<RowParts<'a>, CodecError> {
+        let (header, rest) = row.split_first_chunk::<HEADER>().ok_or(CodecError::Truncated)?;
+        if header[0] != VERSION || header[1] & !FLAG_WIDE != 0 {
+            return Err(CodecError::Malformed("row version"));
+        }
+        let wide = header[1] & FLAG_WIDE != 0;
+        let values = usize::from(u16::from_le_bytes([header[2], header[3]]));
+        let nulls = usize::from(u16::from_le_bytes([header[4], header[5]]));
+        let (id_size, end_size) = if wide { (4, 4) } else { (1, 2) };
+        let (ids, rest) = rest.split_at_checked(values * id_size).ok_or(CodecError::Truncated)?;
+        let (null_ids, rest) = rest.split_at_checked(nulls * id_size).ok_or(CodecError::Truncated)?;
+        let (ends, values) = rest.split_at_checked(values * end_size).ok_or(CodecError::Truncated)?;
+        Ok(RowParts { wide, ids, null_ids, ends, values })
+    }
+
+    /// Where `id` stands in the list of values; `hint` is where it stood last time.
+    fn position(&self, id: u32, hint: &mut usize) -> Option<usize> {
+        if !self.wide {
+            let id = u8::try_from(id).ok()?;
+            if self.ids.get(*hint) != Some(&id) {
+                *hint = self.ids.iter().position(|&b| b == id)?;
+            }
+            return Some(*hint);
+        }
+        let found = self.ids.chunks_exact(4).position(|c| c == id.to_le_bytes())?;
+        *hint = found;
+        Some(found)
+    }
+
+    fn is_null(&self, id: u32) -> bool {
+        match u8::try_from(id) {
+            Ok(id) if !self.wide => self.null_ids.contains(&id),
+            _ => self.wide && self.null_ids.chunks_exact(4).any(|c| c == id.to_le_bytes()),
+        }
+    }
+
+    fn end(&self, position: usize) -> Option<usize> {
+        if self.wide {
+            let bytes = self.ends.get(position * 4..position * 4 + 4)?;
+            Some(u32::from_le_bytes(bytes.try_into().ok()?) as usize)
+        } else {
+            let bytes = self.ends.get(position * 2..position * 2 + 2)?;
+            Some(usize::from(u16::from_le_bytes([bytes[0], bytes[1]])))
+        }
+    }
+
+    fn value(&self, position: usize) -> Result<&'a [u8], CodecError> {
+        let start = if position == 0 { Some(0) } else { self.end(position - 1) };
+        match (start, self.end(position)) {
+            (Some(start), Some(end)) => self.values.get(start..end).ok_or(CodecError::Truncated),
+            _ => Err(CodecError::Truncated),
+        }
+    }
+}
+
+struct Target {
+    column: ScanColumn,
+    builder: ColumnBuilder,
+    hint: usize,
+}
+
+impl Target {
+    fn append(&mut self, row: &RowParts<'_>, zone: &TimeZone) -> Result<(), EvalError> {
+        match row.position(self.column.id, &mut self.hint) {
+            Some(position) => self.builder.append_stored(row.value(position)?, zone)?,
+            None if row.is_null(self.column.id) => self.builder.append_null(),
+            None => match &self.column.default {
+                Some(default) => self.builder.append_stored(default, zone)?,
+                None => self.builder.append_null(),
+            },
+        }
+        Ok(())
+    }
+}
+
+fn schema_of(columns: &[ScanColumn]) -> SchemaRef {
+    // A column that reads as NULL for old rows is nullable whatever its type says.
+    let field = |c: &ScanColumn| c.ty.arrow_field(&format!("c{}", c.id)).with_nullable(true);
+    Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
+}
+
+/// Decodes rows of a table, a batch at a time.
+pub struct RowDecoder {
+    targets: Vec<Target>,
+    zone: TimeZone,
+    schema: SchemaRef,
+    rows: usize,
+}
+
+impl RowDecoder {
+    /// A decoder of `columns`, the batch's columns in that order; `capacity` is the number of rows to make room for.
+    pub fn new(columns: Vec<ScanColumn>, zone: TimeZone, capacity: usize) -> RowDecoder {
+        let schema = schema_of(&columns);
+        let targets = columns
+            .into_iter()
+            .map(|column| Target { builder: ColumnBuilder::new(&column.ty, capacity), column, hint: 0 })
+            .collect();
+        RowDecoder { targets, zone, schema, rows: 0 }
+    }
+    /// The batches' schema: fields named `c{id}` with their MySQL types in the metadata.
+    pub fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+    /// Appends a row. `handle` is what follows `t{table}_r` in its key.
+    ///
+    /// # Errors
+    /// [`EvalError::Corrupt`] for damaged bytes; the decoder is not to be used further.
+    pub fn append(&mut self, handle: &[u8], value: &[u8]) -> Result<(), EvalError> {
+        let row = RowParts::split(value)?;
+        for target in &mut self.targets {
+            if target.column.is_handle {
+                let handle = codec::decode_i64(&mut &handle[..])?;
+                target.builder.append_handle(handle);
+            } else {
+                target.append(&row, &self.zone)?;
+            }
+        }
+        self.rows += 1;
+        Ok(())
+    }
+    /// Rows since the last [`RowDecoder::finish`].
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+    /// Bytes that they take, roughly.
+    pub fn bytes(&self) -> usize {
+        self.targets.iter().map(|t| t.builder.bytes()).sum()
+    }
+    /// The rows so far as a batch; the decoder starts anew.
+    ///
+    /// # Errors
+    /// [`EvalError::Internal`] when the columns do not fit together.
+    pub fn finish(&mut self) -> Result<RecordBatch, EvalError> {
+        let rows = std::mem::take(&mut self.rows);
+        finish_batch(self.targets.iter_mut().map(|t| &mut t.builder), &self.schema, rows)
+    }
+}
+
+fn finish_batch<'a>(
+    builders: impl Iterator<Item = &'a mut ColumnBuilder>,
+    schema: &SchemaRef,
+    rows: usize,
+) -> Result<RecordBatch, EvalError> {
+    let arrays = builders.map(ColumnBuilder::finish).collect();
+    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(RecordBatch::try_new_with_options(schema.clone(), arrays, &options)?)
+}
+
+/// Where an index scan finds an output column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum IndexSource {
+    /// Position among the index's columns.
+    Part(usize),
+    /// The integer handle.
+    IntegerHandle,
+    /// Position among the columns of a common handle.
+    HandlePart(usize),
+}
+
+/// Decodes entries of an index: its own columns and the row's handle.
+pub struct IndexDecoder {
+    sources: Vec<IndexSource>,
+    parts: Vec<FieldType>,
+    handle_parts: Vec<FieldType>,
+    columns: Vec<ScanColumn>,
+    builders: Vec<ColumnBuilder>,
+    zone: TimeZone,
+    schema: SchemaRef,
+    integer_handle: bool,
+    rows: usize,
+}
+
+/// The shape of an index, as an [`IndexDecoder`] needs it.
+#[derive(Clone, Debug, Default)]
+pub struct IndexLayout {
+    /// Column ids and types of the index's columns, in order.
+    pub columns: Vec<(u32, FieldType)>,
+    /// Column ids and types of the clustered key, when handles are not integers.
+    pub handle_columns: Vec<(u32, FieldType)>,
+    /// Handles are integers.
+    pub integer_handle: bool,
+}
+
+impl IndexDecoder {
+    /// A decoder of `columns`, each of which is one of the index's, the integer handle, or of the clustered key.
+    ///
+    /// # Errors
+    /// [`EvalError::Internal`] for a column that is none of these.
+    pub fn new(
+        layout: IndexLayout,
+        columns: Vec<ScanColumn>,
+        zone: TimeZone,
+        capacity: usize,
+    ) -> Result<IndexDecoder, EvalError> {
+        let find = |column: &ScanColumn| {
+            let at = |list: &[(u32, FieldType)]| list.iter().position(|(id, _)| *id == column.id);
+            if column.is_handle && layout.integer_handle {
+                return Ok(IndexSource::IntegerHandle);
+            }
+            let part = at(&layout.columns).map(IndexSource::Part);
+            part.or_else(|| at(&layout.handle_columns).map(IndexSource::HandlePart))
+                .ok_or_else(|| EvalError::Internal(format!("column {} is not in the index", column.id)))
+        };
+        let sources = columns.iter().map(find).collect::<Result<_, _>>()?;
+        Ok(IndexDecoder {
+            sources,
+            builders: columns.iter().map(|c| ColumnBuilder::new(&c.ty, capacity)).collect(),
+            schema: schema_of(&columns),
+            parts: layout.columns.into_iter().map(|c| c.1).collect(),
+            handle_parts: layout.handle_columns.into_iter().map(|c| c.1).collect(),
+            integer_handle: layout.integer_handle,
+            columns,
+            zone,
+            rows: 0,
+        })
+    }
+    /// The batches' schema.
+    pub fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+    /// Appends an entry. `values` is what follows `t{table}_i{index}` in its key.
+    ///
+    /// # Errors
+    /// [`EvalError::Corrupt`] for damaged bytes.
+    pub fn append(&mut self, mut values: &[u8], value: &[u8]) -> Result<(), EvalError> {
+        let entry = key::split_index_value(value)?;
+        let restored = entry.restored.map(RowParts::split).transpose()?;
+        let mut decoded: Vec<Value> = Vec::with_capacity(self.parts.len());
+        for (position, ty) in self.parts.iter().enumerate() {
+            let mut part = key::decode_value(&mut values, ty, &self.zone)?;
+            if let Some(row) = &restored
+                && let Some(at) = row.position(position as u32, &mut 0)
+            {
+                let bytes = row.value(at)?;
+                part = if ty.is_binary_string() {
+                    Value::from(bytes.to_vec())
+                } else {
+                    Value::from(std::str::from_utf8(bytes).map_err(|_| CodecError::Malformed("text"))?)
+                };
+            }
+            decoded.push(part);
+        }
+        let mut handle = entry.handle.unwrap_or(values);
+        let mut handle_values = Vec::new();
+        if !self.integer_handle {
+            for ty in &self.handle_parts {
+                handle_values.push(key::decode_value(&mut handle, ty, &self.zone)?);
+            }
+        }
+        for (index, source) in self.sources.iter().enumerate() {
+            let builder = &mut self.builders[index];
+            match source {
+                IndexSource::Part(at) => builder.append(&decoded[*at])?,
+                IndexSource::HandlePart(at) => builder.append(&handle_values[*at])?,
+                IndexSource::IntegerHandle => builder.append_handle(codec::decode_i64(&mut &handle[..])?),
+            }
+        }
+        self.rows += 1;
+        Ok(())
+    }
+    /// Rows since the last [`IndexDecoder::finish`].
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+    /// Bytes that they take, roughly.
+    pub fn bytes(&self) -> usize {
+        self.builders.iter().map(ColumnBuilder::bytes).sum()
+    }
+    /// The output columns.
+    pub fn columns(&self) -> &[ScanColumn] {
+        &self.columns
+    }
+    /// The entries so far as a batch; the decoder starts anew.
+    ///
+    /// # Errors
+    /// [`EvalError::Internal`] when the columns do not fit together.
+    pub fn finish(&mut self) -> Result<RecordBatch, EvalError> {
+        let rows = std::mem::take(&mut self.rows);
+        finish_batch(self.builders.iter_mut(), &self.schema, rows)
+    }
+}
