@@ -5,3 +5,4 @@ pub mod engine;
 pub mod error;
 pub mod mvcc;
 pub mod replicated;
+pub mod service;

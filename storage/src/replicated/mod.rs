@@ -55,5 +55,9 @@ pub trait Replicated: Send + Sync + 'static {
 
     /// Replicates and applies a write. At `Ok` a quorum has it on disk and this store's snapshots see it.
     /// [`RegionError::Undetermined`] when it was proposed and its fate is not known; any other error: not applied.
+    ///
+    /// `Undetermined` may only be answered once this peer no longer serves reads in `write.term`: the caller then drops
+    /// the latches and the in-memory locks that keep readers away from the write. The future is driven to its end, even
+    /// when the client is gone.
     async fn write(&self, ctx: &RegionCtx, write: ReplicatedWrite) -> Result<(), RegionError>;
 }

@@ -1,0 +1,4 @@
+//! The storage node's service.
+
+pub mod admin;
+pub mod coprocessor;
