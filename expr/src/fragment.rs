@@ -11,9 +11,13 @@
 //!               FilterExec                FragmentScanExec ◀── FragmentSource: the region's rows as Arrow batches
 //!                 FragmentScanExec
 //! ```
-//! The bytes are a `datafusion-proto` plan with this codec: the leaf is written as one byte, since its schema follows
-//! from the request's scan specification; MySQL's functions are written by name and payload
-//! ([`crate::datafusion`]), built-in aggregates by name.
+//! The bytes are a `datafusion-proto` plan with this codec: the leaf is written as its columns' names, since their types
+//! follow from the request's scan specification; MySQL's expressions are written by payload ([`crate::datafusion`]) and
+//! take their surroundings from the request, built-in aggregates are written by name.
+//!
+//! ```text
+//! leaf   01 n (nullable, length, name)…        numbers are varints
+//! ```
 //!
 //! Invariants: a fragment has exactly one leaf, a [`FragmentScanExec`], and only the operators of [`is_fragment_node`];
 //! [`decode`] refuses everything else, so bytes from the network never open a file or run an unknown operator. The state
@@ -23,7 +27,11 @@
 //! A decoded plan holds no data and no request state: the rows come in through the task's context
 //! ([`task_context`]), so one decoded plan serves many regions, one [`instance`] each.
 
-use arrow::datatypes::SchemaRef;
+use crate::context::EvalContext;
+use crate::datafusion::{FUNCTION_NAME, MySqlFunction, decode_function};
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{Schema, SchemaRef};
+use basalt_common::codec::{CodecError, decode_varint, encode_varint};
 use bytes::Bytes;
 use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_common::{DataFusionError, Result, exec_err, internal_err, plan_err};
@@ -42,6 +50,7 @@ use datafusion_proto::bytes::{
 use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 
 /// Of the encoding and of the partial aggregates' states. A store that is asked for another version refuses, and the
@@ -152,21 +161,30 @@ pub fn is_fragment_node(name: &str) -> bool {
 /// When an operator or expression in it cannot be sent; the caller then keeps it on its own side.
 pub fn encode(plan: &Arc<dyn ExecutionPlan>) -> Result<Bytes> {
     check(plan)?;
-    physical_plan_to_bytes_with_extension_codec(plan.clone(), &FragmentCodec { schema: None })
+    let codec = FragmentCodec { schema: None, context: Arc::default(), functions: AtomicUsize::new(0) };
+    physical_plan_to_bytes_with_extension_codec(plan.clone(), &codec)
 }
 
-/// Reads a fragment whose leaf puts out `schema`.
+/// A fragment as it was read.
+pub struct Decoded {
+    /// The plan.
+    pub plan: Arc<dyn ExecutionPlan>,
+    /// Whether it depends on the surroundings that it was read with: only otherwise may another statement run it.
+    pub has_functions: bool,
+}
+
+/// Reads a fragment over a scan of `schema`; its functions run in the surroundings of `context`.
 ///
 /// # Errors
 /// When the bytes are not a fragment of this version.
-pub fn decode(bytes: &[u8], schema: SchemaRef) -> Result<Arc<dyn ExecutionPlan>> {
+pub fn decode(bytes: &[u8], schema: SchemaRef, context: Arc<EvalContext>) -> Result<Decoded> {
     if bytes.len() > FRAGMENT_BYTES_MAX {
         return exec_err!("fragment of {} bytes is over the limit of {FRAGMENT_BYTES_MAX}", bytes.len());
     }
-    let codec = FragmentCodec { schema: Some(schema) };
+    let codec = FragmentCodec { schema: Some(schema), context, functions: AtomicUsize::new(0) };
     let plan = physical_plan_from_bytes_with_extension_codec(bytes, &DECODE_CONTEXT, &codec)?;
     check(&plan)?;
-    Ok(plan)
+    Ok(Decoded { plan, has_functions: codec.functions.into_inner() > 0 })
 }
 
 /// A copy of a decoded fragment that shares no run-time state (metrics, dynamic filters) with other runs of it.
@@ -225,8 +243,12 @@ static DECODE_CONTEXT: LazyLock<TaskContext> = LazyLock::new(|| {
 
 #[derive(Debug)]
 struct FragmentCodec {
-    /// Of the leaf; only when decoding.
+    /// Of the scan; only when decoding.
     schema: Option<SchemaRef>,
+    /// Of the statement; only when decoding.
+    context: Arc<EvalContext>,
+    /// How many functions were read.
+    functions: AtomicUsize,
 }
 
 impl PhysicalExtensionCodec for FragmentCodec {
@@ -237,9 +259,9 @@ impl PhysicalExtensionCodec for FragmentCodec {
         _: &TaskContext,
         _: &dyn PhysicalProtoConverterExtension,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        match (bytes, &self.schema) {
-            ([LEAF_MARK], Some(schema)) => Ok(Arc::new(FragmentScanExec::new(schema.clone()))),
-            _ => plan_err!("unknown node in a fragment"),
+        match &self.schema {
+            Some(scan) => Ok(Arc::new(FragmentScanExec::new(read_leaf(bytes, scan)?))),
+            None => internal_err!("a fragment is read without a scan"),
         }
     }
 
@@ -252,16 +274,24 @@ impl PhysicalExtensionCodec for FragmentCodec {
         if node.name() != "FragmentScanExec" {
             return internal_err!("{} cannot run in storage", node.name());
         }
-        out.push(LEAF_MARK);
+        write_leaf(&node.schema(), out);
         Ok(())
     }
 
     fn try_encode_udf(&self, function: &ScalarUDF, out: &mut Vec<u8>) -> Result<()> {
-        encode_udf(function, out)
+        match function.inner().downcast_ref::<MySqlFunction>() {
+            Some(function) => out.extend_from_slice(function.payload()),
+            None => return plan_err!("function {} cannot run in storage", function.name()),
+        }
+        Ok(())
     }
 
     fn try_decode_udf(&self, name: &str, payload: &[u8]) -> Result<Arc<ScalarUDF>> {
-        decode_udf(name, payload)
+        if name != FUNCTION_NAME {
+            return plan_err!("function {name} is not known to storage");
+        }
+        self.functions.fetch_add(1, Ordering::Relaxed);
+        decode_function(payload, &self.context)
     }
 
     fn try_decode_udaf(&self, name: &str, _: &[u8]) -> Result<Arc<AggregateUDF>> {
@@ -273,10 +303,49 @@ impl PhysicalExtensionCodec for FragmentCodec {
     }
 }
 
-fn encode_udf(function: &ScalarUDF, _: &mut Vec<u8>) -> Result<()> {
-    plan_err!("function {} cannot run in storage", function.name())
+fn write_leaf(schema: &SchemaRef, out: &mut Vec<u8>) {
+    out.push(LEAF_MARK);
+    encode_varint(out, schema.fields().len() as u64);
+    for field in schema.fields() {
+        out.push(u8::from(field.is_nullable()));
+        encode_varint(out, field.name().len() as u64);
+        out.extend_from_slice(field.name().as_bytes());
+    }
 }
 
-fn decode_udf(name: &str, _: &[u8]) -> Result<Arc<ScalarUDF>> {
-    plan_err!("function {name} is not known to storage")
+/// The scan's schema under the names that the fragment's expressions use.
+fn read_leaf(bytes: &[u8], scan: &SchemaRef) -> Result<SchemaRef> {
+    let mut fields = Vec::with_capacity(scan.fields().len());
+    let names = leaf_names(bytes).map_err(|e| DataFusionError::Plan(format!("leaf of a fragment: {e}")))?;
+    if names.len() != scan.fields().len() {
+        return plan_err!("a fragment over {} columns is sent with a scan of {}", names.len(), scan.fields().len());
+    }
+    for (field, (nullable, name)) in scan.fields().iter().zip(names) {
+        fields.push(field.as_ref().clone().with_name(name).with_nullable(nullable));
+    }
+    Ok(Arc::new(Schema::new(fields)))
+}
+
+fn leaf_names(bytes: &[u8]) -> Result<Vec<(bool, String)>, CodecError> {
+    let Some((&LEAF_MARK, mut input)) = bytes.split_first() else { return Err(CodecError::Malformed("unknown node")) };
+    let mut names = Vec::new();
+    for _ in 0..decode_varint(&mut input)? {
+        let (&nullable, rest) = input.split_first().ok_or(CodecError::Truncated)?;
+        input = rest;
+        let len = usize::try_from(decode_varint(&mut input)?).map_err(|_| CodecError::Truncated)?;
+        let (name, rest) = input.split_at_checked(len).ok_or(CodecError::Truncated)?;
+        input = rest;
+        let name = std::str::from_utf8(name).map_err(|_| CodecError::Malformed("name"))?;
+        names.push((nullable != 0, name.to_string()));
+    }
+    Ok(names)
+}
+
+/// Gives a batch the names and promises of `schema`, whose types it has.
+///
+/// # Errors
+/// When the types differ, or a NULL stands where none may.
+pub fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(schema.clone(), batch.columns().to_vec(), &options)?)
 }

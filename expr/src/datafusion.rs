@@ -1,0 +1,368 @@
+//! MySQL expressions inside DataFusion's plans.
+//!
+//! Two ways down, chosen node by node:
+//! - what DataFusion means exactly as MySQL does, and what its optimizer wants to see (columns, constants, AND, OR, NOT,
+//!   IS NULL, comparisons of one type), becomes its own expressions, so that equalities become hash joins and filters move;
+//! - everything else, a whole subtree at once, becomes one call of [`MySqlFunction`], which runs our own kernels over the
+//!   columns that the subtree reads.
+//!
+//! ```text
+//! a = 1 AND concat(b, 'x') LIKE c       a = 1 AND mysql[like(concat(#0, 'x'), #1)](b, c)
+//! ```
+//! A predicate is a Boolean here and an integer 0 or 1 in MySQL: [`lower_predicate`] gives the former, [`lower`] the latter.
+//!
+//! Strings compare by weight. An equality of two columns becomes an equality of their weights, which can be a join key;
+//! other comparisons of strings stay calls. [`lower_key`] is what to group and sort by.
+//!
+//! Invariant: both sides of a native operator have the same Arrow type, so DataFusion's coercion finds nothing to do.
+
+use crate::context::EvalContext;
+use crate::convert::array_of;
+use crate::error::{EvalError, ExprError};
+use crate::eval::{ColumnarValue as Evaluated, eval, eval_scalar};
+use crate::expr::Expr;
+use crate::func::{Func, Volatility as FuncVolatility};
+use crate::types::{EvalType, FieldType};
+use crate::value::Value;
+use crate::wire::{decode_expr, encode_expr};
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::compute::kernels::cmp::neq;
+use arrow::datatypes::{DataType, Field, Schema};
+use datafusion_common::{DataFusionError, Result as DfResult, ScalarValue, internal_err, plan_err};
+use datafusion_expr::expr::{InList, ScalarFunction};
+use datafusion_expr::{
+    BinaryExpr, Cast, ColumnarValue, Expr as DfExpr, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
+};
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+/// The name that all calls go by in plans.
+pub const FUNCTION_NAME: &str = "mysql";
+
+/// What lowering needs to know of its surroundings.
+#[derive(Clone, Copy)]
+pub struct Lowering<'a> {
+    /// DataFusion's expression for a column of ours.
+    pub columns: &'a dyn Fn(usize) -> Result<DfExpr, ExprError>,
+    /// The statement; its parameters become constants.
+    pub context: &'a Arc<EvalContext>,
+}
+
+/// Lowers a value; its Arrow type is `expr.ty().arrow_type()`.
+///
+/// # Errors
+/// [`ExprError`] when a constant cannot be calculated or a column is not there.
+pub fn lower(expr: &Expr, with: Lowering<'_>) -> Result<DfExpr, ExprError> {
+    match expr {
+        Expr::Column { index, .. } => (with.columns)(*index),
+        Expr::Literal(value, ty) => literal(value, ty),
+        Expr::Parameter { .. } => {
+            let value = eval_scalar(&expr.clone(), with.context)?;
+            literal(&value, expr.ty())
+        }
+        _ if is_native_predicate(expr) => {
+            let predicate = lower_predicate(expr, with)?;
+            Ok(DfExpr::Cast(Cast::new(Box::new(predicate), expr.ty().arrow_type())))
+        }
+        _ => call(expr, false, with),
+    }
+}
+
+/// Lowers a condition to a Boolean with MySQL's three values.
+///
+/// # Errors
+/// As [`lower`].
+pub fn lower_predicate(expr: &Expr, with: Lowering<'_>) -> Result<DfExpr, ExprError> {
+    match expr {
+        Expr::Literal(..) | Expr::Parameter { .. } => {
+            let value = truth_of(&eval_scalar(expr, with.context)?);
+            Ok(DfExpr::Literal(ScalarValue::Boolean(value), None))
+        }
+        Expr::Call { func, args, .. } => match (func, &args[..]) {
+            (Func::And, args) => fold_logic(args, Operator::And, with),
+            (Func::Or, args) => fold_logic(args, Operator::Or, with),
+            (Func::Not, [arg]) => Ok(DfExpr::Not(Box::new(lower_predicate(arg, with)?))),
+            (Func::IsNull, [arg]) => Ok(DfExpr::IsNull(Box::new(lower(arg, with)?))),
+            (Func::IsNotNull, [arg]) => Ok(DfExpr::IsNotNull(Box::new(lower(arg, with)?))),
+            (Func::Between, [value, low, high]) if same_plain_type(value, low) && same_plain_type(value, high) => {
+                let from = binary(lower(value, with)?, Operator::GtEq, lower(low, with)?);
+                let to = binary(lower(value, with)?, Operator::LtEq, lower(high, with)?);
+                Ok(binary(from, Operator::And, to))
+            }
+            (func, [left, right]) => match operator(*func) {
+                Some(op) if same_plain_type(left, right) => Ok(binary(lower(left, with)?, op, lower(right, with)?)),
+                Some(op) if op == Operator::Eq && is_string_join(left, right) => {
+                    Ok(binary(lower_key(left, with)?, op, lower_key(right, with)?))
+                }
+                _ => call(expr, true, with),
+            },
+            _ => call(expr, true, with),
+        },
+        Expr::InList { expr: needle, list, negated, .. } if list.iter().all(|item| same_plain_type(needle, item)) => {
+            let list = list.iter().map(|item| lower(item, with)).collect::<Result<_, _>>()?;
+            Ok(DfExpr::InList(InList::new(Box::new(lower(needle, with)?), list, *negated)))
+        }
+        Expr::Column { ty, .. } if ty.is_integer() => {
+            let zero = literal(&if ty.unsigned { Value::UInt(0) } else { Value::Int(0) }, ty)?;
+            Ok(binary(lower(expr, with)?, Operator::NotEq, zero))
+        }
+        _ => call(expr, true, with),
+    }
+}
+
+/// Lowers what rows are grouped, sorted or made distinct by: strings become their weights.
+///
+/// # Errors
+/// As [`lower`].
+pub fn lower_key(expr: &Expr, with: Lowering<'_>) -> Result<DfExpr, ExprError> {
+    if has_weight(expr.ty()) { lower(&weight_of(expr), with) } else { lower(expr, with) }
+}
+
+/// True for types whose equal values may differ in bytes.
+pub fn has_weight(ty: &FieldType) -> bool {
+    ty.is_string() && !ty.is_binary_string()
+}
+
+fn weight_of(expr: &Expr) -> Expr {
+    let ty = FieldType { not_null: expr.ty().not_null, ..FieldType::varbinary(u32::from(u16::MAX)) };
+    Expr::Call { func: Func::Weight, args: vec![expr.clone()], ty }
+}
+
+/// A constant of a MySQL type.
+///
+/// # Errors
+/// [`ExprError`] when the value is not of the type.
+pub fn literal(value: &Value, ty: &FieldType) -> Result<DfExpr, ExprError> {
+    Ok(DfExpr::Literal(scalar(value, ty)?, None))
+}
+
+fn scalar(value: &Value, ty: &FieldType) -> Result<ScalarValue, ExprError> {
+    let array = array_of(ty, std::slice::from_ref(value))?;
+    ScalarValue::try_from_array(&array, 0).map_err(|e| EvalError::Internal(e.to_string()).into())
+}
+
+fn truth_of(value: &Value) -> Option<bool> {
+    match value {
+        Value::Null => None,
+        Value::Int(v) | Value::Time(v) => Some(*v != 0),
+        Value::UInt(v) => Some(*v != 0),
+        Value::Double(v) => Some(*v != 0.0),
+        Value::Decimal(v) => Some(!v.is_zero()),
+        Value::DateTime(v) => Some(v.0 != 0),
+        other => Some(crate::cast::to_f64_quiet(other) != 0.0),
+    }
+}
+
+fn binary(left: DfExpr, op: Operator, right: DfExpr) -> DfExpr {
+    DfExpr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)))
+}
+
+fn fold_logic(args: &[Expr], op: Operator, with: Lowering<'_>) -> Result<DfExpr, ExprError> {
+    let mut args = args.iter().map(|arg| lower_predicate(arg, with));
+    let first = args.next().ok_or_else(|| ExprError::ParameterCount("and".to_string()))??;
+    args.try_fold(first, |sum, arg| Ok(binary(sum, op, arg?)))
+}
+
+fn operator(func: Func) -> Option<Operator> {
+    Some(match func {
+        Func::Eq => Operator::Eq,
+        Func::NullSafeEq => Operator::IsNotDistinctFrom,
+        Func::Ne => Operator::NotEq,
+        Func::Lt => Operator::Lt,
+        Func::Le => Operator::LtEq,
+        Func::Gt => Operator::Gt,
+        Func::Ge => Operator::GtEq,
+        _ => return None,
+    })
+}
+
+/// Both sides are of one Arrow type, whose order is MySQL's.
+fn same_plain_type(left: &Expr, right: &Expr) -> bool {
+    let (left, right) = (left.ty(), right.ty());
+    left.arrow_type() == right.arrow_type()
+        && left.eval_type() == right.eval_type()
+        // Arrow tells -0.0 from 0.0.
+        && !matches!(left.eval_type(), EvalType::Null | EvalType::Real)
+        && !has_weight(left)
+        && !has_weight(right)
+}
+
+fn is_string_join(left: &Expr, right: &Expr) -> bool {
+    has_weight(left.ty())
+        && has_weight(right.ty())
+        && left.ty().collation == right.ty().collation
+        && !left.is_constant()
+        && !right.is_constant()
+}
+
+fn is_native_predicate(expr: &Expr) -> bool {
+    match expr {
+        Expr::Call { func, args, .. } => match (func, &args[..]) {
+            (Func::And | Func::Or | Func::Not | Func::IsNull | Func::IsNotNull, _) => true,
+            (func, [left, right]) => operator(*func).is_some() && same_plain_type(left, right),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// One call for a whole subtree, over the columns that it reads.
+fn call(expr: &Expr, predicate: bool, with: Lowering<'_>) -> Result<DfExpr, ExprError> {
+    let expr = with_parameters(expr, with.context)?;
+    let columns = expr.columns();
+    let args = columns.iter().map(|&column| (with.columns)(column)).collect::<Result<Vec<_>, _>>()?;
+    let position = |index: usize| columns.binary_search(&index).unwrap_or(index);
+    let function = MySqlFunction::new(expr.map_columns(&position), predicate, with.context.clone());
+    Ok(DfExpr::ScalarFunction(ScalarFunction::new_udf(Arc::new(ScalarUDF::new_from_impl(function)), args)))
+}
+
+fn with_parameters(expr: &Expr, context: &EvalContext) -> Result<Expr, ExprError> {
+    expr.clone().transform(&mut |node| match node {
+        Expr::Parameter { ref ty, .. } => {
+            let value = eval_scalar(&node, context)?;
+            Ok(Expr::Literal(value, ty.clone()))
+        }
+        other => Ok(other),
+    })
+}
+
+/// A MySQL expression as a function of the columns that it reads.
+pub struct MySqlFunction {
+    expr: Expr,
+    /// Gives a Boolean rather than a value.
+    predicate: bool,
+    context: Arc<EvalContext>,
+    payload: Vec<u8>,
+    signature: Signature,
+}
+
+impl MySqlFunction {
+    /// A function of `n` arguments for an expression over the columns `0..n`.
+    pub fn new(expr: Expr, predicate: bool, context: Arc<EvalContext>) -> Self {
+        let mut payload = vec![u8::from(predicate)];
+        encode_expr(&expr, &mut payload);
+        let mut volatility = Volatility::Immutable;
+        expr.visit(&mut |node| {
+            if let Expr::Call { func, .. } = node {
+                let own = match func.volatility() {
+                    FuncVolatility::Immutable => Volatility::Immutable,
+                    FuncVolatility::Stable => Volatility::Stable,
+                    FuncVolatility::Volatile => Volatility::Volatile,
+                };
+                volatility = volatility.max(own);
+            }
+        });
+        let signature = Signature::variadic_any(volatility);
+        MySqlFunction { expr, predicate, context, payload, signature }
+    }
+
+    /// The expression.
+    pub fn expr(&self) -> &Expr {
+        &self.expr
+    }
+
+    /// What [`decode_function`] reads.
+    pub fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
+    fn return_data_type(&self) -> DataType {
+        if self.predicate { DataType::Boolean } else { self.expr.ty().arrow_type() }
+    }
+
+    fn run(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        let constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let rows = if constant && self.signature.volatility != Volatility::Volatile { 1 } else { args.number_rows };
+        let arrays = args.args.into_iter().map(|arg| arg.into_array(rows)).collect::<DfResult<Vec<_>>>()?;
+        let fields: Vec<_> = arrays.iter().map(|array| Field::new("", array.data_type().clone(), true)).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let batch = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)?;
+        let result = eval(&self.expr, &batch, &self.context).map_err(external)?;
+        let array = match (result, self.predicate) {
+            (Evaluated::Scalar(value), true) => {
+                return Ok(ColumnarValue::Scalar(ScalarValue::Boolean(truth_of(&value))));
+            }
+            (Evaluated::Scalar(value), false) => {
+                let value = scalar(&value, self.expr.ty()).map_err(|e| DataFusionError::External(Box::new(e)))?;
+                return Ok(ColumnarValue::Scalar(value));
+            }
+            (Evaluated::Array(array), true) => truth(&array)?,
+            (Evaluated::Array(array), false) => array,
+        };
+        if constant && rows == 1 && array.len() == 1 {
+            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?));
+        }
+        Ok(ColumnarValue::Array(array))
+    }
+}
+
+fn external(error: EvalError) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+fn truth(array: &ArrayRef) -> DfResult<ArrayRef> {
+    let zero = match array.data_type() {
+        DataType::Boolean => return Ok(array.clone()),
+        DataType::Null => return ScalarValue::Boolean(None).to_array_of_size(array.len()),
+        DataType::Int64
+        | DataType::UInt64
+        | DataType::Float64
+        | DataType::Decimal128(..)
+        | DataType::Decimal256(..) => ScalarValue::new_zero(array.data_type())?,
+        other => return plan_err!("{other} is no condition"),
+    };
+    Ok(Arc::new(neq(array, &zero.to_scalar()?)?))
+}
+
+impl std::fmt::Debug for MySqlFunction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{FUNCTION_NAME}[{}]", crate::describe::describe(&self.expr, &|i| format!("#{i}")))
+    }
+}
+
+impl PartialEq for MySqlFunction {
+    fn eq(&self, other: &Self) -> bool {
+        self.payload == other.payload
+    }
+}
+impl Eq for MySqlFunction {}
+impl Hash for MySqlFunction {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.payload.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for MySqlFunction {
+    fn name(&self) -> &'static str {
+        FUNCTION_NAME
+    }
+
+    fn schema_name(&self, args: &[DfExpr]) -> DfResult<String> {
+        let name = |i: usize| args.get(i).map_or_else(|| format!("#{i}"), |arg| arg.schema_name().to_string());
+        Ok(crate::describe::describe(&self.expr, &name))
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
+        Ok(self.return_data_type())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        self.run(args)
+    }
+}
+
+/// The function of a payload, to run in the surroundings of `context`.
+///
+/// # Errors
+/// When the payload is not one that this version knows.
+pub fn decode_function(payload: &[u8], context: &Arc<EvalContext>) -> DfResult<Arc<ScalarUDF>> {
+    let Some((&predicate, expr)) = payload.split_first() else { return internal_err!("a function without payload") };
+    let expr = decode_expr(expr).map_err(|e| DataFusionError::Plan(format!("function in a fragment: {e}")))?;
+    let function = MySqlFunction::new(expr, predicate != 0, context.clone());
+    Ok(Arc::new(ScalarUDF::new_from_impl(function)))
+}

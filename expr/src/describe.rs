@@ -1,0 +1,57 @@
+//! Expressions as text, for `EXPLAIN` and for names of unnamed columns in plans.
+
+use crate::cell;
+use crate::expr::Expr;
+use crate::func::Func;
+use crate::types::FieldType;
+use crate::value::Value;
+
+/// Writes an expression; `column` names its columns.
+pub fn describe(expr: &Expr, column: &dyn Fn(usize) -> String) -> String {
+    match expr {
+        Expr::Column { index, .. } => column(*index),
+        Expr::Literal(value, ty) => describe_value(value, ty),
+        Expr::Parameter { index, .. } => format!("?{index}"),
+        Expr::Call { func: Func::Cast, args, ty } => {
+            let arg = args.first().map(|a| describe(a, column)).unwrap_or_default();
+            format!("cast({arg}, {})", ty.sql_name())
+        }
+        Expr::Call { func, args, .. } => {
+            let args: Vec<_> = args.iter().map(|a| describe(a, column)).collect();
+            let is_word = func.name().starts_with(|c: char| c.is_ascii_alphabetic());
+            match (&args[..], is_word || *func == Func::And) {
+                ([left, right], false) => format!("({left} {} {right})", func.name()),
+                ([left, right], true) if matches!(func, Func::And | Func::Or | Func::Xor | Func::Like) => {
+                    format!("({left} {} {right})", func.name())
+                }
+                _ => format!("{}({})", func.name(), args.join(", ")),
+            }
+        }
+        Expr::Case { branches, otherwise, .. } => {
+            let mut out = "case".to_string();
+            for (condition, result) in branches {
+                out.push_str(&format!(" when {} then {}", describe(condition, column), describe(result, column)));
+            }
+            if let Some(otherwise) = otherwise {
+                out.push_str(&format!(" else {}", describe(otherwise, column)));
+            }
+            out + " end"
+        }
+        Expr::InList { expr, list, negated, .. } => {
+            let list: Vec<_> = list.iter().map(|e| describe(e, column)).collect();
+            let not = if *negated { "not " } else { "" };
+            format!("{} {not}in ({})", describe(expr, column), list.join(", "))
+        }
+    }
+}
+
+fn describe_value(value: &Value, ty: &FieldType) -> String {
+    let mut out = Vec::new();
+    match value {
+        Value::Null => return "NULL".to_string(),
+        Value::Bytes(bytes) => return format!("x'{}'", bytes.iter().map(|b| format!("{b:02x}")).collect::<String>()),
+        other => cell::format_value(ty, other, &mut out),
+    }
+    let text = String::from_utf8_lossy(&out);
+    if ty.is_numeric() { text.into_owned() } else { format!("\"{text}\"") }
+}
