@@ -4,3 +4,5 @@ pub mod catalog;
 pub mod error;
 pub mod parser;
 pub mod plan;
+pub mod planner;
+

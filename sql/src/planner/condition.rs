@@ -1,0 +1,266 @@
+//! What a predicate says about one column: the part of WHERE that a key can answer.
+//!
+//! A conjunct `column op constant` becomes a [`Condition`]; constants may be parameters, so that values are compared
+//! with nothing here: `bounds` turns conditions into intervals when the statement runs. A condition never excludes
+//! a row for which the predicate is true; [`Condition::is_exact`] says that it includes no other either, so that the
+//! predicate need not be evaluated again.
+
+use crate::plan::CompareOp;
+use basalt_expr::expr::Expr;
+use basalt_expr::func::Func;
+use basalt_expr::types::{EvalType, FieldType, TypeKind};
+
+/// What is asked of a column's value.
+#[derive(Debug, Clone)]
+pub enum Test {
+    /// `column op constant`.
+    Compare(CompareOp, Expr),
+    /// `column <=> constant`.
+    NullSafeEqual(Expr),
+    /// `column IN (constants)`.
+    In(Vec<Expr>),
+    /// `column IS NULL`.
+    IsNull,
+    /// `column IS NOT NULL`.
+    IsNotNull,
+    /// `column LIKE constant`: the part before the first wildcard.
+    Like {
+        /// The pattern.
+        pattern: Expr,
+        /// Its escape character.
+        escape: char,
+    },
+    /// All of them.
+    All(Vec<Test>),
+    /// At least one of them.
+    Any(Vec<Test>),
+}
+
+impl Test {
+    /// True when the test allows single values only.
+    pub fn is_points(&self) -> bool {
+        match self {
+            Test::Compare(op, _) => *op == CompareOp::Eq,
+            Test::NullSafeEqual(_) | Test::In(_) | Test::IsNull => true,
+            Test::IsNotNull | Test::Like { .. } => false,
+            Test::All(tests) => tests.iter().any(Test::is_points),
+            Test::Any(tests) => tests.iter().all(Test::is_points),
+        }
+    }
+
+    /// How many values a test that [`is_points`](Test::is_points) allows at most.
+    pub fn points_max(&self) -> usize {
+        match self {
+            Test::In(list) => list.len(),
+            Test::All(tests) => tests.iter().filter(|t| t.is_points()).map(Test::points_max).min().unwrap_or(1),
+            Test::Any(tests) => tests.iter().map(Test::points_max).sum(),
+            _ => 1,
+        }
+    }
+
+    /// How many intervals the test makes at most.
+    pub fn intervals_max(&self) -> usize {
+        match self {
+            Test::In(list) => list.len(),
+            Test::All(tests) | Test::Any(tests) => tests.iter().map(Test::intervals_max).sum(),
+            _ => 1,
+        }
+    }
+
+    /// True when both ends of the allowed values are given.
+    pub fn is_bounded(&self) -> bool {
+        let bounds = |test: &Test| match test {
+            Test::Compare(CompareOp::Gt | CompareOp::Ge, _) => (true, false),
+            Test::Compare(CompareOp::Lt | CompareOp::Le, _) => (false, true),
+            Test::Like { .. } => (true, true),
+            test => (test.is_points(), test.is_points()),
+        };
+        match self {
+            Test::All(tests) => {
+                let ends = tests.iter().map(bounds).fold((false, false), |a, b| (a.0 || b.0, a.1 || b.1));
+                ends == (true, true) || tests.iter().any(Test::is_bounded)
+            }
+            Test::Any(tests) => tests.iter().all(Test::is_bounded),
+            test => bounds(test) == (true, true),
+        }
+    }
+}
+
+/// A test of one column.
+#[derive(Debug, Clone)]
+pub struct Condition {
+    /// The column, by its position in the predicate's input.
+    pub column: usize,
+    /// The test.
+    pub test: Test,
+    /// Whether rows that pass the test are exactly those for which the predicate is true.
+    pub is_exact: bool,
+}
+
+/// The condition that a conjunct puts on a column, if it is of a form that keys can answer.
+pub fn of_conjunct(predicate: &Expr) -> Option<Condition> {
+    match predicate {
+        Expr::InList { expr, list, negated: false, .. } => {
+            let (column, column_ty) = seen_through(expr)?;
+            let usable = list.iter().all(|e| e.is_constant() && fits(column_ty, e.ty()));
+            let is_exact = list.iter().all(|e| is_exact(column_ty, expr, e));
+            usable.then(|| Condition { column, test: Test::In(list.clone()), is_exact })
+        }
+        Expr::Call { func, args, .. } => of_call(func, args),
+        _ => None,
+    }
+}
+
+fn of_call(func: &Func, args: &[Expr]) -> Option<Condition> {
+    match (func, args) {
+        (Func::Or, args) => of_or(args),
+        (Func::And, args) => of_and(args),
+        (Func::IsNull, [arg]) => {
+            let (column, _) = plain_column(arg)?;
+            Some(Condition { column, test: Test::IsNull, is_exact: true })
+        }
+        (Func::IsNotNull, [arg]) => {
+            let (column, _) = plain_column(arg)?;
+            Some(Condition { column, test: Test::IsNotNull, is_exact: true })
+        }
+        (Func::Between, [arg, low, high]) => {
+            let low = of_comparison(&Func::Ge, arg, low)?;
+            let high = of_comparison(&Func::Le, arg, high)?;
+            let is_exact = low.is_exact && high.is_exact;
+            Some(Condition { column: low.column, test: Test::All(vec![low.test, high.test]), is_exact })
+        }
+        (Func::Like, [arg, pattern, rest @ ..]) => {
+            let (column, ty) = plain_column(arg)?;
+            let escape = match rest.first() {
+                None => '\\',
+                Some(Expr::Literal(value, _)) => std::str::from_utf8(value.as_bytes()?).ok()?.chars().next()?,
+                Some(_) => return None,
+            };
+            let usable = ty.is_string() && pattern.is_constant() && pattern.ty().is_string();
+            usable.then(|| Condition { column, test: Test::Like { pattern: pattern.clone(), escape }, is_exact: false })
+        }
+        (func, [left, right]) => of_comparison(func, left, right),
+        _ => None,
+    }
+}
+
+fn of_comparison(func: &Func, left: &Expr, right: &Expr) -> Option<Condition> {
+    let (column_side, constant, flipped) = match (left.is_constant(), right.is_constant()) {
+        (false, true) => (left, right, false),
+        (true, false) => (right, left, true),
+        _ => return None,
+    };
+    let (column, ty) = seen_through(column_side)?;
+    if !fits(ty, constant.ty()) {
+        return None;
+    }
+    let is_exact = is_exact(ty, column_side, constant);
+    let op = match (func, flipped) {
+        (Func::NullSafeEq, _) => {
+            return Some(Condition { column, test: Test::NullSafeEqual(constant.clone()), is_exact });
+        }
+        (Func::Eq, _) => CompareOp::Eq,
+        (Func::Lt, false) | (Func::Gt, true) => CompareOp::Lt,
+        (Func::Le, false) | (Func::Ge, true) => CompareOp::Le,
+        (Func::Gt, false) | (Func::Lt, true) => CompareOp::Gt,
+        (Func::Ge, false) | (Func::Le, true) => CompareOp::Ge,
+        _ => return None,
+    };
+    Some(Condition { column, test: Test::Compare(op, constant.clone()), is_exact })
+}
+
+/// `a = 1 OR a > 5`: every branch must be about the same column.
+fn of_or(args: &[Expr]) -> Option<Condition> {
+    let branches = args.iter().map(of_conjunct).collect::<Option<Vec<_>>>()?;
+    let column = branches.first()?.column;
+    if branches.iter().any(|b| b.column != column) {
+        return None;
+    }
+    let is_exact = branches.iter().all(|b| b.is_exact);
+    let mut tests = Vec::with_capacity(branches.len());
+    for branch in branches {
+        match branch.test {
+            // OR is a tree of twos; keep the list flat.
+            Test::Any(inner) => tests.extend(inner),
+            test => tests.push(test),
+        }
+    }
+    Some(Condition { column, test: Test::Any(tests), is_exact })
+}
+
+/// `(a > 1 AND a < 5)` within an OR. Parts about nothing that keys know make the condition inexact, not useless.
+fn of_and(args: &[Expr]) -> Option<Condition> {
+    let parts: Vec<_> = args.iter().map(of_conjunct).collect();
+    let column = parts.iter().flatten().next()?.column;
+    let mut is_exact = true;
+    let mut tests = Vec::with_capacity(parts.len());
+    for part in parts {
+        match part {
+            Some(part) if part.column == column => {
+                is_exact &= part.is_exact;
+                tests.push(part.test);
+            }
+            _ => is_exact = false,
+        }
+    }
+    Some(Condition { column, test: Test::All(tests), is_exact })
+}
+
+fn plain_column(expr: &Expr) -> Option<(usize, &FieldType)> {
+    match expr {
+        Expr::Column { index, ty } => Some((*index, ty)),
+        _ => None,
+    }
+}
+
+/// A column, or a column under a conversion that keeps its order, with the column's own type.
+fn seen_through(expr: &Expr) -> Option<(usize, &FieldType)> {
+    match expr {
+        Expr::Call { func: Func::Cast, args, ty } => {
+            let (index, from) = plain_column(args.first()?)?;
+            keeps_order(from, ty).then_some((index, from))
+        }
+        expr => plain_column(expr),
+    }
+}
+
+fn keeps_order(from: &FieldType, to: &FieldType) -> bool {
+    use EvalType::*;
+    match (from.eval_type(), to.eval_type()) {
+        // A negative number cast to unsigned wraps.
+        (Int, Int) => from.unsigned || !to.unsigned,
+        (Int, Decimal | Real) => true,
+        (Decimal, Decimal) => to.decimals >= from.decimals && to.length - u32::from(to.decimals) >= from.length - u32::from(from.decimals),
+        (DateTime, DateTime) => from.kind == TypeKind::Date || (from.kind == to.kind && to.decimals >= from.decimals),
+        (Real, Real) => true,
+        (String, String) => from.collation == to.collation,
+        _ => false,
+    }
+}
+
+/// Whether constants of this type can be brought into the column's order at all.
+fn fits(column: &FieldType, constant: &FieldType) -> bool {
+    use EvalType::*;
+    match (column.eval_type(), constant.eval_type()) {
+        (_, Null) => true,
+        (Int, Int | Decimal | Real) => true,
+        (Real, Real | Int | Decimal) => true,
+        (Decimal, Decimal | Int) => true,
+        (String, String) => column.collation == constant.collation || constant.collation == basalt_expr::collation::Collation::default(),
+        (a, b) => a == b,
+    }
+}
+
+/// Whether the interval holds exactly the rows for which the comparison is true.
+fn is_exact(column: &FieldType, column_side: &Expr, constant: &Expr) -> bool {
+    use EvalType::*;
+    let compared_as_double = column_side.ty().eval_type() == Real || constant.ty().eval_type() == Real;
+    match column.eval_type() {
+        // Integers beyond 2^53 that are compared as doubles may be equal without being the same.
+        Int => !compared_as_double,
+        String => column.collation == constant.ty().collation,
+        DateTime => column.kind != TypeKind::Timestamp,
+        Real => column.kind == TypeKind::Double,
+        _ => false,
+    }
+}
