@@ -5,4 +5,4 @@ pub mod error;
 pub mod parser;
 pub mod plan;
 pub mod planner;
-
+pub mod server;
