@@ -6,3 +6,4 @@ pub mod error;
 pub mod mvcc;
 pub mod replicated;
 pub mod service;
+pub mod txn;

@@ -4,6 +4,8 @@
 //! this store leads, and writes that are applied on a quorum before they answer. Real: `raft_kv` over the raft store.
 //! Second: `local`, one engine without replication, under the golden scripts of `mvcc` and `txn`.
 
+pub mod local;
+
 use crate::engine::{Modify, Snapshot};
 use crate::error::RegionError;
 use async_trait::async_trait;

@@ -1,0 +1,92 @@
+//! Who waits for whom. An edge that would close a circle is refused: its transaction is the victim.
+//!
+//! The graph is plain data and knows nothing of where waits happen. Here it holds the waits on one store; a detector for
+//! the cluster would hold the edges that stores send it.
+
+use basalt_common::{Timestamp, UserKey};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Waits, by the transaction that waits.
+#[derive(Default, Debug)]
+pub struct WaitForGraph {
+    edges: BTreeMap<Timestamp, BTreeMap<u64, Wait>>,
+}
+
+/// For whom a transaction waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// The transaction that holds the lock.
+    pub holder: Timestamp,
+    /// On which key.
+    pub key: UserKey,
+}
+
+impl WaitForGraph {
+    /// Adds the wait `id` (unique among waits) of a transaction, or replaces it.
+    ///
+    /// # Errors
+    /// The circle that it would close: the waiting transactions from `waiter` on, each waiting for the next.
+    pub fn add(&mut self, waiter: Timestamp, id: u64, wait: Wait) -> Result<(), Vec<Timestamp>> {
+        if let Some(chain) = self.path(wait.holder, waiter) {
+            let mut circle = vec![waiter];
+            circle.extend(chain);
+            return Err(circle);
+        }
+        self.edges.entry(waiter).or_default().insert(id, wait);
+        Ok(())
+    }
+
+    /// Removes a wait.
+    pub fn remove(&mut self, waiter: Timestamp, id: u64) {
+        if let Some(waits) = self.edges.get_mut(&waiter) {
+            waits.remove(&id);
+            if waits.is_empty() {
+                self.edges.remove(&waiter);
+            }
+        }
+    }
+
+    /// The transactions on a way of waits from one to another, without the last.
+    fn path(&self, from: Timestamp, to: Timestamp) -> Option<Vec<Timestamp>> {
+        if from == to {
+            return Some(Vec::new());
+        }
+        let mut came_from = BTreeMap::new();
+        let mut seen = BTreeSet::from([from]);
+        let mut open = vec![from];
+        while let Some(txn) = open.pop() {
+            for wait in self.edges.get(&txn).into_iter().flat_map(|waits| waits.values()) {
+                if wait.holder == to {
+                    let mut chain = vec![txn];
+                    while let Some(&previous) = came_from.get(&chain[chain.len() - 1]) {
+                        chain.push(previous);
+                    }
+                    chain.reverse();
+                    return Some(chain);
+                }
+                if seen.insert(wait.holder) {
+                    came_from.insert(wait.holder, txn);
+                    open.push(wait.holder);
+                }
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_edge_that_closes_a_circle_is_refused() {
+        let mut graph = WaitForGraph::default();
+        let wait = |holder| Wait { holder: Timestamp(holder), key: UserKey::from(&b"k"[..]) };
+        assert_eq!(graph.add(Timestamp(1), 1, wait(2)), Ok(()));
+        assert_eq!(graph.add(Timestamp(2), 2, wait(3)), Ok(()));
+        assert_eq!(graph.add(Timestamp(3), 3, wait(1)), Err(vec![Timestamp(3), Timestamp(1), Timestamp(2)]));
+        graph.remove(Timestamp(2), 2);
+        assert_eq!(graph.add(Timestamp(3), 3, wait(1)), Ok(()));
+        assert_eq!(graph.add(Timestamp(2), 4, wait(2)), Err(vec![Timestamp(2)]), "one that waits for itself");
+    }
+}

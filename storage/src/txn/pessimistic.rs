@@ -1,0 +1,123 @@
+//! Taking pessimistic locks, with waiting.
+//!
+//! One request waits on the store for at most a slice of its patience ([`TxnConfig::lock_wait_slice_ms`]), then it is
+//! answered `Locked`, and the client checks whether the holder is alive before it comes again. When its patience as a whole
+//! is over it is answered `LockWaitTimeout`. Waiting ends early when the lock's holder is dead by its TTL: only the client
+//! can resolve that.
+//!
+//! [`TxnConfig::lock_wait_slice_ms`]: crate::config::TxnConfig::lock_wait_slice_ms
+
+use super::action::Changes;
+use super::action::pessimistic_lock::{PessimisticLock, pessimistic_lock};
+use super::lock_wait::{Baton, WaitFor, encoded};
+use super::scheduler::{Scheduler, check_keys};
+use crate::error::{ConflictReason, Error, KeyError, LockedKey};
+use crate::mvcc::MvccReader;
+use crate::mvcc::reader::Versioned;
+use crate::replicated::RegionCtx;
+use std::time::Duration;
+
+/// How long a request is ready to wait for locks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// Not at all: answered `Locked` at once.
+    NoWait,
+    /// As long as the store's default.
+    Default,
+    /// So long.
+    For(Duration),
+}
+
+/// What one attempt came to.
+enum Attempt {
+    Locked(Vec<Option<Versioned>>),
+    Wait(super::lock_wait::Waiting, Box<LockedKey>),
+}
+
+impl Scheduler {
+    /// Locks all keys, or none; returns their values, in order, when wanted.
+    ///
+    /// # Errors
+    /// See [`pessimistic_lock`]; [`KeyError::Deadlock`], [`KeyError::LockWaitTimeout`].
+    pub async fn pessimistic_lock(
+        &self,
+        ctx: &RegionCtx,
+        wanted: PessimisticLock,
+        patience: Patience,
+    ) -> Result<Vec<Option<Versioned>>, Error> {
+        self.concurrency.check_safe_point(wanted.start_ts)?;
+        // The values are read as of for_update_ts: nothing may be committed below it afterwards.
+        self.concurrency.update_max_ts(wanted.for_update_ts);
+        let patience_left = match patience {
+            Patience::NoWait => Duration::ZERO,
+            Patience::Default => Duration::from_millis(self.config.lock_wait_default_ms),
+            Patience::For(duration) => duration,
+        };
+        let slice = patience_left.min(Duration::from_millis(self.config.lock_wait_slice_ms));
+        let deadline = tokio::time::Instant::now() + slice;
+        let mut place = None;
+        let mut baton = None;
+        loop {
+            match self.try_lock(ctx, &wanted, patience, &mut baton, place).await? {
+                Attempt::Locked(values) => return Ok(values),
+                Attempt::Wait(waiting, locked) => {
+                    place = Some(waiting.id);
+                    // Whoever holds the same key now will release it; the turn for another key is the next one's.
+                    if let Some(turn) = baton.take()
+                        && turn.is_for(&locked.key)
+                    {
+                        turn.keep();
+                    }
+                    match waiting.wait(deadline).await? {
+                        Some(turn) => baton = Some(turn),
+                        None if slice == patience_left => return Err(KeyError::LockWaitTimeout(locked).into()),
+                        None => return Err(KeyError::Locked(locked).into()),
+                    }
+                }
+            }
+        }
+    }
+
+    async fn try_lock(
+        &self,
+        ctx: &RegionCtx,
+        wanted: &PessimisticLock,
+        patience: Patience,
+        baton: &mut Option<Baton>,
+        place: Option<u64>,
+    ) -> Result<Attempt, Error> {
+        let slots = self.latches.slots_of(wanted.keys.iter().map(|(key, _)| key.as_slice()));
+        let started = self.start(ctx, slots).await?;
+        check_keys(&started.snapshot, wanted.keys.iter().map(|(key, _)| key))?;
+        let mut changes = Changes::default();
+        let result = pessimistic_lock(&mut MvccReader::new(&*started.snapshot.data), wanted, &mut changes);
+        let values = match result {
+            Ok(values) => values,
+            Err(Error::Key(KeyError::Locked(locked))) => {
+                // A holder whose TTL is over will not release anything.
+                if patience == Patience::NoWait || locked.lock.is_expired(wanted.for_update_ts) {
+                    return Err(KeyError::Locked(locked).into());
+                }
+                let (waiter, holder) = (wanted.start_ts, locked.lock.start_ts);
+                let wait = WaitFor { key: encoded(&locked.key), waiter, holder, id: place };
+                return Ok(Attempt::Wait(self.waits.enter(wait)?, locked));
+            }
+            Err(error) => {
+                if let Error::Key(KeyError::WriteConflict { reason: ConflictReason::PessimisticRetry, .. }) = &error
+                    && let Some(turn) = baton.take()
+                {
+                    turn.pass_later();
+                }
+                return Err(error);
+            }
+        };
+        self.write(ctx, started, changes, None).await?;
+        for (key, _) in &wanted.keys {
+            self.waits.holder_changed(&encoded(key), wanted.start_ts);
+        }
+        if let Some(turn) = baton.take() {
+            turn.keep();
+        }
+        Ok(Attempt::Locked(values))
+    }
+}
