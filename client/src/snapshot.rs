@@ -1,0 +1,334 @@
+//! Reading the data as of one timestamp: single keys, many keys at once, and ranges in either direction.
+//!
+//! A read that meets a lock finds out about its owner ([`crate::lock_resolver`]) and comes again, naming the transactions
+//! whose locks it may pass; the names are shared by all reads of one snapshot.
+//!
+//! A snapshot at [`Timestamp::MAX`] reads what is newest without asking PD. When it meets a lock it takes a real timestamp
+//! for that read: the value is as new as the read itself, and the owner of the lock can be pushed beyond it.
+
+use crate::cluster::Cluster;
+use crate::config::{REGION_CONCURRENCY, REQUEST_BUDGET, SCAN_BATCH, SCAN_BYTES_MAX};
+use crate::error::{Error, Result};
+use crate::lock_resolver::Bypass;
+use crate::region_cache::CachedRegion;
+use crate::retry::{Retry, wrong_answer};
+use basalt_common::{KeyRange, Timestamp, UserKey};
+use basalt_proto::errors::{KeyError, LockInfo, key_error};
+use basalt_proto::kv::{self, kv_request, kv_response};
+use bytes::Bytes;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// The data as of a timestamp. Cheap to clone.
+#[derive(Clone)]
+pub struct Snapshot {
+    cluster: Cluster,
+    ts: Timestamp,
+    bypass: Arc<Mutex<Bypass>>,
+}
+
+/// How to scan.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ScanOptions {
+    /// From the end of the range to its start.
+    pub reverse: bool,
+    /// Values are left out.
+    pub key_only: bool,
+    /// Pairs wanted at most; 0 = all.
+    pub limit: usize,
+}
+
+impl Snapshot {
+    pub(crate) fn new(cluster: Cluster, ts: Timestamp) -> Snapshot {
+        Snapshot { cluster, ts, bypass: Arc::default() }
+    }
+
+    /// The timestamp.
+    pub fn ts(&self) -> Timestamp {
+        self.ts
+    }
+
+    /// What one read goes on with. What reads at the largest timestamp have learned is not shared: a transaction that one
+    /// read may pass can be committed before the next begins.
+    fn for_one_read(&self) -> Snapshot {
+        match self.ts == Timestamp::MAX {
+            true => Snapshot::new(self.cluster.clone(), self.ts),
+            false => self.clone(),
+        }
+    }
+
+    /// Reads one key.
+    ///
+    /// # Errors
+    /// [`Error::RegionUnavailable`], or [`Error::LockTimeout`] when a lock stays too long.
+    pub async fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        self.for_one_read().get_one(key).await
+    }
+
+    async fn get_one(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        let mut retry = Retry::new(&self.cluster.env, REQUEST_BUDGET);
+        let key = Bytes::copy_from_slice(key);
+        let mut version = self.ts;
+        loop {
+            let request = |context| {
+                kv_request::Cmd::Get(kv::GetRequest {
+                    context: Some(self.with_bypass(context)),
+                    key: key.clone(),
+                    version: version.0,
+                })
+            };
+            let kv_response::Cmd::Get(answer) = self.cluster.call_key(&key, &mut retry, request).await? else {
+                return Err(wrong_answer());
+            };
+            match answer.error {
+                None => return Ok((!answer.not_found).then_some(answer.value)),
+                Some(e) => {
+                    let locks = vec![as_lock(e, self.ts)?];
+                    version = self.settle_version(version).await?;
+                    self.cluster.resolve_for_read(locks, version, &self.bypass, &mut retry).await?;
+                }
+            }
+        }
+    }
+
+    /// Reads many keys; returns the pairs that are there, in no order.
+    ///
+    /// # Errors
+    /// As [`Snapshot::get`].
+    pub async fn batch_get(&self, keys: Vec<Bytes>) -> Result<Vec<(Bytes, Bytes)>> {
+        self.for_one_read().get_many(keys).await
+    }
+
+    async fn get_many(&self, keys: Vec<Bytes>) -> Result<Vec<(Bytes, Bytes)>> {
+        let mut retry = Retry::new(&self.cluster.env, REQUEST_BUDGET);
+        let mut found = Vec::with_capacity(keys.len());
+        let mut left = keys;
+        let mut version = self.ts;
+        while !left.is_empty() {
+            let mut groups = self.cluster.group_by_region(std::mem::take(&mut left), |k| k, &mut retry).await?;
+            let answers: Vec<Part> = match groups.len() {
+                1 => {
+                    let (route, keys) = groups.remove(0);
+                    vec![self.batch_get_once(route, keys, version, &mut retry).await?]
+                }
+                _ => {
+                    let calls = groups.into_iter().map(|(route, keys)| {
+                        let mut retry = retry.fork();
+                        async move { self.batch_get_once(route, keys, version, &mut retry).await }
+                    });
+                    stream::iter(calls).buffer_unordered(REGION_CONCURRENCY).try_collect().await?
+                }
+            };
+            let mut locks = Vec::new();
+            for part in answers {
+                found.extend(part.found);
+                left.extend(part.again);
+                locks.extend(part.locks);
+            }
+            if !locks.is_empty() {
+                left.extend(locks.iter().map(|l| l.key.clone()));
+                version = self.settle_version(version).await?;
+                self.cluster.resolve_for_read(locks, version, &self.bypass, &mut retry).await?;
+            }
+        }
+        Ok(found)
+    }
+
+    async fn batch_get_once(
+        &self,
+        route: Arc<CachedRegion>,
+        keys: Vec<Bytes>,
+        version: Timestamp,
+        retry: &mut Retry,
+    ) -> Result<Part> {
+        let request = |context| {
+            kv_request::Cmd::BatchGet(kv::BatchGetRequest {
+                context: Some(self.with_bypass(context)),
+                keys: keys.clone(),
+                version: version.0,
+            })
+        };
+        let answer = match self.cluster.attempt(&route, retry, request).await? {
+            Some(kv_response::Cmd::BatchGet(answer)) => answer,
+            Some(_) => return Err(wrong_answer()),
+            None => return Ok(Part { again: keys, ..Part::default() }),
+        };
+        let mut part = Part::default();
+        for pair in answer.pairs {
+            match pair.error {
+                None => part.found.push((pair.key, pair.value)),
+                Some(e) => part.locks.push(as_lock(e, self.ts)?),
+            }
+        }
+        Ok(part)
+    }
+
+    /// Reads a range.
+    pub fn scan(&self, range: KeyRange, options: ScanOptions) -> Scanner {
+        Scanner {
+            snapshot: self.for_one_read(),
+            version: self.ts,
+            left: Some(range),
+            options,
+            wanted: if options.limit == 0 { usize::MAX } else { options.limit },
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// A timestamp for a read that met a lock: the owner of a lock cannot be pushed beyond the largest one.
+    async fn settle_version(&self, version: Timestamp) -> Result<Timestamp> {
+        match version == Timestamp::MAX {
+            true => self.cluster.timestamp().await,
+            false => Ok(version),
+        }
+    }
+
+    fn with_bypass(&self, mut context: kv::Context) -> kv::Context {
+        let bypass = self.bypass.lock();
+        context.resolved_locks.clone_from(&bypass.resolved);
+        context.committed_locks.clone_from(&bypass.committed);
+        context
+    }
+}
+
+/// What one region said of a batch.
+#[derive(Default)]
+struct Part {
+    found: Vec<(Bytes, Bytes)>,
+    again: Vec<Bytes>,
+    locks: Vec<LockInfo>,
+}
+
+/// A range being read, region by region.
+pub struct Scanner {
+    snapshot: Snapshot,
+    version: Timestamp,
+    /// What is not read yet; none at the end.
+    left: Option<KeyRange>,
+    options: ScanOptions,
+    /// Pairs still to be fetched.
+    wanted: usize,
+    ready: VecDeque<(Bytes, Bytes)>,
+}
+
+impl Scanner {
+    /// The next pair in the scan's direction.
+    ///
+    /// # Errors
+    /// As [`Snapshot::get`].
+    pub async fn next(&mut self) -> Result<Option<(Bytes, Bytes)>> {
+        while self.ready.is_empty() && self.left.is_some() {
+            self.fetch().await?;
+        }
+        Ok(self.ready.pop_front())
+    }
+
+    /// The next pairs, as many as are at hand; empty at the end.
+    ///
+    /// # Errors
+    /// As [`Snapshot::get`].
+    pub async fn next_batch(&mut self) -> Result<Vec<(Bytes, Bytes)>> {
+        while self.ready.is_empty() && self.left.is_some() {
+            self.fetch().await?;
+        }
+        Ok(self.ready.drain(..).collect())
+    }
+
+    /// Reads one batch of one region.
+    async fn fetch(&mut self) -> Result<()> {
+        let cluster = self.snapshot.cluster.clone();
+        let mut retry = Retry::new(&cluster.env, REQUEST_BUDGET);
+        while let Some(left) = self.left.clone() {
+            let route = match self.options.reverse {
+                false => cluster.locate(left.start.as_slice(), &mut retry).await?,
+                true => cluster.locate_before(left.end.as_slice(), &mut retry).await?,
+            };
+            let Some(part) = left.intersect(&route.region.range) else {
+                return Err(Error::Corrupt(format!("region {} does not touch the scan", route.region.id)));
+            };
+            let request = |context| {
+                kv_request::Cmd::Scan(kv::ScanRequest {
+                    context: Some(self.snapshot.with_bypass(context)),
+                    start_key: part.start.0.clone(),
+                    end_key: part.end.0.clone(),
+                    limit: self.wanted.min(SCAN_BATCH as usize) as u32,
+                    version: self.version.0,
+                    reverse: self.options.reverse,
+                    key_only: self.options.key_only,
+                    bytes_max: SCAN_BYTES_MAX,
+                })
+            };
+            let answer = match cluster.attempt(&route, &mut retry, request).await? {
+                Some(kv_response::Cmd::Scan(answer)) => answer,
+                Some(_) => return Err(wrong_answer()),
+                None => continue,
+            };
+            match self.take(answer, &left, &part)? {
+                None => return Ok(()),
+                Some(lock) => {
+                    self.version = self.snapshot.settle_version(self.version).await?;
+                    let bypass = &self.snapshot.bypass;
+                    cluster.resolve_for_read(vec![lock], self.version, bypass, &mut retry).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes over the pairs of an answer and moves on. Returns the lock that ended them early.
+    fn take(&mut self, answer: kv::ScanResponse, left: &KeyRange, part: &KeyRange) -> Result<Option<LockInfo>> {
+        let mut last = None;
+        for pair in answer.pairs {
+            if let Some(e) = pair.error {
+                let lock = as_lock(e, self.snapshot.ts)?;
+                if let Some(last) = last {
+                    self.left = self.after(left, &last);
+                }
+                return Ok(Some(lock));
+            }
+            last = Some(pair.key.clone());
+            self.ready.push_back((pair.key, pair.value));
+            self.wanted -= 1;
+            if self.wanted == 0 {
+                self.left = None;
+                return Ok(None);
+            }
+        }
+        self.left = match (answer.more, last) {
+            (true, Some(last)) => self.after(left, &last),
+            (true, None) => return Err(Error::Corrupt("store says more and brings nothing".into())),
+            (false, _) => self.beyond(left, part),
+        };
+        Ok(None)
+    }
+
+    /// What is left behind a key.
+    fn after(&self, left: &KeyRange, key: &Bytes) -> Option<KeyRange> {
+        match self.options.reverse {
+            false => left.intersect(&KeyRange { start: UserKey(key.clone()).successor(), end: UserKey::default() }),
+            true if *key <= left.start.0 => None,
+            true => Some(KeyRange { start: left.start.clone(), end: UserKey(key.clone()) }),
+        }
+    }
+
+    /// What is left behind a region.
+    fn beyond(&self, left: &KeyRange, part: &KeyRange) -> Option<KeyRange> {
+        match self.options.reverse {
+            false if part.end.0.is_empty() => None,
+            false if !left.end.0.is_empty() && part.end >= left.end => None,
+            false => Some(KeyRange { start: part.end.clone(), end: left.end.clone() }),
+            true if part.start <= left.start => None,
+            true => Some(KeyRange { start: left.start.clone(), end: part.start.clone() }),
+        }
+    }
+}
+
+/// A key error that must be a lock.
+fn as_lock(error: KeyError, start_ts: Timestamp) -> Result<LockInfo> {
+    match error.kind {
+        Some(key_error::Kind::Locked(lock)) => Ok(lock),
+        kind => Err(Error::of_key(KeyError { kind }, start_ts)),
+    }
+}
