@@ -1,0 +1,264 @@
+//! Constants and types, from text to values.
+
+use crate::error::{Error, Result};
+use crate::parser::ast::{DataType, Literal, TemporalKind};
+use basalt_expr::collation::Collation;
+use basalt_expr::decimal::Decimal;
+use basalt_expr::expr::Expr;
+use basalt_expr::func::{self, Func};
+use basalt_expr::types::{DECIMAL_PRECISION_MAX, DECIMAL_SCALE_MAX, FieldType, NOT_FIXED, TypeKind, UNSPECIFIED};
+use basalt_expr::value::Value;
+
+/// Most fractional digits of seconds.
+const FSP_MAX: u32 = 6;
+/// Most characters of a VARCHAR in utf8mb4.
+const VARCHAR_CHARS_MAX: u32 = 16_383;
+/// Most bytes of a VARBINARY.
+const VARBINARY_BYTES_MAX: u32 = 65_535;
+/// Most characters of a CHAR.
+const CHAR_CHARS_MAX: u32 = 255;
+
+/// A literal as an expression.
+///
+/// # Errors
+/// 1300 for a string that is not text, 1292 or 1525 for a bad date.
+pub fn literal_value(literal: &Literal, collation: Collation) -> Result<Expr> {
+    let value = match literal {
+        Literal::Null => return Ok(Expr::null()),
+        Literal::Bool(b) => Value::Int(i64::from(*b)),
+        Literal::Integer(v) => integer(*v),
+        Literal::Decimal(text) => match Decimal::parse(text.as_bytes()) {
+            Some(decimal) => Value::Decimal(decimal),
+            None => Value::Double(text.parse().map_err(|_| illegal_number(text))?),
+        },
+        Literal::Float(text) => match text.parse::<f64>() {
+            Ok(v) if v.is_finite() => Value::Double(v),
+            _ => return Err(illegal_number(text)),
+        },
+        Literal::String { bytes, charset } => return string(bytes, charset.as_deref(), collation),
+        Literal::Hex(bytes) => Value::from(bytes.clone()),
+        // `b'101'` is written for numbers and BIT columns far more often than for strings.
+        Literal::Bit(bytes) if bytes.len() <= 8 => {
+            Value::UInt(bytes.iter().fold(0, |v, b| v << 8 | u64::from(*b)))
+        }
+        Literal::Bit(bytes) => Value::from(bytes.clone()),
+        Literal::Temporal(kind, text) => return temporal(*kind, text),
+    };
+    Ok(Expr::literal(value))
+}
+
+fn illegal_number(text: &str) -> Error {
+    Error::User { code: 1367, sqlstate: "22007", message: format!("Illegal double '{text}' value found during parsing") }
+}
+
+fn integer(value: u64) -> Value {
+    i64::try_from(value).map_or(Value::UInt(value), Value::Int)
+}
+
+fn string(bytes: &[u8], charset: Option<&str>, collation: Collation) -> Result<Expr> {
+    if charset == Some("binary") {
+        return Ok(Expr::literal(Value::from(bytes.to_vec())));
+    }
+    let decoded = match charset {
+        Some("latin1") => Ok(bytes.iter().map(|&b| char::from(b)).collect::<String>()),
+        _ => String::from_utf8(bytes.to_vec()),
+    };
+    let text = decoded.map_err(|_| Error::User {
+        code: 1300,
+        sqlstate: "HY000",
+        message: format!("Invalid utf8mb4 character string: '{}'", bytes.escape_ascii()),
+    })?;
+    let value = Value::from(text);
+    let ty = func::literal_type(&value).with_collation(collation);
+    Ok(Expr::Literal(value, ty))
+}
+
+fn temporal(kind: TemporalKind, text: &str) -> Result<Expr> {
+    let fsp = text.rsplit_once('.').map_or(0, |(_, digits)| digits.len().min(FSP_MAX as usize) as u8);
+    let (ty, name) = match kind {
+        TemporalKind::Date => (FieldType::date(), "DATE"),
+        TemporalKind::Time => (FieldType::time(fsp), "TIME"),
+        TemporalKind::Timestamp => (FieldType::datetime(fsp), "DATETIME"),
+    };
+    let cast = Expr::string(text).cast(ty.clone());
+    let ctx = basalt_expr::EvalContext::default();
+    let value = basalt_expr::eval_scalar(&cast, &ctx)?;
+    if value.is_null() || ctx.warnings.count() > 0 {
+        return Err(Error::wrong_value(name, text));
+    }
+    Ok(Expr::Literal(value, ty.required()))
+}
+
+/// `-literal` as one constant, where that keeps the type.
+pub(super) fn negative(literal: &Literal) -> Option<Expr> {
+    match literal {
+        Literal::Integer(v) if *v <= 1 << 63 => Some(Expr::int((*v as i64).wrapping_neg())),
+        Literal::Integer(v) => Decimal::parse(format!("-{v}").as_bytes()).map(|d| Expr::literal(Value::Decimal(d))),
+        Literal::Decimal(text) => Decimal::parse(format!("-{text}").as_bytes()).map(|d| Expr::literal(Value::Decimal(d))),
+        Literal::Float(text) => text.parse::<f64>().ok().filter(|v| v.is_finite()).map(|v| Expr::literal(Value::Double(-v))),
+        _ => None,
+    }
+}
+
+/// The collation that CHARACTER SET and COLLATE name together.
+///
+/// # Errors
+/// 1115, 1273, 1253.
+pub fn collation_of(charset: Option<&str>, collation: Option<&str>, default: Collation) -> Result<Collation> {
+    if let Some(charset) = charset
+        && !is_charset(charset)
+    {
+        return Err(Error::unknown_charset(charset));
+    }
+    if let Some(name) = collation {
+        let found = Collation::by_name(name)?;
+        let binary = found == Collation::Binary;
+        if let Some(charset) = charset
+            && binary != (charset == "binary")
+        {
+            return Err(Error::collation_charset(name, charset));
+        }
+        return Ok(found);
+    }
+    Ok(match charset {
+        Some("binary") => Collation::Binary,
+        // A character set's default collation is that of the server, as in TiDB, when it is a Unicode one.
+        Some(_) if default == Collation::Binary => Collation::Utf8mb4Bin,
+        Some(_) => Collation::default(),
+        None => default,
+    })
+}
+
+fn is_charset(name: &str) -> bool {
+    matches!(name, "utf8mb4" | "utf8mb3" | "utf8" | "latin1" | "ascii" | "binary" | "ucs2" | "utf16" | "utf32")
+}
+
+/// The type that a cast asks for.
+pub(super) fn cast_type(ty: &DataType, collation: Collation) -> Result<FieldType> {
+    let length = ty.length.unwrap_or(UNSPECIFIED);
+    Ok(match ty.name.as_str() {
+        "signed" if ty.unsigned => FieldType::bigint_unsigned(),
+        "signed" => FieldType::bigint(),
+        "char" | "varchar" => {
+            let collation = collation_of(ty.charset.as_deref(), ty.collation.as_deref(), collation)?;
+            if collation == Collation::Binary { FieldType::varbinary(length) } else { FieldType::varchar(length).with_collation(collation) }
+        }
+        "binary" | "varbinary" => FieldType::varbinary(length),
+        "date" => FieldType::date(),
+        "datetime" | "timestamp" => FieldType::datetime(fsp(ty, "CAST")?),
+        "time" => FieldType::time(fsp(ty, "CAST")?),
+        "decimal" => decimal(ty, "CAST")?,
+        "double" | "float" => FieldType::double(),
+        "year" => FieldType::new(TypeKind::Year),
+        other => return Err(Error::unsupported(format!("CAST AS {}", other.to_uppercase()))),
+    })
+}
+
+fn fsp(ty: &DataType, column: &str) -> Result<u8> {
+    let digits = ty.length.unwrap_or(0);
+    if digits > FSP_MAX {
+        return Err(Error::precision_too_big(digits, column, FSP_MAX));
+    }
+    Ok(digits as u8)
+}
+
+fn decimal(ty: &DataType, column: &str) -> Result<FieldType> {
+    let precision = ty.length.filter(|&p| p > 0).unwrap_or(10);
+    let scale = ty.decimals.unwrap_or(0);
+    if scale > u32::from(DECIMAL_SCALE_MAX) {
+        return Err(Error::scale_too_big(scale, column, DECIMAL_SCALE_MAX));
+    }
+    if precision > DECIMAL_PRECISION_MAX {
+        return Err(Error::precision_too_big(precision, column, DECIMAL_PRECISION_MAX));
+    }
+    if scale > precision {
+        return Err(Error::scale_over_precision(column));
+    }
+    Ok(FieldType::decimal(precision, scale as u8))
+}
+
+/// The type of a column.
+///
+/// # Errors
+/// 1425 to 1427, 1439, 1074, 1115, 1273; 1235 for types that are not done.
+pub fn column_type(ty: &DataType, column: &str, default: Collation) -> Result<FieldType> {
+    use TypeKind::*;
+    let integer = |kind| FieldType { unsigned: ty.unsigned, ..FieldType::new(kind) };
+    let collation = || -> Result<Collation> {
+        let collation = collation_of(ty.charset.as_deref(), ty.collation.as_deref(), default)?;
+        // BINARY asks for the bytewise order of the character set.
+        Ok(if ty.binary && collation != Collation::Binary { Collation::Utf8mb4Bin } else { collation })
+    };
+    let text = |kind, binary_kind, length: Option<u32>| -> Result<FieldType> {
+        let collation = collation()?;
+        let kind = if collation == Collation::Binary { binary_kind } else { kind };
+        let plain = FieldType::new(kind);
+        Ok(FieldType { length: length.unwrap_or(plain.length), collation, ..plain })
+    };
+    let bytes = |kind, length| FieldType { length, ..FieldType::new(kind) };
+    Ok(match ty.name.as_str() {
+        "tinyint" => integer(Tiny),
+        "smallint" => integer(Short),
+        "mediumint" => integer(Int24),
+        "int" => integer(Long),
+        "bigint" => integer(LongLong),
+        "decimal" => FieldType { unsigned: ty.unsigned, ..decimal(ty, column)? },
+        "float" | "double" => real(ty, column)?,
+        "bit" => {
+            let bits = ty.length.unwrap_or(1);
+            if bits == 0 || bits > 64 {
+                return Err(Error::display_width(column, 64));
+            }
+            FieldType { length: bits, ..FieldType::new(Bit) }
+        }
+        "char" => text(Char, Binary, Some(limited(ty.length.unwrap_or(1), CHAR_CHARS_MAX, column)?))?,
+        "varchar" => text(VarChar, VarBinary, Some(limited(required(ty)?, VARCHAR_CHARS_MAX, column)?))?,
+        "binary" => bytes(Binary, limited(ty.length.unwrap_or(1), CHAR_CHARS_MAX, column)?),
+        "varbinary" => bytes(VarBinary, limited(required(ty)?, VARBINARY_BYTES_MAX, column)?),
+        "tinytext" => text(TinyText, TinyBlob, None)?,
+        "text" => text(Text, Blob, None)?,
+        "mediumtext" => text(MediumText, MediumBlob, None)?,
+        "longtext" => text(LongText, LongBlob, None)?,
+        "tinyblob" => FieldType::new(TinyBlob),
+        "blob" => FieldType::new(Blob),
+        "mediumblob" => FieldType::new(MediumBlob),
+        "longblob" => FieldType::new(LongBlob),
+        "date" => FieldType::date(),
+        "datetime" => FieldType::datetime(fsp(ty, column)?),
+        "timestamp" => FieldType { decimals: fsp(ty, column)?, ..FieldType::new(Timestamp) },
+        "time" => FieldType::time(fsp(ty, column)?),
+        "year" => FieldType::new(Year),
+        other => return Err(Error::unsupported(format!("columns of type {}", other.to_uppercase()))),
+    })
+}
+
+fn real(ty: &DataType, column: &str) -> Result<FieldType> {
+    let double = ty.name == "double" || (ty.decimals.is_none() && ty.length.is_some_and(|p| p > 24));
+    let mut field = FieldType::new(if double { TypeKind::Double } else { TypeKind::Float });
+    field.unsigned = ty.unsigned;
+    if let (Some(digits), Some(scale)) = (ty.length, ty.decimals) {
+        if scale > digits {
+            return Err(Error::scale_over_precision(column));
+        }
+        field.length = digits;
+        field.decimals = u8::try_from(scale).unwrap_or(NOT_FIXED).min(NOT_FIXED - 1);
+    }
+    Ok(field)
+}
+
+fn required(ty: &DataType) -> Result<u32> {
+    ty.length.ok_or_else(|| Error::syntax("", 1))
+}
+
+fn limited(length: u32, max: u32, column: &str) -> Result<u32> {
+    if length > max { Err(Error::column_too_long(column, max)) } else { Ok(length) }
+}
+
+/// `expr COLLATE name`.
+pub(super) fn collate(expr: Expr, name: &str) -> Result<Expr> {
+    let collation = Collation::by_name(name)?;
+    let ty = expr.ty().clone();
+    let target = if ty.is_string() { ty } else { FieldType::varchar(UNSPECIFIED) };
+    let cast = expr.cast(target.clone());
+    Ok(Expr::Call { func: Func::CollateTo, args: vec![cast], ty: target.with_collation(collation) })
+}

@@ -1,0 +1,251 @@
+//! Pending columns: numbers that stand for what an operator will put out that is not there yet.
+//!
+//! ```text
+//! 0 …            columns of FROM
+//! 2^32 + j       the j-th aggregate of the block
+//! 2^33 + j       its j-th window function
+//! 2^34 + j       its j-th subquery
+//! 2^40 …         columns of enclosing blocks (plan::outer_column)
+//! ```
+
+use crate::error::{Error, Result};
+use crate::plan::{
+    AggregateCall, LogicalPlan, SortKey, Subquery, SubqueryKind, WindowCall, as_outer_column, outer_column,
+};
+use basalt_expr::expr::Expr;
+use std::collections::BTreeMap;
+
+const AGGREGATE: usize = 1 << 32;
+const WINDOW: usize = 1 << 33;
+const SUBQUERY: usize = 1 << 34;
+const OUTER: usize = 1 << 40;
+
+pub(super) fn aggregate(j: usize) -> usize {
+    AGGREGATE + j
+}
+pub(super) fn window(j: usize) -> usize {
+    WINDOW + j
+}
+pub(super) fn subquery(j: usize) -> usize {
+    SUBQUERY + j
+}
+pub(super) fn as_aggregate(index: usize) -> Option<usize> {
+    (AGGREGATE..WINDOW).contains(&index).then(|| index - AGGREGATE)
+}
+pub(super) fn as_window(index: usize) -> Option<usize> {
+    (WINDOW..SUBQUERY).contains(&index).then(|| index - WINDOW)
+}
+pub(super) fn as_subquery(index: usize) -> Option<usize> {
+    (SUBQUERY..OUTER).contains(&index).then(|| index - SUBQUERY)
+}
+
+/// Rebuilds an expression from the top: `f` gives a replacement, or `None` to go on with the parts.
+pub(super) fn rewrite(expr: Expr, f: &mut dyn FnMut(&Expr) -> Result<Option<Expr>>) -> Result<Expr> {
+    if let Some(replaced) = f(&expr)? {
+        return Ok(replaced);
+    }
+    let list = |items: Vec<Expr>, f: &mut dyn FnMut(&Expr) -> Result<Option<Expr>>| -> Result<Vec<Expr>> {
+        items.into_iter().map(|e| rewrite(e, f)).collect()
+    };
+    Ok(match expr {
+        Expr::Call { func, args, ty } => Expr::Call { func, args: list(args, f)?, ty },
+        Expr::Case { branches, otherwise, ty } => Expr::Case {
+            branches: branches
+                .into_iter()
+                .map(|(when, then)| Ok((rewrite(when, f)?, rewrite(then, f)?)))
+                .collect::<Result<_>>()?,
+            otherwise: otherwise.map(|e| rewrite(*e, f).map(Box::new)).transpose()?,
+            ty,
+        },
+        Expr::InList { expr, list: items, negated, ty } => {
+            Expr::InList { expr: Box::new(rewrite(*expr, f)?), list: list(items, f)?, negated, ty }
+        }
+        leaf => leaf,
+    })
+}
+
+/// The plan under construction of a block, with the numbers its pending columns got.
+pub(super) struct Stage {
+    pub plan: LogicalPlan,
+    /// Columns that `plan` puts out.
+    pub width: usize,
+    placed: BTreeMap<usize, usize>,
+}
+
+impl Stage {
+    pub fn new(plan: LogicalPlan) -> Self {
+        let width = plan.output().len();
+        Stage { plan, width, placed: BTreeMap::new() }
+    }
+
+    /// Replaces the plan by an operator over it that puts out `width` columns.
+    pub fn stack(&mut self, width: usize, operator: impl FnOnce(Box<LogicalPlan>) -> LogicalPlan) {
+        let empty = LogicalPlan::Values { rows: Vec::new(), output: Vec::new() };
+        let plan = std::mem::replace(&mut self.plan, empty);
+        self.plan = operator(Box::new(plan));
+        self.width = width;
+    }
+
+    /// Says where a pending column now is.
+    pub fn place(&mut self, pending: usize, index: usize) {
+        self.placed.insert(pending, index);
+    }
+
+    /// Puts up the subqueries that `exprs` refer to, and gives the expressions their real numbers.
+    pub fn settle(&mut self, exprs: Vec<Expr>, subqueries: &[Subquery]) -> Result<Vec<Expr>> {
+        let mut wanted = Vec::new();
+        for expr in &exprs {
+            self.collect(expr, subqueries, &mut wanted);
+        }
+        let mut batch: Vec<Subquery> = Vec::new();
+        for j in wanted {
+            let mut added = subqueries[j].clone();
+            if let SubqueryKind::In { operand } | SubqueryKind::Quantified { operand, .. } = &mut added.kind {
+                let mut nested = Vec::new();
+                operand.visit(&mut |e| {
+                    if let Expr::Column { index, .. } = e {
+                        nested.extend(as_subquery(*index));
+                    }
+                });
+                if !nested.is_empty() {
+                    self.apply(std::mem::take(&mut batch));
+                }
+                *operand = self.real(operand.clone())?;
+            }
+            self.placed.insert(subquery(j), self.width + batch.len());
+            batch.push(added);
+        }
+        self.apply(batch);
+        exprs.into_iter().map(|e| self.real(e)).collect()
+    }
+
+    /// One expression of [`Stage::settle`].
+    pub fn settle_one(&mut self, expr: Expr, subqueries: &[Subquery]) -> Result<Expr> {
+        self.settle(vec![expr], subqueries)?.pop().ok_or_else(|| Error::internal("settle lost an expression"))
+    }
+
+    /// The subqueries that `expr` needs and that are not there, those they need first.
+    fn collect(&self, expr: &Expr, subqueries: &[Subquery], wanted: &mut Vec<usize>) {
+        let mut here = Vec::new();
+        expr.visit(&mut |e| {
+            if let Expr::Column { index, .. } = e
+                && let Some(j) = as_subquery(*index)
+                && !self.placed.contains_key(index)
+            {
+                here.push(j);
+            }
+        });
+        for j in here {
+            if let SubqueryKind::In { operand } | SubqueryKind::Quantified { operand, .. } = &subqueries[j].kind {
+                self.collect(operand, subqueries, wanted);
+            }
+            if !wanted.contains(&j) {
+                wanted.push(j);
+            }
+        }
+    }
+
+    fn apply(&mut self, subqueries: Vec<Subquery>) {
+        if !subqueries.is_empty() {
+            let width = self.width + subqueries.len();
+            self.stack(width, |input| LogicalPlan::Apply { input, subqueries });
+        }
+    }
+
+    fn real(&self, expr: Expr) -> Result<Expr> {
+        rewrite(expr, &mut |e| match e {
+            Expr::Column { index, ty } if *index >= AGGREGATE && *index < OUTER => match self.placed.get(index) {
+                Some(&index) => Ok(Some(Expr::Column { index, ty: ty.clone() })),
+                None => Err(Error::invalid_group_function()),
+            },
+            _ => Ok(None),
+        })
+    }
+}
+
+/// Renumbers, within a subquery's plan, the columns of the block `depth` levels out.
+pub(super) fn map_outer(
+    plan: &mut LogicalPlan,
+    depth: u8,
+    f: &mut dyn FnMut(Expr) -> Result<Expr>,
+) -> Result<()> {
+    let mut on_expr = |expr: &mut Expr| -> Result<()> {
+        let taken = std::mem::replace(expr, Expr::null());
+        *expr = rewrite(taken, &mut |e| match e {
+            Expr::Column { index, ty } => match as_outer_column(*index) {
+                Some((at, inner)) if at == depth => match f(Expr::Column { index: inner, ty: ty.clone() })? {
+                    Expr::Column { index, ty } => {
+                        Ok(Some(Expr::Column { index: outer_column(depth, index), ty }))
+                    }
+                    _ => Err(Error::unsupported("a subquery that refers to a grouped expression")),
+                },
+                _ => Ok(None),
+            },
+            _ => Ok(None),
+        })?;
+        Ok(())
+    };
+    for_each_expr(plan, &mut on_expr)?;
+    if let LogicalPlan::Apply { subqueries, .. } = plan {
+        for subquery in subqueries {
+            map_outer(&mut subquery.plan, depth + 1, f)?;
+        }
+    }
+    for input in inputs(plan) {
+        map_outer(input, depth, f)?;
+    }
+    Ok(())
+}
+
+fn inputs(plan: &mut LogicalPlan) -> Vec<&mut LogicalPlan> {
+    match plan {
+        LogicalPlan::Values { .. } | LogicalPlan::Scan(_) | LogicalPlan::Virtual(_) | LogicalPlan::WorkTable { .. } => {
+            Vec::new()
+        }
+        LogicalPlan::Filter { input, .. }
+        | LogicalPlan::Project { input, .. }
+        | LogicalPlan::Apply { input, .. }
+        | LogicalPlan::Aggregate { input, .. }
+        | LogicalPlan::Window { input, .. }
+        | LogicalPlan::Sort { input, .. }
+        | LogicalPlan::Limit { input, .. }
+        | LogicalPlan::Distinct { input }
+        | LogicalPlan::Rename { input, .. } => vec![input],
+        LogicalPlan::Join { left, right, .. } => vec![left, right],
+        LogicalPlan::SetOperation { inputs, .. } => inputs.iter_mut().collect(),
+        LogicalPlan::RecursiveCte { base, step, .. } => vec![base, step],
+    }
+}
+
+fn for_each_expr(plan: &mut LogicalPlan, f: &mut dyn FnMut(&mut Expr) -> Result<()>) -> Result<()> {
+    match plan {
+        LogicalPlan::Values { rows, .. } => rows.iter_mut().flatten().try_for_each(f),
+        LogicalPlan::Filter { predicate, .. } => f(predicate),
+        LogicalPlan::Project { exprs, .. } => exprs.iter_mut().try_for_each(f),
+        LogicalPlan::Apply { subqueries, .. } => subqueries.iter_mut().try_for_each(|s| match &mut s.kind {
+            SubqueryKind::In { operand } | SubqueryKind::Quantified { operand, .. } => f(operand),
+            SubqueryKind::Scalar | SubqueryKind::Exists => Ok(()),
+        }),
+        LogicalPlan::Aggregate { group_by, aggregates, .. } => {
+            group_by.iter_mut().try_for_each(&mut *f)?;
+            aggregates.iter_mut().try_for_each(|a| aggregate_exprs(a, f))
+        }
+        LogicalPlan::Window { calls, .. } => calls.iter_mut().try_for_each(|c| window_exprs(c, f)),
+        LogicalPlan::Join { condition, .. } => condition.iter_mut().try_for_each(f),
+        LogicalPlan::Sort { keys, .. } => keys.iter_mut().try_for_each(|k| f(&mut k.expr)),
+        _ => Ok(()),
+    }
+}
+
+/// Calls `f` for every expression of an aggregate.
+pub(super) fn aggregate_exprs(call: &mut AggregateCall, f: &mut dyn FnMut(&mut Expr) -> Result<()>) -> Result<()> {
+    call.args.iter_mut().try_for_each(&mut *f)?;
+    call.order_by.iter_mut().try_for_each(|k| f(&mut k.expr))
+}
+
+/// Calls `f` for every expression of a window function.
+pub(super) fn window_exprs(call: &mut WindowCall, f: &mut dyn FnMut(&mut Expr) -> Result<()>) -> Result<()> {
+    call.args.iter_mut().try_for_each(&mut *f)?;
+    call.partition_by.iter_mut().try_for_each(&mut *f)?;
+    call.order_by.iter_mut().try_for_each(|k: &mut SortKey| f(&mut k.expr))
+}

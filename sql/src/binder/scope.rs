@@ -1,0 +1,222 @@
+//! Names in sight, and what a block has collected while its expressions were bound.
+
+use super::pending;
+use crate::catalog::model::Table;
+use crate::error::{Error, Result};
+use crate::parser::ast::{ColumnName, WindowSpec};
+use crate::plan::{AggregateCall, LogicalPlan, Origin, OutputColumn, Subquery, WindowCall, outer_column};
+use basalt_expr::expr::Expr;
+use basalt_expr::types::FieldType;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// A column that can be named.
+#[derive(Debug, Clone)]
+pub(super) struct Named {
+    /// Database of the table; empty for derived tables.
+    pub database: String,
+    /// The table's alias.
+    pub table: String,
+    /// The column.
+    pub name: String,
+    /// Its type.
+    pub ty: FieldType,
+    /// The stored column behind it.
+    pub origin: Option<Origin>,
+    /// Whether the bare name finds it: not the copies that USING merges, nor columns that only DML reads.
+    pub bare: bool,
+    /// Whether any name finds it.
+    pub visible: bool,
+    /// Which table of the relation, and which offset in it.
+    pub source: Option<(usize, usize)>,
+}
+
+impl Named {
+    pub fn output(&self) -> OutputColumn {
+        OutputColumn {
+            name: self.name.clone(),
+            table: self.table.clone(),
+            origin: self.origin.clone(),
+            ty: self.ty.clone(),
+        }
+    }
+}
+
+/// A plan whose columns have names.
+pub(super) struct Relation {
+    pub plan: LogicalPlan,
+    /// One a column of the plan.
+    pub columns: Vec<Named>,
+    /// What `*` stands for, in order.
+    pub star: Vec<usize>,
+    /// Stored tables that [`Named::source`] refers to.
+    pub tables: Vec<TableInSight>,
+}
+
+/// A stored table of a FROM.
+#[derive(Clone)]
+pub(super) struct TableInSight {
+    pub table: Arc<Table>,
+    pub database: String,
+    pub alias: String,
+    /// Offset of its first column in the relation.
+    pub first: usize,
+}
+
+/// An enclosing block, as a subquery sees it.
+pub(super) struct Frame {
+    pub columns: Rc<[Named]>,
+    /// Whether the subquery (or one within) refers to it, or beyond it.
+    pub correlated: bool,
+}
+
+/// Where an expression stands, for error texts and for what may be named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Clause {
+    Fields,
+    Where,
+    On,
+    GroupBy,
+    Having,
+    OrderBy,
+}
+
+impl Clause {
+    pub fn text(self) -> &'static str {
+        match self {
+            Clause::Fields => "field list",
+            Clause::Where => "where clause",
+            Clause::On => "on clause",
+            Clause::GroupBy => "group statement",
+            Clause::Having => "having clause",
+            Clause::OrderBy => "order clause",
+        }
+    }
+}
+
+/// A query block while its expressions are bound.
+pub(super) struct Block {
+    pub columns: Rc<[Named]>,
+    pub clause: Clause,
+    /// Names and expressions of the select list.
+    pub aliases: Vec<(String, Expr)>,
+    pub named_windows: Vec<(String, WindowSpec)>,
+    pub aggregates: Vec<AggregateCall>,
+    pub windows: Vec<WindowCall>,
+    pub subqueries: Vec<Subquery>,
+    /// Within the arguments of an aggregate: no other aggregate may stand there.
+    pub in_aggregate: bool,
+    /// The columns' second half is the row to be inserted: what VALUES() refers to.
+    pub inserted_from: Option<usize>,
+}
+
+impl Block {
+    pub fn new(columns: Vec<Named>) -> Self {
+        Block {
+            columns: columns.into(),
+            clause: Clause::Fields,
+            aliases: Vec::new(),
+            named_windows: Vec::new(),
+            aggregates: Vec::new(),
+            windows: Vec::new(),
+            subqueries: Vec::new(),
+            in_aggregate: false,
+            inserted_from: None,
+        }
+    }
+
+    /// Fails when aggregates or windows were met where none may be.
+    pub fn refuse_groups(&self) -> Result<()> {
+        if !self.aggregates.is_empty() {
+            return Err(Error::invalid_group_function());
+        }
+        match self.windows.first() {
+            Some(call) => Err(Error::misplaced_window(format!("{:?}", call.func).to_lowercase())),
+            None => Ok(()),
+        }
+    }
+
+    /// Fails when anything but plain expressions was met.
+    pub fn refuse_pending(&self) -> Result<()> {
+        self.refuse_groups()?;
+        if self.subqueries.is_empty() { Ok(()) } else { Err(Error::unsupported("subqueries in this place")) }
+    }
+
+    pub fn add_subquery(&mut self, subquery: Subquery) -> Expr {
+        let ty = subquery.output.ty.clone();
+        self.subqueries.push(subquery);
+        Expr::Column { index: pending::subquery(self.subqueries.len() - 1), ty }
+    }
+
+    pub fn add_aggregate(&mut self, call: AggregateCall) -> Expr {
+        let ty = call.ty.clone();
+        self.aggregates.push(call);
+        Expr::Column { index: pending::aggregate(self.aggregates.len() - 1), ty }
+    }
+
+    pub fn add_window(&mut self, call: WindowCall) -> Expr {
+        let ty = call.ty.clone();
+        self.windows.push(call);
+        Expr::Column { index: pending::window(self.windows.len() - 1), ty }
+    }
+
+    fn alias(&self, name: &str) -> Option<&Expr> {
+        self.aliases.iter().find(|(alias, _)| alias.eq_ignore_ascii_case(name)).map(|(_, expr)| expr)
+    }
+}
+
+/// Finds a column by name; `Ok(None)` when there is none.
+pub(super) fn find(columns: &[Named], name: &ColumnName, clause: Clause) -> Result<Option<usize>> {
+    let mut found = None;
+    for (i, column) in columns.iter().enumerate() {
+        if !column.visible || !column.name.eq_ignore_ascii_case(&name.name) || !qualifies(column, name) {
+            continue;
+        }
+        if found.is_some() {
+            return Err(Error::ambiguous_column(name, clause.text()));
+        }
+        found = Some(i);
+    }
+    Ok(found)
+}
+
+fn qualifies(column: &Named, name: &ColumnName) -> bool {
+    match (&name.table, &name.database) {
+        (None, _) => column.bare,
+        (Some(table), database) => {
+            column.table.eq_ignore_ascii_case(table)
+                && database.as_ref().is_none_or(|d| column.database.eq_ignore_ascii_case(d))
+        }
+    }
+}
+
+impl super::Binder<'_> {
+    /// Resolves a column's name as MySQL does in the block's clause.
+    pub(super) fn column(&mut self, name: &ColumnName, block: &Block) -> Result<Expr> {
+        let bare = name.table.is_none();
+        // ORDER BY and HAVING see the select list first, GROUP BY the tables first.
+        if bare && matches!(block.clause, Clause::Having | Clause::OrderBy) && !block.in_aggregate {
+            if let Some(expr) = block.alias(&name.name) {
+                return Ok(expr.clone());
+            }
+        }
+        if let Some(index) = find(&block.columns, name, block.clause)? {
+            return Ok(Expr::Column { index, ty: block.columns[index].ty.clone() });
+        }
+        if bare && block.clause == Clause::GroupBy {
+            if let Some(expr) = block.alias(&name.name) {
+                return Ok(expr.clone());
+            }
+        }
+        for depth in 0..self.frames.len() {
+            let at = self.frames.len() - 1 - depth;
+            let columns = self.frames[at].columns.clone();
+            if let Some(index) = find(&columns, name, block.clause)? {
+                self.frames[at..].iter_mut().for_each(|f| f.correlated = true);
+                let depth = u8::try_from(depth).map_err(|_| Error::too_deep())?;
+                return Ok(Expr::Column { index: outer_column(depth, index), ty: columns[index].ty.clone() });
+            }
+        }
+        Err(Error::unknown_column(name, block.clause.text()))
+    }
+}
