@@ -1,5 +1,6 @@
 //! The SQL server.
 
+pub mod binder;
 pub mod catalog;
 pub mod error;
 pub mod parser;

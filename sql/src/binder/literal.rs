@@ -28,7 +28,7 @@ pub fn literal_value(literal: &Literal, collation: Collation) -> Result<Expr> {
         Literal::Bool(b) => Value::Int(i64::from(*b)),
         Literal::Integer(v) => integer(*v),
         Literal::Decimal(text) => match Decimal::parse(text.as_bytes()) {
-            Some(decimal) => Value::Decimal(decimal),
+            Some((decimal, _)) => Value::Decimal(decimal),
             None => Value::Double(text.parse().map_err(|_| illegal_number(text))?),
         },
         Literal::Float(text) => match text.parse::<f64>() {
@@ -38,9 +38,7 @@ pub fn literal_value(literal: &Literal, collation: Collation) -> Result<Expr> {
         Literal::String { bytes, charset } => return string(bytes, charset.as_deref(), collation),
         Literal::Hex(bytes) => Value::from(bytes.clone()),
         // `b'101'` is written for numbers and BIT columns far more often than for strings.
-        Literal::Bit(bytes) if bytes.len() <= 8 => {
-            Value::UInt(bytes.iter().fold(0, |v, b| v << 8 | u64::from(*b)))
-        }
+        Literal::Bit(bytes) if bytes.len() <= 8 => Value::UInt(bytes.iter().fold(0, |v, b| v << 8 | u64::from(*b))),
         Literal::Bit(bytes) => Value::from(bytes.clone()),
         Literal::Temporal(kind, text) => return temporal(*kind, text),
     };
@@ -48,7 +46,11 @@ pub fn literal_value(literal: &Literal, collation: Collation) -> Result<Expr> {
 }
 
 fn illegal_number(text: &str) -> Error {
-    Error::User { code: 1367, sqlstate: "22007", message: format!("Illegal double '{text}' value found during parsing") }
+    Error::User {
+        code: 1367,
+        sqlstate: "22007",
+        message: format!("Illegal double '{text}' value found during parsing"),
+    }
 }
 
 fn integer(value: u64) -> Value {
@@ -93,9 +95,15 @@ fn temporal(kind: TemporalKind, text: &str) -> Result<Expr> {
 pub(super) fn negative(literal: &Literal) -> Option<Expr> {
     match literal {
         Literal::Integer(v) if *v <= 1 << 63 => Some(Expr::int((*v as i64).wrapping_neg())),
-        Literal::Integer(v) => Decimal::parse(format!("-{v}").as_bytes()).map(|d| Expr::literal(Value::Decimal(d))),
-        Literal::Decimal(text) => Decimal::parse(format!("-{text}").as_bytes()).map(|d| Expr::literal(Value::Decimal(d))),
-        Literal::Float(text) => text.parse::<f64>().ok().filter(|v| v.is_finite()).map(|v| Expr::literal(Value::Double(-v))),
+        Literal::Integer(v) => {
+            Decimal::parse(format!("-{v}").as_bytes()).map(|(d, _)| Expr::literal(Value::Decimal(d)))
+        }
+        Literal::Decimal(text) => {
+            Decimal::parse(format!("-{text}").as_bytes()).map(|(d, _)| Expr::literal(Value::Decimal(d)))
+        }
+        Literal::Float(text) => {
+            text.parse::<f64>().ok().filter(|v| v.is_finite()).map(|v| Expr::literal(Value::Double(-v)))
+        }
         _ => None,
     }
 }
@@ -111,7 +119,7 @@ pub fn collation_of(charset: Option<&str>, collation: Option<&str>, default: Col
         return Err(Error::unknown_charset(charset));
     }
     if let Some(name) = collation {
-        let found = Collation::by_name(name)?;
+        let found = Collation::from_name(name)?;
         let binary = found == Collation::Binary;
         if let Some(charset) = charset
             && binary != (charset == "binary")
@@ -141,7 +149,11 @@ pub(super) fn cast_type(ty: &DataType, collation: Collation) -> Result<FieldType
         "signed" => FieldType::bigint(),
         "char" | "varchar" => {
             let collation = collation_of(ty.charset.as_deref(), ty.collation.as_deref(), collation)?;
-            if collation == Collation::Binary { FieldType::varbinary(length) } else { FieldType::varchar(length).with_collation(collation) }
+            if collation == Collation::Binary {
+                FieldType::varbinary(length)
+            } else {
+                FieldType::varchar(length).with_collation(collation)
+            }
         }
         "binary" | "varbinary" => FieldType::varbinary(length),
         "date" => FieldType::date(),
@@ -256,7 +268,7 @@ fn limited(length: u32, max: u32, column: &str) -> Result<u32> {
 
 /// `expr COLLATE name`.
 pub(super) fn collate(expr: Expr, name: &str) -> Result<Expr> {
-    let collation = Collation::by_name(name)?;
+    let collation = Collation::from_name(name)?;
     let ty = expr.ty().clone();
     let target = if ty.is_string() { ty } else { FieldType::varchar(UNSPECIFIED) };
     let cast = expr.cast(target.clone());

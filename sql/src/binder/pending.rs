@@ -91,6 +91,16 @@ impl Stage {
         self.placed.insert(pending, index);
     }
 
+    /// Whether a pending column has a number.
+    pub fn is_placed(&self, pending: usize) -> bool {
+        self.placed.contains_key(&pending)
+    }
+
+    /// The columns so far are gone: an Aggregate stands above them.
+    pub fn forget(&mut self) {
+        self.placed.clear();
+    }
+
     /// Puts up the subqueries that `exprs` refer to, and gives the expressions their real numbers.
     pub fn settle(&mut self, exprs: Vec<Expr>, subqueries: &[Subquery]) -> Result<Vec<Expr>> {
         let mut wanted = Vec::new();
@@ -164,19 +174,13 @@ impl Stage {
 }
 
 /// Renumbers, within a subquery's plan, the columns of the block `depth` levels out.
-pub(super) fn map_outer(
-    plan: &mut LogicalPlan,
-    depth: u8,
-    f: &mut dyn FnMut(Expr) -> Result<Expr>,
-) -> Result<()> {
+pub(super) fn map_outer(plan: &mut LogicalPlan, depth: u8, f: &mut dyn FnMut(Expr) -> Result<Expr>) -> Result<()> {
     let mut on_expr = |expr: &mut Expr| -> Result<()> {
         let taken = std::mem::replace(expr, Expr::null());
         *expr = rewrite(taken, &mut |e| match e {
             Expr::Column { index, ty } => match as_outer_column(*index) {
                 Some((at, inner)) if at == depth => match f(Expr::Column { index: inner, ty: ty.clone() })? {
-                    Expr::Column { index, ty } => {
-                        Ok(Some(Expr::Column { index: outer_column(depth, index), ty }))
-                    }
+                    Expr::Column { index, ty } => Ok(Some(Expr::Column { index: outer_column(depth, index), ty })),
                     _ => Err(Error::unsupported("a subquery that refers to a grouped expression")),
                 },
                 _ => Ok(None),

@@ -459,9 +459,10 @@ impl LogicalPlan {
             | Self::Rename { output, .. } => output.clone(),
             Self::Scan(scan) => scan.output.clone(),
             Self::Virtual(scan) => scan.output.clone(),
-            Self::Filter { input, .. } | Self::Sort { input, .. } | Self::Limit { input, .. } | Self::Distinct { input } => {
-                input.output()
-            }
+            Self::Filter { input, .. }
+            | Self::Sort { input, .. }
+            | Self::Limit { input, .. }
+            | Self::Distinct { input } => input.output(),
             Self::Apply { input, subqueries } => {
                 let mut output = input.output();
                 output.extend(subqueries.iter().map(|s| s.output.clone()));
@@ -471,7 +472,8 @@ impl LogicalPlan {
                 let mut output = left.output();
                 if !matches!(kind, JoinKind::Semi | JoinKind::Anti) {
                     let mut right = right.output();
-                    let nullable = |columns: &mut [OutputColumn]| columns.iter_mut().for_each(|c| c.ty.not_null = false);
+                    let nullable =
+                        |columns: &mut [OutputColumn]| columns.iter_mut().for_each(|c| c.ty.not_null = false);
                     match kind {
                         JoinKind::Left => nullable(&mut right),
                         JoinKind::Right => nullable(&mut output),

@@ -1,0 +1,357 @@
+//! FROM: tables, derived tables and joins, as a plan with named columns.
+
+use super::expr::join;
+use super::scope::{Block, Clause, Named, Relation, TableInSight, find};
+use crate::catalog::information_schema;
+use crate::catalog::model::{Handle, SchemaState, Table};
+use crate::error::{Error, Result};
+use crate::parser::ast::{self, ColumnName, JoinConstraint, ObjectName, TableRef};
+use crate::plan::{IndexHint, JoinKind, KeyFlags, LogicalPlan, Origin, OutputColumn, Scan, VirtualScan};
+use basalt_expr::expr::Expr;
+use basalt_expr::func::Func;
+use basalt_expr::types::FieldType;
+use std::sync::Arc;
+
+/// Name of the column that holds the handle of tables without a clustered key.
+const HANDLE_NAME: &str = "_basalt_rowid";
+
+impl super::Binder<'_> {
+    /// What stands behind FROM; one row without columns when nothing does.
+    pub(super) fn from(&mut self, tables: &[TableRef]) -> Result<Relation> {
+        let mut joined: Option<Relation> = None;
+        for table in tables {
+            let next = self.table_ref(table)?;
+            joined = Some(match joined {
+                None => next,
+                Some(left) => {
+                    check_aliases(&left, &next)?;
+                    combine(left, next, JoinKind::Inner)
+                }
+            });
+        }
+        Ok(joined.unwrap_or_else(|| Relation {
+            plan: LogicalPlan::Values { rows: vec![Vec::new()], output: Vec::new() },
+            columns: Vec::new(),
+            star: Vec::new(),
+            tables: Vec::new(),
+        }))
+    }
+
+    fn table_ref(&mut self, table: &TableRef) -> Result<Relation> {
+        match table {
+            TableRef::Table { name, alias, hints } => self.table(name, alias.as_deref(), hints),
+            TableRef::Derived { query, alias, columns, lateral } => {
+                if *lateral {
+                    return Err(Error::unsupported("LATERAL"));
+                }
+                let full_scans = std::mem::replace(&mut self.full_scans, false);
+                let plan = self.query(query);
+                self.full_scans = full_scans;
+                renamed(plan?, alias, columns)
+            }
+            TableRef::Join { left, right, kind, constraint } => self.join(left, right, *kind, constraint),
+        }
+    }
+
+    fn table(&mut self, name: &ObjectName, alias: Option<&str>, hints: &[ast::IndexHint]) -> Result<Relation> {
+        let alias_or_name = alias.unwrap_or(&name.name);
+        if name.database.is_none()
+            && let Some(relation) = self.cte(&name.name, alias_or_name)?
+        {
+            return Ok(relation);
+        }
+        let database = self.database_of(name)?;
+        if let Some(columns) = information_schema::columns(&database, &name.name) {
+            return Ok(made_up(&database, &name.name, alias_or_name, columns));
+        }
+        let (database, table) = self.stored_table(name)?;
+        self.scan(database, table, alias_or_name, hints)
+    }
+
+    fn database_of(&self, name: &ObjectName) -> Result<String> {
+        match (&name.database, self.ctx.database) {
+            (Some(database), _) => Ok(database.clone()),
+            (None, Some(database)) => Ok(database.to_string()),
+            (None, None) => Err(Error::no_database()),
+        }
+    }
+
+    /// A stored table and the name of its database.
+    pub(super) fn stored_table(&self, name: &ObjectName) -> Result<(String, Arc<Table>)> {
+        let database = self.database_of(name)?;
+        let Some(found) = self.ctx.schema.database(&database) else {
+            if information_schema::is_database(&database) {
+                return Err(Error::no_such_table(&database, &name.name));
+            }
+            return Err(Error::unknown_database(&database));
+        };
+        match self.ctx.schema.table(&database, &name.name) {
+            Some(table) => Ok((found.name.clone(), table.clone())),
+            None => Err(Error::no_such_table(&found.name, &name.name)),
+        }
+    }
+
+    fn scan(&mut self, database: String, table: Arc<Table>, alias: &str, hints: &[ast::IndexHint]) -> Result<Relation> {
+        let mut offsets: Vec<usize> = match self.full_scans {
+            true => (0..table.columns.len()).collect(),
+            false => table.public_columns().map(|(offset, _)| offset).collect(),
+        };
+        if self.full_scans && table.handle == Handle::Hidden {
+            offsets.push(table.columns.len());
+        }
+        let columns: Vec<Named> = offsets.iter().map(|&offset| named(&database, &table, alias, offset)).collect();
+        let star = (0..columns.len()).filter(|&i| columns[i].visible).collect();
+        let hints = hints.iter().map(|h| hint(h, &table)).collect::<Result<_>>()?;
+        let plan = LogicalPlan::Scan(Scan {
+            table: table.clone(),
+            database: database.clone(),
+            alias: alias.to_string(),
+            columns: offsets,
+            output: columns.iter().map(Named::output).collect(),
+            hints,
+        });
+        let tables = vec![TableInSight { table, database, alias: alias.to_string(), first: 0 }];
+        Ok(Relation { plan, columns, star, tables })
+    }
+
+    fn join(
+        &mut self,
+        left: &TableRef,
+        right: &TableRef,
+        kind: ast::JoinKind,
+        by: &JoinConstraint,
+    ) -> Result<Relation> {
+        let left = self.table_ref(left)?;
+        let right = self.table_ref(right)?;
+        check_aliases(&left, &right)?;
+        let kind = match kind {
+            ast::JoinKind::Inner => JoinKind::Inner,
+            ast::JoinKind::Left => JoinKind::Left,
+            ast::JoinKind::Right => JoinKind::Right,
+        };
+        match by {
+            JoinConstraint::None => Ok(combine(left, right, kind)),
+            JoinConstraint::On(condition) => self.join_on(left, right, kind, condition),
+            JoinConstraint::Using(names) => join_using(left, right, kind, names),
+            JoinConstraint::Natural => {
+                let common: Vec<String> = left
+                    .star
+                    .iter()
+                    .map(|&i| left.columns[i].name.clone())
+                    .filter(|name| right.star.iter().any(|&j| right.columns[j].name.eq_ignore_ascii_case(name)))
+                    .collect();
+                join_using(left, right, kind, &common)
+            }
+        }
+    }
+
+    fn join_on(&mut self, left: Relation, right: Relation, kind: JoinKind, on: &ast::Expr) -> Result<Relation> {
+        let mut relation = combine(left, right, kind);
+        let mut block = Block::new(relation.columns.clone());
+        block.clause = Clause::On;
+        let condition = self.expr(on, &mut block).and_then(Self::check_depth)?;
+        if block.subqueries.is_empty() {
+            if let LogicalPlan::Join { condition: on, .. } = &mut relation.plan {
+                *on = Some(condition);
+            }
+            return Ok(relation);
+        }
+        if kind != JoinKind::Inner {
+            return Err(Error::unsupported("subqueries in ON of an outer join"));
+        }
+        // The condition of an inner join may as well filter its pairs; the added columns are dropped again.
+        let mut stage = super::pending::Stage::new(relation.plan);
+        let width = stage.width;
+        let predicate = stage.settle_one(condition, &block.subqueries)?;
+        let added = stage.width;
+        stage.stack(added, |input| LogicalPlan::Filter { input, predicate });
+        let exprs = relation.columns.iter().enumerate().map(|(i, c)| Expr::column(i, c.ty.clone())).collect();
+        let output = relation.columns.iter().map(Named::output).collect();
+        stage.stack(width, |input| LogicalPlan::Project { input, exprs, output });
+        Ok(Relation { plan: stage.plan, ..relation })
+    }
+}
+
+fn named(database: &str, table: &Arc<Table>, alias: &str, offset: usize) -> Named {
+    let Some(column) = table.columns.get(offset) else {
+        return Named {
+            database: database.to_string(),
+            table: alias.to_string(),
+            name: HANDLE_NAME.to_string(),
+            ty: FieldType::bigint().required(),
+            origin: None,
+            bare: false,
+            visible: false,
+            source: Some((0, offset)),
+        };
+    };
+    let public = column.state == SchemaState::Public;
+    Named {
+        database: database.to_string(),
+        table: alias.to_string(),
+        name: column.name.clone(),
+        ty: column.ty.clone(),
+        origin: Some(Origin {
+            database: database.to_string(),
+            table: table.name.clone(),
+            column: column.name.clone(),
+            key_flags: key_flags(table, offset),
+        }),
+        bare: public,
+        visible: public,
+        source: Some((0, offset)),
+    }
+}
+
+/// What column definitions tell of the keys a column is in.
+fn key_flags(table: &Table, offset: usize) -> KeyFlags {
+    let mut flags = KeyFlags { auto_increment: table.columns[offset].auto_increment, ..KeyFlags::default() };
+    for index in table.indexes.iter().filter(|i| i.state == SchemaState::Public) {
+        let position = index.columns.iter().position(|c| c.column == offset);
+        match position {
+            Some(_) if index.primary => flags.primary = true,
+            Some(0) if index.unique && index.columns.len() == 1 => flags.unique = true,
+            Some(0) => flags.multiple = true,
+            _ => {}
+        }
+    }
+    flags
+}
+
+fn hint(hint: &ast::IndexHint, table: &Table) -> Result<IndexHint> {
+    let index = |name: &String| {
+        let found = table.index(name).filter(|i| i.state == SchemaState::Public).cloned();
+        found.ok_or_else(|| Error::no_such_key(name, &table.name))
+    };
+    Ok(IndexHint { ignore: hint.ignore, indexes: hint.indexes.iter().map(index).collect::<Result<_>>()? })
+}
+
+fn made_up(database: &str, name: &str, alias: &str, columns: Vec<(&'static str, FieldType)>) -> Relation {
+    let database = database.to_lowercase();
+    let columns: Vec<Named> = columns
+        .into_iter()
+        .map(|(column, ty)| Named {
+            database: database.clone(),
+            table: alias.to_string(),
+            name: column.to_string(),
+            ty,
+            origin: None,
+            bare: true,
+            visible: true,
+            source: None,
+        })
+        .collect();
+    let output = columns.iter().map(Named::output).collect();
+    let plan = LogicalPlan::Virtual(VirtualScan { database, table: name.to_lowercase(), output });
+    Relation { plan, star: (0..columns.len()).collect(), columns, tables: Vec::new() }
+}
+
+/// A query's result under an alias, with column names of its own if there are any.
+pub(super) fn renamed(plan: LogicalPlan, alias: &str, names: &[String]) -> Result<Relation> {
+    let mut output = plan.output();
+    if !names.is_empty() && names.len() != output.len() {
+        return Err(Error::wrong_column_list());
+    }
+    for (i, column) in output.iter_mut().enumerate() {
+        if let Some(name) = names.get(i) {
+            column.name = name.clone();
+        }
+        column.table = alias.to_string();
+    }
+    for (i, column) in output.iter().enumerate() {
+        if output[..i].iter().any(|c| c.name.eq_ignore_ascii_case(&column.name)) {
+            return Err(Error::duplicate_column(&column.name));
+        }
+    }
+    let columns: Vec<Named> = output.iter().map(|c| of_output(c, alias)).collect();
+    let plan = LogicalPlan::Rename { input: Box::new(plan), output };
+    Ok(Relation { plan, star: (0..columns.len()).collect(), columns, tables: Vec::new() })
+}
+
+/// A column of a query under an alias.
+pub(super) fn of_output(column: &OutputColumn, alias: &str) -> Named {
+    Named {
+        database: String::new(),
+        table: alias.to_string(),
+        name: column.name.clone(),
+        ty: column.ty.clone(),
+        origin: column.origin.clone(),
+        bare: true,
+        visible: true,
+        source: None,
+    }
+}
+
+fn check_aliases(left: &Relation, right: &Relation) -> Result<()> {
+    for column in &right.columns {
+        let same = |c: &Named| {
+            c.table.eq_ignore_ascii_case(&column.table) && c.database.eq_ignore_ascii_case(&column.database)
+        };
+        if left.columns.iter().any(same) {
+            return Err(Error::duplicate_alias(&column.table));
+        }
+    }
+    Ok(())
+}
+
+/// All pairs, left ++ right.
+fn combine(left: Relation, right: Relation, kind: JoinKind) -> Relation {
+    let (width, tables) = (left.columns.len(), left.tables.len());
+    let mut relation = Relation {
+        plan: LogicalPlan::Join { left: Box::new(left.plan), right: Box::new(right.plan), kind, condition: None },
+        columns: left.columns,
+        star: left.star,
+        tables: left.tables,
+    };
+    relation.columns.extend(right.columns.into_iter().map(|mut c| {
+        c.source = c.source.map(|(table, offset)| (table + tables, offset));
+        c
+    }));
+    relation.star.extend(right.star.into_iter().map(|i| i + width));
+    relation.tables.extend(right.tables.into_iter().map(|t| TableInSight { first: t.first + width, ..t }));
+    // An outer join's missing rows are NULL.
+    for (i, column) in relation.columns.iter_mut().enumerate() {
+        let missing = match kind {
+            JoinKind::Left => i >= width,
+            JoinKind::Right => i < width,
+            _ => false,
+        };
+        if missing {
+            column.ty.not_null = false;
+            column.source = None;
+        }
+    }
+    relation
+}
+
+/// USING and NATURAL: the common columns come once, first, and the bare name finds the side that has all rows.
+fn join_using(left: Relation, right: Relation, kind: JoinKind, names: &[String]) -> Result<Relation> {
+    let width = left.columns.len();
+    let mut conditions = Vec::new();
+    let mut kept = Vec::new();
+    let mut dropped = Vec::new();
+    for name in names {
+        let column = ColumnName { database: None, table: None, name: name.clone() };
+        let missing = || Error::unknown_column(name, "from clause");
+        let l = find(&left.columns, &column, Clause::On)?.ok_or_else(missing)?;
+        let r = find(&right.columns, &column, Clause::On)?.ok_or_else(missing)?;
+        let sides =
+            vec![Expr::column(l, left.columns[l].ty.clone()), Expr::column(width + r, right.columns[r].ty.clone())];
+        conditions.push(Expr::call(Func::Eq, sides)?);
+        let (keep, drop) = if kind == JoinKind::Right { (width + r, l) } else { (l, width + r) };
+        kept.push(keep);
+        dropped.push(drop);
+    }
+    let mut relation = combine(left, right, kind);
+    if let LogicalPlan::Join { condition, .. } = &mut relation.plan
+        && !conditions.is_empty()
+    {
+        *condition = Some(join(Func::And, conditions)?);
+    }
+    for &index in &dropped {
+        relation.columns[index].bare = false;
+    }
+    let rest = relation.star.iter().copied().filter(|i| !kept.contains(i) && !dropped.contains(i));
+    relation.star = kept.iter().copied().chain(rest).collect();
+    Ok(relation)
+}

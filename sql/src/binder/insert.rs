@@ -1,0 +1,152 @@
+//! INSERT and REPLACE.
+
+use super::call::default_value;
+use super::scope::{Block, Clause, Named, find};
+use crate::catalog::model::{SchemaState, Table};
+use crate::error::{Error, Result};
+use crate::parser::ast::{self, ColumnName};
+use crate::parser::statement::{Insert as InsertTree, InsertRows};
+use crate::plan::{Assignment, Insert, InsertSource};
+use basalt_expr::expr::Expr;
+use std::sync::Arc;
+
+impl super::Binder<'_> {
+    /// Binds an INSERT or REPLACE.
+    pub(super) fn insert(&mut self, insert: &InsertTree) -> Result<Insert> {
+        let (database, table) = self.stored_table(&insert.table)?;
+        let columns = self.insert_columns(insert, &table)?;
+        let source = match &insert.source {
+            InsertRows::Values(rows) => InsertSource::Values(self.insert_rows(rows, &columns, &database, &table)?),
+            InsertRows::Query(query) => {
+                let query = self.top_query(query)?;
+                if query.root.output().len() != columns.len() {
+                    return Err(Error::wrong_value_count(1));
+                }
+                InsertSource::Query(Box::new(query))
+            }
+        };
+        let on_duplicate = match insert.on_duplicate.is_empty() {
+            true => Vec::new(),
+            false => self.on_duplicate(insert, &database, &table, &columns)?,
+        };
+        Ok(Insert { table, database, columns, source, replace: insert.replace, ignore: insert.ignore, on_duplicate })
+    }
+
+    fn insert_columns(&self, insert: &InsertTree, table: &Table) -> Result<Vec<usize>> {
+        let names = match &insert.columns {
+            Some(names) if !names.is_empty() => names,
+            // `INSERT INTO t () VALUES ()` is a row of defaults.
+            Some(_) if matches!(&insert.source, InsertRows::Values(rows) if rows.iter().all(Vec::is_empty)) => {
+                return Ok(Vec::new());
+            }
+            None if matches!(&insert.source, InsertRows::Values(rows) if rows.iter().all(Vec::is_empty)) => {
+                return Ok(Vec::new());
+            }
+            _ => return Ok(table.public_columns().map(|(offset, _)| offset).collect()),
+        };
+        let mut columns = Vec::with_capacity(names.len());
+        for name in names {
+            let offset = table.column_offset(name).ok_or_else(|| Error::unknown_column(name, "field list"))?;
+            if columns.contains(&offset) {
+                return Err(Error::column_twice(name));
+            }
+            columns.push(offset);
+        }
+        Ok(columns)
+    }
+
+    fn insert_rows(
+        &mut self,
+        rows: &[Vec<ast::Expr>],
+        columns: &[usize],
+        database: &str,
+        table: &Arc<Table>,
+    ) -> Result<Vec<Vec<Option<Expr>>>> {
+        let mut block = Block::new(target_columns(database, table, &table.name));
+        let mut bound = Vec::with_capacity(rows.len());
+        for (i, row) in rows.iter().enumerate() {
+            if row.len() != columns.len() {
+                return Err(Error::wrong_value_count(i + 1));
+            }
+            let cells = row.iter().zip(columns).map(|(value, &offset)| match value {
+                ast::Expr::Default => insert_default(table, offset),
+                value => self.expr(value, &mut block).map(Some),
+            });
+            bound.push(cells.collect::<Result<Vec<_>>>()?);
+        }
+        block.refuse_pending()?;
+        Ok(bound)
+    }
+
+    fn on_duplicate(
+        &mut self,
+        insert: &InsertTree,
+        database: &str,
+        table: &Arc<Table>,
+        columns: &[usize],
+    ) -> Result<Vec<Assignment>> {
+        let width = table.columns.len();
+        let mut names = target_columns(database, table, &table.name);
+        if let Some((alias, renames)) = &insert.alias {
+            if !renames.is_empty() && renames.len() != columns.len() {
+                return Err(Error::wrong_column_list());
+            }
+            let mut inserted = target_columns("", table, alias);
+            for (name, &offset) in renames.iter().zip(columns) {
+                inserted[offset].name = name.clone();
+            }
+            // A bare name is the existing row's; the new row's are named through the alias, unless renamed.
+            for column in &mut inserted {
+                column.bare = !renames.is_empty() && !names.iter().any(|n| n.name.eq_ignore_ascii_case(&column.name));
+            }
+            names.extend(inserted);
+        }
+        let mut block = Block::new(names);
+        block.inserted_from = Some(width);
+        let mut assignments = Vec::with_capacity(insert.on_duplicate.len());
+        for (name, value) in &insert.on_duplicate {
+            let column = target_offset(name, &block, width)?;
+            let value = match value {
+                ast::Expr::Default => insert_default(table, column)?,
+                value => Some(self.expr(value, &mut block)?),
+            };
+            assignments.push(Assignment { column, value });
+        }
+        block.refuse_pending()?;
+        Ok(assignments)
+    }
+}
+
+/// The columns of a table that is written, all of them, by their names.
+pub(super) fn target_columns(database: &str, table: &Arc<Table>, alias: &str) -> Vec<Named> {
+    let named = |(offset, column): (usize, &crate::catalog::model::Column)| Named {
+        database: database.to_string(),
+        table: alias.to_string(),
+        name: column.name.clone(),
+        ty: column.ty.clone(),
+        origin: Some(crate::plan::Origin {
+            database: database.to_string(),
+            table: table.name.clone(),
+            column: column.name.clone(),
+            key_flags: crate::plan::KeyFlags::default(),
+        }),
+        bare: column.state == SchemaState::Public,
+        visible: column.state == SchemaState::Public,
+        source: Some((0, offset)),
+    };
+    table.columns.iter().enumerate().map(named).collect()
+}
+
+fn target_offset(name: &ColumnName, block: &Block, width: usize) -> Result<usize> {
+    let found = find(&block.columns, name, Clause::Fields)?;
+    found.filter(|&i| i < width).ok_or_else(|| Error::unknown_column(name, "field list"))
+}
+
+/// DEFAULT for a column: `None` lets the executor put it in, after the check that there is one.
+fn insert_default(table: &Table, offset: usize) -> Result<Option<Expr>> {
+    let column = &table.columns[offset];
+    if !column.auto_increment {
+        default_value(column)?;
+    }
+    Ok(None)
+}

@@ -1,0 +1,141 @@
+//! UPDATE and DELETE, of one table or several.
+
+use super::call::default_value;
+use super::pending::Stage;
+use super::scope::{Block, Clause, Relation, TableInSight, find};
+use crate::error::{Error, Result};
+use crate::parser::ast::{self, LimitClause, ObjectName, OrderItem, TableRef};
+use crate::parser::statement::{Delete as DeleteTree, Update as UpdateTree};
+use crate::plan::{Assignment, Delete, DeleteTarget, LogicalPlan, SortKey, Update, UpdateTarget};
+use basalt_expr::expr::Expr;
+
+impl super::Binder<'_> {
+    /// Binds an UPDATE.
+    pub(super) fn update(&mut self, update: &UpdateTree) -> Result<Update> {
+        let relation = self.target_relation(&update.tables)?;
+        let mut block = Block::new(relation.columns.clone());
+        let mut targets: Vec<UpdateTarget> = Vec::new();
+        let mut assigned: Vec<(usize, usize, Option<Expr>)> = Vec::new();
+        for (name, value) in &update.assignments {
+            let found = find(&block.columns, name, Clause::Fields)?;
+            let index = found.ok_or_else(|| Error::unknown_column(name, "field list"))?;
+            let (table, offset) = source_of(&relation, index).ok_or_else(|| Error::User {
+                code: 1288,
+                sqlstate: "HY000",
+                message: format!("The target table {} of the UPDATE is not updatable", block.columns[index].table),
+            })?;
+            let value = match value {
+                ast::Expr::Default => {
+                    default_value(&relation.tables[table].table.columns[offset])?;
+                    None
+                }
+                value => Some(self.expr(value, &mut block).and_then(Self::check_depth)?),
+            };
+            assigned.push((table, offset, value));
+        }
+        block.refuse_groups()?;
+        let values: Vec<Expr> = assigned.iter().filter_map(|(_, _, v)| v.clone()).collect();
+        let rest = Rest { filter: update.filter.as_ref(), order_by: &update.order_by, limit: update.limit.as_ref() };
+        let tables = relation.tables.clone();
+        let (source, values) = self.rows(relation, block, rest, values)?;
+        let mut values = values.into_iter();
+        for (at, offset, value) in assigned {
+            let TableInSight { table, database, first, .. } = &tables[at];
+            let value = value.and_then(|_| values.next());
+            let assignment = Assignment { column: offset, value };
+            match targets.iter_mut().find(|t| t.offset == *first) {
+                Some(target) => target.assignments.push(assignment),
+                None => targets.push(UpdateTarget {
+                    table: table.clone(),
+                    database: database.clone(),
+                    offset: *first,
+                    assignments: vec![assignment],
+                }),
+            }
+        }
+        Ok(Update { source, targets, ignore: update.ignore })
+    }
+
+    /// Binds a DELETE.
+    pub(super) fn delete(&mut self, delete: &DeleteTree) -> Result<Delete> {
+        let relation = self.target_relation(&delete.from)?;
+        let targets = match delete.targets.is_empty() {
+            true => relation.tables.iter().take(1).map(delete_target).collect(),
+            false => delete.targets.iter().map(|name| named_target(name, &relation)).collect::<Result<Vec<_>>>()?,
+        };
+        if targets.is_empty() {
+            return Err(Error::unsupported("DELETE of anything but tables"));
+        }
+        let block = Block::new(relation.columns.clone());
+        let rest = Rest { filter: delete.filter.as_ref(), order_by: &delete.order_by, limit: delete.limit.as_ref() };
+        let (source, _) = self.rows(relation, block, rest, Vec::new())?;
+        Ok(Delete { source, targets, ignore: delete.ignore })
+    }
+
+    /// FROM with all columns of every stored table, for rows to be written back.
+    fn target_relation(&mut self, tables: &[TableRef]) -> Result<Relation> {
+        self.full_scans = true;
+        let relation = self.from(tables);
+        self.full_scans = false;
+        relation
+    }
+
+    /// The rows to change, with WHERE, ORDER BY and LIMIT; subqueries of `values` are put up above them.
+    fn rows(
+        &mut self,
+        relation: Relation,
+        mut block: Block,
+        rest: Rest<'_>,
+        values: Vec<Expr>,
+    ) -> Result<(LogicalPlan, Vec<Expr>)> {
+        block.clause = Clause::Where;
+        let filter = rest.filter.map(|e| self.expr(e, &mut block).and_then(Self::check_depth)).transpose()?;
+        block.clause = Clause::OrderBy;
+        let keys = self.sort_keys(rest.order_by, &mut block)?;
+        block.refuse_groups()?;
+        let mut stage = Stage::new(relation.plan);
+        if let Some(predicate) = filter {
+            let predicate = stage.settle_one(predicate, &block.subqueries)?;
+            let width = stage.width;
+            stage.stack(width, |input| LogicalPlan::Filter { input, predicate });
+        }
+        if !keys.is_empty() {
+            let (exprs, directions): (Vec<Expr>, Vec<bool>) = keys.into_iter().map(|k| (k.expr, k.descending)).unzip();
+            let exprs = stage.settle(exprs, &block.subqueries)?;
+            let keys =
+                exprs.into_iter().zip(directions).map(|(expr, descending)| SortKey { expr, descending }).collect();
+            let width = stage.width;
+            stage.stack(width, |input| LogicalPlan::Sort { input, keys });
+        }
+        self.put_up_limit(&mut stage, rest.limit)?;
+        let values = stage.settle(values, &block.subqueries)?;
+        Ok((stage.plan, values))
+    }
+}
+
+/// The clauses that UPDATE and DELETE share.
+struct Rest<'a> {
+    filter: Option<&'a ast::Expr>,
+    order_by: &'a [OrderItem],
+    limit: Option<&'a LimitClause>,
+}
+
+/// The stored table and column behind a column of the relation, found by where the table's columns lie.
+fn source_of(relation: &Relation, index: usize) -> Option<(usize, usize)> {
+    relation.tables.iter().enumerate().find_map(|(at, table)| {
+        let offset = index.checked_sub(table.first)?;
+        (offset < table.table.columns.len()).then_some((at, offset))
+    })
+}
+
+fn delete_target(table: &TableInSight) -> DeleteTarget {
+    DeleteTarget { table: table.table.clone(), database: table.database.clone(), offset: table.first }
+}
+
+fn named_target(name: &ObjectName, relation: &Relation) -> Result<DeleteTarget> {
+    let found = relation.tables.iter().find(|t| {
+        t.alias.eq_ignore_ascii_case(&name.name)
+            && name.database.as_ref().is_none_or(|d| t.database.eq_ignore_ascii_case(d))
+    });
+    found.map(delete_target).ok_or_else(|| Error::unknown_table_in(&name.name, "MULTI DELETE"))
+}

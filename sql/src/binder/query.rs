@@ -1,0 +1,293 @@
+//! Query expressions: WITH, set operations, ORDER BY and LIMIT of the whole.
+
+use super::from::{of_output, renamed};
+use super::pending::Stage;
+use super::scope::{Block, Clause, Relation};
+use crate::error::{Error, Result};
+use crate::parser::ast::{self, Cte, LockClause, OrderItem, QueryBody, SetOperator};
+use crate::plan::{LockWait, Locking, LogicalPlan, OutputColumn, Query, SetKind, SortKey};
+use basalt_expr::expr::Expr;
+use basalt_expr::func;
+use basalt_expr::types::FieldType;
+use std::rc::Rc;
+
+/// A common table expression that names may refer to.
+#[derive(Clone)]
+pub(super) struct CteInSight {
+    name: String,
+    kind: CteKind,
+    /// How many of the common table expressions its own query sees.
+    sees: usize,
+    /// How many enclosing blocks its own query sees.
+    frames: usize,
+}
+
+#[derive(Clone)]
+enum CteKind {
+    /// Bound anew wherever it is named.
+    Plain(Rc<Cte>),
+    /// The work table, within the recursive part.
+    Work(Vec<OutputColumn>),
+    /// WITH RECURSIVE, for names outside of it.
+    Recursive(Rc<Cte>),
+}
+
+impl super::Binder<'_> {
+    /// The query of a whole statement.
+    pub(super) fn top_query(&mut self, query: &ast::Query) -> Result<Query> {
+        Ok(Query { root: self.query(query)?, locking: query.locking.map(locking) })
+    }
+
+    /// Binds a query expression.
+    pub(super) fn query(&mut self, query: &ast::Query) -> Result<LogicalPlan> {
+        let ctes = self.ctes.len();
+        for cte in &query.with {
+            let cte_rc = Rc::new(cte.clone());
+            let recursive = query.recursive && refers_to(&cte.query.body, &cte.name);
+            let kind = if recursive { CteKind::Recursive(cte_rc) } else { CteKind::Plain(cte_rc) };
+            let (sees, frames) = (self.ctes.len(), self.frames.len());
+            self.ctes.push(CteInSight { name: cte.name.clone(), kind, sees, frames });
+        }
+        let plan = self.query_body(query);
+        self.ctes.truncate(ctes);
+        plan
+    }
+
+    fn query_body(&mut self, query: &ast::Query) -> Result<LogicalPlan> {
+        if let QueryBody::Select(select) = &query.body {
+            return self.select(select, &query.order_by, query.limit.as_ref());
+        }
+        let plan = self.body(&query.body)?;
+        let mut stage = Stage::new(plan);
+        if !query.order_by.is_empty() {
+            let keys = self.order_of_whole(&stage.plan, &query.order_by)?;
+            let width = stage.width;
+            stage.stack(width, |input| LogicalPlan::Sort { input, keys });
+        }
+        self.put_up_limit(&mut stage, query.limit.as_ref())?;
+        Ok(stage.plan)
+    }
+
+    /// ORDER BY of a UNION sees only its result.
+    fn order_of_whole(&mut self, plan: &LogicalPlan, order_by: &[OrderItem]) -> Result<Vec<SortKey>> {
+        let output = plan.output();
+        let mut block = Block::new(output.iter().map(|c| of_output(c, "")).collect());
+        block.clause = Clause::OrderBy;
+        let mut keys = Vec::with_capacity(order_by.len());
+        for item in order_by {
+            let expr = match Self::position(&item.expr) {
+                Some(position) => {
+                    let index = usize::try_from(position).ok().and_then(|p| p.checked_sub(1));
+                    let column = index.and_then(|i| output.get(i).map(|c| (i, c)));
+                    let (index, column) = column.ok_or_else(|| Error::unknown_column(position, "order clause"))?;
+                    Expr::column(index, column.ty.clone())
+                }
+                None => self.expr(&item.expr, &mut block)?,
+            };
+            keys.push(SortKey { expr, descending: item.descending });
+        }
+        block.refuse_pending()?;
+        Ok(keys)
+    }
+
+    fn body(&mut self, body: &QueryBody) -> Result<LogicalPlan> {
+        match body {
+            QueryBody::Select(select) => self.select(select, &[], None),
+            QueryBody::Nested(query) => self.query(query),
+            QueryBody::Values(rows) => self.values(rows),
+            QueryBody::SetOperation { op, all, left, right } => {
+                let mut inputs = vec![self.body(left)?, self.body(right)?];
+                let kind = match op {
+                    SetOperator::Union => SetKind::Union,
+                    SetOperator::Intersect => SetKind::Intersect,
+                    SetOperator::Except => SetKind::Except,
+                };
+                // `a UNION ALL b UNION ALL c` is one operator.
+                if let LogicalPlan::SetOperation { kind: inner, all: inner_all, .. } = &inputs[0]
+                    && kind == SetKind::Union
+                    && *inner == kind
+                    && *inner_all == *all
+                    && matches!(**left, QueryBody::SetOperation { .. })
+                    && let LogicalPlan::SetOperation { inputs: first, .. } = inputs.remove(0)
+                {
+                    inputs = first.into_iter().chain(inputs).collect();
+                }
+                set_operation(kind, *all, inputs)
+            }
+        }
+    }
+
+    fn values(&mut self, rows: &[Vec<ast::Expr>]) -> Result<LogicalPlan> {
+        let mut block = Block::new(Vec::new());
+        let mut bound: Vec<Vec<Expr>> = Vec::with_capacity(rows.len());
+        for (i, row) in rows.iter().enumerate() {
+            if row.len() != rows[0].len() {
+                return Err(Error::wrong_value_count(i + 1));
+            }
+            bound.push(self.exprs(row, &mut block)?);
+        }
+        block.refuse_pending()?;
+        let mut output = Vec::new();
+        for i in 0..bound.first().map_or(0, Vec::len) {
+            let types: Vec<&FieldType> = bound.iter().map(|r| r[i].ty()).collect();
+            let ty = func::common_type(&types)?;
+            output.push(OutputColumn { name: format!("column_{i}"), table: String::new(), origin: None, ty });
+        }
+        for row in &mut bound {
+            let cells = std::mem::take(row);
+            *row = cells.into_iter().zip(&output).map(|(e, c)| cast_to(e, &c.ty)).collect();
+        }
+        Ok(LogicalPlan::Values { rows: bound, output })
+    }
+
+    // ---- common table expressions ----
+
+    /// The common table expression of a name, bound as a table.
+    pub(super) fn cte(&mut self, name: &str, alias: &str) -> Result<Option<Relation>> {
+        let found = self.ctes.iter().rposition(|c| c.name.eq_ignore_ascii_case(name));
+        let Some(at) = found else { return Ok(None) };
+        let cte = self.ctes[at].clone();
+        if let CteKind::Work(output) = &cte.kind {
+            let plan = LogicalPlan::WorkTable { name: cte.name.clone(), output: output.clone() };
+            return renamed(plan, alias, &[]).map(Some);
+        }
+        // Its query sees what stood before it, and the blocks around its WITH, not those around its name.
+        let later_ctes = self.ctes.split_off(cte.sees);
+        if cte.frames != self.frames.len() && self.frames.len() > cte.frames {
+            // Numbering outer columns across the blocks between would go wrong: such a query sees no outer block.
+            let frames = std::mem::take(&mut self.frames);
+            let bound = self.cte_plan(&cte);
+            self.frames = frames;
+            self.ctes.extend(later_ctes);
+            return bound.and_then(|(plan, columns)| renamed(plan, alias, &columns)).map(Some);
+        }
+        let bound = self.cte_plan(&cte);
+        self.ctes.extend(later_ctes);
+        bound.and_then(|(plan, columns)| renamed(plan, alias, &columns)).map(Some)
+    }
+
+    fn cte_plan(&mut self, cte: &CteInSight) -> Result<(LogicalPlan, Vec<String>)> {
+        match &cte.kind {
+            CteKind::Plain(definition) => {
+                let full_scans = std::mem::replace(&mut self.full_scans, false);
+                let plan = self.query(&definition.query);
+                self.full_scans = full_scans;
+                Ok((plan?, definition.columns.clone()))
+            }
+            CteKind::Recursive(definition) => Ok((self.recursive(definition)?, Vec::new())),
+            CteKind::Work(_) => Err(Error::internal("work tables are bound by their reader")),
+        }
+    }
+
+    /// The parts of the UNION that do not name the table give the first rows and all types; the others run over and over.
+    fn recursive(&mut self, cte: &Rc<Cte>) -> Result<LogicalPlan> {
+        let QueryBody::SetOperation { op: SetOperator::Union, all, left, right } = &cte.query.body else {
+            return Err(Error::cte_needs_union(&cte.name));
+        };
+        if refers_to(left, &cte.name) || !refers_to(right, &cte.name) {
+            return Err(Error::cte_needs_union(&cte.name));
+        }
+        let base = self.body(left)?;
+        let mut output = base.output();
+        if !cte.columns.is_empty() && cte.columns.len() != output.len() {
+            return Err(Error::wrong_column_list());
+        }
+        for (i, column) in output.iter_mut().enumerate() {
+            if let Some(name) = cte.columns.get(i) {
+                column.name = name.clone();
+            }
+            column.ty.not_null = false;
+            column.table = cte.name.clone();
+        }
+        let work = CteKind::Work(output.clone());
+        let (sees, frames) = (self.ctes.len(), self.frames.len());
+        self.ctes.push(CteInSight { name: cte.name.clone(), kind: work, sees, frames });
+        let step = self.body(right);
+        self.ctes.pop();
+        let step = step?;
+        if step.output().len() != output.len() {
+            return Err(Error::different_column_counts());
+        }
+        let step = cast_columns(step, &output);
+        let base = LogicalPlan::Rename { input: Box::new(cast_columns(base, &output)), output };
+        let plan = LogicalPlan::RecursiveCte {
+            name: cte.name.clone(),
+            base: Box::new(base),
+            step: Box::new(step),
+            distinct: !all,
+        };
+        let mut stage = Stage::new(plan);
+        if !cte.query.order_by.is_empty() {
+            let keys = self.order_of_whole(&stage.plan, &cte.query.order_by)?;
+            let width = stage.width;
+            stage.stack(width, |input| LogicalPlan::Sort { input, keys });
+        }
+        self.put_up_limit(&mut stage, cte.query.limit.as_ref())?;
+        Ok(stage.plan)
+    }
+}
+
+fn locking(clause: LockClause) -> Locking {
+    let wait = match (clause.no_wait, clause.skip_locked) {
+        (true, _) => LockWait::NoWait,
+        (_, true) => LockWait::SkipLocked,
+        _ => LockWait::Default,
+    };
+    Locking { share: clause.share, wait }
+}
+
+fn set_operation(kind: SetKind, all: bool, inputs: Vec<LogicalPlan>) -> Result<LogicalPlan> {
+    let outputs: Vec<Vec<OutputColumn>> = inputs.iter().map(LogicalPlan::output).collect();
+    if outputs.iter().any(|o| o.len() != outputs[0].len()) {
+        return Err(Error::different_column_counts());
+    }
+    let mut merged = Vec::with_capacity(outputs[0].len());
+    for (i, first) in outputs[0].iter().enumerate() {
+        let types: Vec<&FieldType> = outputs.iter().map(|o| &o[i].ty).collect();
+        let mut ty = func::common_type(&types)?;
+        ty.not_null = types.iter().all(|t| t.not_null);
+        merged.push(OutputColumn { name: first.name.clone(), table: String::new(), origin: None, ty });
+    }
+    let inputs = inputs.into_iter().map(|plan| cast_columns(plan, &merged)).collect();
+    Ok(LogicalPlan::SetOperation { kind, all, inputs, output: merged })
+}
+
+fn cast_to(expr: Expr, ty: &FieldType) -> Expr {
+    let same = expr.ty().clone().nullable() == ty.clone().nullable();
+    if same { expr } else { expr.cast(ty.clone()) }
+}
+
+/// Casts a plan's columns to the types of `output`, where they differ.
+fn cast_columns(plan: LogicalPlan, output: &[OutputColumn]) -> LogicalPlan {
+    let columns = plan.output();
+    let same = |(a, b): (&OutputColumn, &OutputColumn)| a.ty.clone().nullable() == b.ty.clone().nullable();
+    if columns.iter().zip(output).all(same) {
+        return plan;
+    }
+    let exprs: Vec<Expr> = columns
+        .iter()
+        .zip(output)
+        .enumerate()
+        .map(|(i, (from, to))| cast_to(Expr::column(i, from.ty.clone()), &to.ty))
+        .collect();
+    let typed = columns.into_iter().zip(&exprs).map(|(c, e)| OutputColumn { ty: e.ty().clone(), ..c }).collect();
+    LogicalPlan::Project { input: Box::new(plan), exprs, output: typed }
+}
+
+/// Whether a query names a table `name` anywhere in FROM.
+fn refers_to(body: &QueryBody, name: &str) -> bool {
+    match body {
+        QueryBody::Select(select) => select.from.iter().any(|t| table_refers(t, name)),
+        QueryBody::Values(_) => false,
+        QueryBody::Nested(query) => refers_to(&query.body, name),
+        QueryBody::SetOperation { left, right, .. } => refers_to(left, name) || refers_to(right, name),
+    }
+}
+
+fn table_refers(table: &ast::TableRef, name: &str) -> bool {
+    match table {
+        ast::TableRef::Table { name: table, .. } => table.database.is_none() && table.name.eq_ignore_ascii_case(name),
+        ast::TableRef::Derived { query, .. } => refers_to(&query.body, name),
+        ast::TableRef::Join { left, right, .. } => table_refers(left, name) || table_refers(right, name),
+    }
+}

@@ -1,0 +1,453 @@
+//! One SELECT: its clauses bound, then put up as operators from FROM upwards.
+
+use super::pending::{self, Stage};
+use super::scope::{Block, Clause, Named, Relation, TableInSight};
+use crate::error::{Error, Result};
+use crate::parser::ast::{self, LimitClause, OrderItem, Select, SelectItem};
+use crate::plan::{AggregateCall, LogicalPlan, OutputColumn, SortKey};
+use basalt_expr::aggregate::AggregateFunc;
+use basalt_expr::expr::Expr;
+use std::rc::Rc;
+
+/// Most columns of a select list.
+const COLUMNS_MAX: usize = 4096;
+
+/// An item of the select list.
+struct Item {
+    expr: Expr,
+    output: OutputColumn,
+}
+
+impl super::Binder<'_> {
+    /// Binds a SELECT with the ORDER BY and LIMIT that are its own.
+    pub(super) fn select(
+        &mut self,
+        select: &Select,
+        order_by: &[OrderItem],
+        limit: Option<&LimitClause>,
+    ) -> Result<LogicalPlan> {
+        if select.rollup {
+            return Err(Error::unsupported("WITH ROLLUP"));
+        }
+        let relation = self.from(&select.from)?;
+        let mut block = Block::new(relation.columns.clone());
+        block.named_windows = select.windows.clone();
+        let filter = self.filter(select.filter.as_ref(), &mut block)?;
+        let mut items = self.items(select, &relation, &mut block)?;
+        let mut group_by = self.group_by(&select.group_by, &items, &mut block)?;
+        block.clause = Clause::Having;
+        let mut having = select.having.as_ref().map(|e| self.expr(e, &mut block)).transpose()?;
+        block.clause = Clause::OrderBy;
+        let mut keys = self.order_by(order_by, &items, &mut block)?;
+
+        let mut stage = Stage::new(relation.plan);
+        if let Some(predicate) = filter {
+            let predicate = stage.settle_one(predicate, &block.subqueries)?;
+            let width = stage.width;
+            stage.stack(width, |input| LogicalPlan::Filter { input, predicate });
+        }
+        if !group_by.is_empty() || !block.aggregates.is_empty() {
+            group_by = stage.settle(group_by, &block.subqueries)?;
+            let mut groups = Groups::new(group_by, &block, &relation.tables, self.ctx.only_full_group_by);
+            for (position, item) in items.iter_mut().enumerate() {
+                groups.position = position + 1;
+                item.expr = groups.rewrite(item.expr.clone())?;
+            }
+            groups.clause = "HAVING clause";
+            having = having.map(|e| groups.rewrite(e)).transpose()?;
+            groups.clause = "ORDER BY";
+            for (position, key) in keys.iter_mut().enumerate() {
+                groups.position = position + 1;
+                key.expr = groups.rewrite(key.expr.clone())?;
+            }
+            groups.clause = "SELECT list";
+            groups.rewrite_pending(&mut block, &stage)?;
+            groups.put_up(&mut stage, &block.subqueries)?;
+        }
+        if let Some(predicate) = having {
+            let predicate = stage.settle_one(predicate, &block.subqueries)?;
+            let width = stage.width;
+            stage.stack(width, |input| LogicalPlan::Filter { input, predicate });
+        }
+        self.put_up_windows(&mut stage, &mut block)?;
+        self.put_up_output(stage, &block, select.distinct, items, keys, limit)
+    }
+
+    fn filter(&mut self, filter: Option<&ast::Expr>, block: &mut Block) -> Result<Option<Expr>> {
+        block.clause = Clause::Where;
+        let bound = filter.map(|e| self.expr(e, block).and_then(Self::check_depth)).transpose()?;
+        block.clause = Clause::Fields;
+        Ok(bound)
+    }
+
+    fn items(&mut self, select: &Select, relation: &Relation, block: &mut Block) -> Result<Vec<Item>> {
+        let mut items = Vec::with_capacity(select.items.len());
+        for item in &select.items {
+            match item {
+                SelectItem::Wildcard { database, table } => {
+                    items.extend(wildcard(relation, database.as_deref(), table.as_deref())?);
+                }
+                SelectItem::Expr { expr, alias, text } => {
+                    let bound = self.expr(expr, block).and_then(Self::check_depth)?;
+                    let name = item_name(expr, alias.as_deref(), text);
+                    let mut output = output_of(&bound, &block.columns);
+                    block.aliases.push((name.clone(), bound.clone()));
+                    output.name = name;
+                    items.push(Item { expr: bound, output });
+                }
+            }
+            if items.len() > COLUMNS_MAX {
+                return Err(Error::too_many_columns());
+            }
+        }
+        Ok(items)
+    }
+
+    fn group_by(&mut self, exprs: &[ast::Expr], items: &[Item], block: &mut Block) -> Result<Vec<Expr>> {
+        let mut keys: Vec<Expr> = Vec::with_capacity(exprs.len());
+        for expr in exprs {
+            block.clause = Clause::GroupBy;
+            let key = match Self::position(expr) {
+                Some(position) => at_position(items, position, block.clause)?.expr.clone(),
+                None => self.expr(expr, block)?,
+            };
+            let mut grouped = false;
+            key.visit(&mut |e| {
+                if let Expr::Column { index, .. } = e {
+                    grouped |= pending::as_aggregate(*index).is_some() || pending::as_window(*index).is_some();
+                }
+            });
+            if grouped {
+                return Err(Error::cannot_group_on(format!("{:?}", expr)));
+            }
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        Ok(keys)
+    }
+
+    fn order_by(&mut self, order_by: &[OrderItem], items: &[Item], block: &mut Block) -> Result<Vec<SortKey>> {
+        let mut keys = Vec::with_capacity(order_by.len());
+        for item in order_by {
+            let expr = match Self::position(&item.expr) {
+                Some(position) => at_position(items, position, Clause::OrderBy)?.expr.clone(),
+                None => self.expr(&item.expr, block)?,
+            };
+            // A constant orders nothing.
+            if !matches!(expr, Expr::Literal(..)) {
+                keys.push(SortKey { expr, descending: item.descending });
+            }
+        }
+        Ok(keys)
+    }
+
+    fn put_up_windows(&mut self, stage: &mut Stage, block: &mut Block) -> Result<()> {
+        if block.windows.is_empty() {
+            return Ok(());
+        }
+        let mut calls = std::mem::take(&mut block.windows);
+        for call in &mut calls {
+            pending::window_exprs(call, &mut |e| {
+                *e = stage.settle_one(e.clone(), &block.subqueries)?;
+                Ok(())
+            })?;
+        }
+        let mut output = stage.plan.output();
+        for (j, call) in calls.iter().enumerate() {
+            stage.place(pending::window(j), output.len());
+            let ty = call.ty.clone();
+            output.push(OutputColumn { name: String::new(), table: String::new(), origin: None, ty });
+        }
+        let width = output.len();
+        stage.stack(width, |input| LogicalPlan::Window { input, calls, output });
+        Ok(())
+    }
+
+    /// Sort, limit and select list: the sort stands below the list, where all columns are at hand, unless DISTINCT comes
+    /// between.
+    fn put_up_output(
+        &mut self,
+        mut stage: Stage,
+        block: &Block,
+        distinct: bool,
+        items: Vec<Item>,
+        keys: Vec<SortKey>,
+        limit: Option<&LimitClause>,
+    ) -> Result<LogicalPlan> {
+        let volatile = |e: &Expr| !matches!(e, Expr::Column { .. }) && e.columns().is_empty() && !e.is_constant();
+        let above = distinct || keys.iter().any(|k| volatile(&k.expr) && items.iter().any(|i| i.expr == k.expr));
+        if above {
+            return self.sorted_above(stage, block, distinct, items, keys, limit);
+        }
+        if !keys.is_empty() {
+            let (exprs, directions): (Vec<Expr>, Vec<bool>) = keys.into_iter().map(|k| (k.expr, k.descending)).unzip();
+            let exprs = stage.settle(exprs, &block.subqueries)?;
+            let keys =
+                exprs.into_iter().zip(directions).map(|(expr, descending)| SortKey { expr, descending }).collect();
+            let width = stage.width;
+            stage.stack(width, |input| LogicalPlan::Sort { input, keys });
+        }
+        self.put_up_limit(&mut stage, limit)?;
+        project(&mut stage, items, block)?;
+        Ok(stage.plan)
+    }
+
+    fn sorted_above(
+        &mut self,
+        mut stage: Stage,
+        block: &Block,
+        distinct: bool,
+        items: Vec<Item>,
+        keys: Vec<SortKey>,
+        limit: Option<&LimitClause>,
+    ) -> Result<LogicalPlan> {
+        let mut over_output = Vec::with_capacity(keys.len());
+        for (position, key) in keys.into_iter().enumerate() {
+            let expr = pending::rewrite(key.expr, &mut |e| {
+                let found = items.iter().position(|i| i.expr == *e);
+                match (found, e) {
+                    (Some(index), _) => Ok(Some(Expr::Column { index, ty: e.ty().clone() })),
+                    (None, Expr::Column { index, .. }) => Err(not_in_distinct(position + 1, block.columns.get(*index))),
+                    _ => Ok(None),
+                }
+            })?;
+            over_output.push(SortKey { expr, descending: key.descending });
+        }
+        project(&mut stage, items, block)?;
+        let width = stage.width;
+        if distinct {
+            stage.stack(width, |input| LogicalPlan::Distinct { input });
+        }
+        if !over_output.is_empty() {
+            stage.stack(width, |input| LogicalPlan::Sort { input, keys: over_output });
+        }
+        self.put_up_limit(&mut stage, limit)?;
+        Ok(stage.plan)
+    }
+
+    /// LIMIT, if there is one.
+    pub(super) fn put_up_limit(&mut self, stage: &mut Stage, limit: Option<&LimitClause>) -> Result<()> {
+        let Some(limit) = limit else { return Ok(()) };
+        let mut block = Block::new(Vec::new());
+        let count = Some(self.expr(&limit.count, &mut block)?);
+        let offset = limit.offset.as_ref().map(|e| self.expr(e, &mut block)).transpose()?;
+        let width = stage.width;
+        stage.stack(width, |input| LogicalPlan::Limit { input, offset, count });
+        Ok(())
+    }
+
+    /// DO: the expressions are evaluated, nothing is put out by the session.
+    pub(super) fn do_exprs(&mut self, exprs: &[ast::Expr]) -> Result<crate::plan::Query> {
+        let item = |expr: &ast::Expr| SelectItem::Expr { expr: expr.clone(), alias: None, text: String::new() };
+        let select = Select { items: exprs.iter().map(item).collect(), ..Select::default() };
+        Ok(crate::plan::Query { root: self.select(&select, &[], None)?, locking: None })
+    }
+}
+
+fn project(stage: &mut Stage, items: Vec<Item>, block: &Block) -> Result<()> {
+    let (exprs, output): (Vec<Expr>, Vec<OutputColumn>) = items.into_iter().map(|i| (i.expr, i.output)).unzip();
+    let exprs = stage.settle(exprs, &block.subqueries)?;
+    let width = exprs.len();
+    stage.stack(width, |input| LogicalPlan::Project { input, exprs, output });
+    Ok(())
+}
+
+fn not_in_distinct(position: usize, column: Option<&Named>) -> Error {
+    let name = column.map_or_else(String::new, |c| format!("{}.{}.{}", c.database, c.table, c.name));
+    Error::User {
+        code: 3065,
+        sqlstate: "HY000",
+        message: format!(
+            "Expression #{position} of ORDER BY clause is not in SELECT list, references column '{name}' which is not in SELECT list; this is incompatible with DISTINCT"
+        ),
+    }
+}
+
+fn at_position(items: &[Item], position: u64, clause: Clause) -> Result<&Item> {
+    let index = usize::try_from(position).ok().and_then(|p| p.checked_sub(1));
+    index.and_then(|i| items.get(i)).ok_or_else(|| Error::unknown_column(position, clause.text()))
+}
+
+fn wildcard(relation: &Relation, database: Option<&str>, table: Option<&str>) -> Result<Vec<Item>> {
+    let item = |&index: &usize| {
+        let column = &relation.columns[index];
+        Item { expr: Expr::Column { index, ty: column.ty.clone() }, output: column.output() }
+    };
+    let Some(table) = table else {
+        if relation.columns.is_empty() {
+            return Err(Error::no_tables_used());
+        }
+        return Ok(relation.star.iter().map(item).collect());
+    };
+    let of_table = |c: &Named| {
+        c.visible && c.table.eq_ignore_ascii_case(table) && database.is_none_or(|d| c.database.eq_ignore_ascii_case(d))
+    };
+    let items: Vec<Item> =
+        (0..relation.columns.len()).filter(|&i| of_table(&relation.columns[i])).map(|i| item(&i)).collect();
+    if items.is_empty() { Err(Error::unknown_table(table)) } else { Ok(items) }
+}
+
+/// What the client sees as the column's name.
+fn item_name(expr: &ast::Expr, alias: Option<&str>, text: &str) -> String {
+    match (alias, expr) {
+        (Some(alias), _) => alias.to_string(),
+        (None, ast::Expr::Column(name)) => name.name.clone(),
+        (None, ast::Expr::Literal(ast::Literal::String { bytes, .. })) => String::from_utf8_lossy(bytes).into_owned(),
+        (None, ast::Expr::Literal(ast::Literal::Null)) => "NULL".to_string(),
+        (None, _) => text.to_string(),
+    }
+}
+
+/// Table and origin of an expression that is a plain column.
+fn output_of(expr: &Expr, columns: &Rc<[Named]>) -> OutputColumn {
+    match expr {
+        Expr::Column { index, .. } if *index < columns.len() => columns[*index].output(),
+        _ => OutputColumn { name: String::new(), table: String::new(), origin: None, ty: expr.ty().clone() },
+    }
+}
+
+/// Rewrites expressions over FROM into expressions over groups.
+struct Groups<'b> {
+    keys: Vec<Expr>,
+    aggregates: Vec<AggregateCall>,
+    columns: Rc<[Named]>,
+    tables: &'b [TableInSight],
+    /// ONLY_FULL_GROUP_BY
+    full: bool,
+    position: usize,
+    clause: &'static str,
+}
+
+impl<'b> Groups<'b> {
+    fn new(keys: Vec<Expr>, block: &Block, tables: &'b [TableInSight], full: bool) -> Self {
+        let (aggregates, columns) = (block.aggregates.clone(), block.columns.clone());
+        Groups { keys, aggregates, columns, tables, full, position: 1, clause: "SELECT list" }
+    }
+
+    fn rewrite(&mut self, expr: Expr) -> Result<Expr> {
+        pending::rewrite(expr, &mut |e| {
+            if let Some(index) = self.keys.iter().position(|k| k == e) {
+                return Ok(Some(Expr::Column { index, ty: e.ty().clone() }));
+            }
+            let Expr::Column { index, ty } = e else { return Ok(None) };
+            if let Some(j) = pending::as_aggregate(*index) {
+                return Ok(Some(Expr::Column { index: self.keys.len() + j, ty: ty.clone() }));
+            }
+            if *index < self.columns.len() {
+                return self.ungrouped(*index, e).map(Some);
+            }
+            Ok(None)
+        })
+    }
+
+    /// A column outside of GROUP BY: any of the group's values where MySQL allows it.
+    fn ungrouped(&mut self, index: usize, column: &Expr) -> Result<Expr> {
+        if self.full && !self.is_determined(index) {
+            let named = &self.columns[index];
+            let name = format!("{}.{}.{}", named.database, named.table, named.name);
+            return Err(match self.keys.is_empty() {
+                true => Error::mixed_group(self.position, self.clause, name),
+                false => Error::not_grouped(self.position, self.clause, name),
+            });
+        }
+        let ty = column.ty().clone();
+        let ty = if self.keys.is_empty() { ty.nullable() } else { ty };
+        let call = AggregateCall {
+            func: AggregateFunc::AnyValue,
+            args: vec![column.clone()],
+            distinct: false,
+            order_by: Vec::new(),
+            separator: None,
+            ty: ty.clone(),
+        };
+        let same = |a: &AggregateCall| a.func == AggregateFunc::AnyValue && a.args == call.args;
+        let j = self.aggregates.iter().position(same).unwrap_or_else(|| {
+            self.aggregates.push(call.clone());
+            self.aggregates.len() - 1
+        });
+        Ok(Expr::Column { index: self.keys.len() + j, ty })
+    }
+
+    /// Whether the groups have one value of the column: all columns of a unique key of its table, none of them nullable, are
+    /// grouped.
+    fn is_determined(&self, index: usize) -> bool {
+        let Some((table, _)) = self.columns[index].source else { return false };
+        let grouped = |offset: usize| {
+            self.keys.iter().any(|k| match k {
+                Expr::Column { index, .. } => {
+                    self.columns.get(*index).is_some_and(|c| c.source == Some((table, offset)))
+                }
+                _ => false,
+            })
+        };
+        let columns = &self.tables[table].table.columns;
+        self.tables[table].table.indexes.iter().any(|key| {
+            (key.primary || key.unique)
+                && key
+                    .columns
+                    .iter()
+                    .all(|c| c.prefix_length.is_none() && columns[c.column].ty.not_null && grouped(c.column))
+        })
+    }
+
+    /// Windows and those subqueries that are not there yet come to stand above the groups.
+    fn rewrite_pending(&mut self, block: &mut Block, stage: &Stage) -> Result<()> {
+        let mut windows = std::mem::take(&mut block.windows);
+        for call in &mut windows {
+            pending::window_exprs(call, &mut |e| {
+                *e = self.rewrite(e.clone())?;
+                Ok(())
+            })?;
+        }
+        block.windows = windows;
+        let mut subqueries = std::mem::take(&mut block.subqueries);
+        for (j, subquery) in subqueries.iter_mut().enumerate() {
+            if stage.is_placed(pending::subquery(j)) || self.is_argument(j) {
+                continue;
+            }
+            use crate::plan::SubqueryKind::{In, Quantified};
+            if let In { operand } | Quantified { operand, .. } = &mut subquery.kind {
+                *operand = self.rewrite(operand.clone())?;
+            }
+            pending::map_outer(&mut subquery.plan, 0, &mut |column| self.rewrite(column))?;
+        }
+        block.subqueries = subqueries;
+        Ok(())
+    }
+
+    /// Whether the j-th subquery stands in an aggregate's arguments: then it stays below.
+    fn is_argument(&self, j: usize) -> bool {
+        self.aggregates.iter().any(|a| {
+            let mut found = false;
+            for arg in &a.args {
+                arg.visit(&mut |e| {
+                    found |= matches!(e, Expr::Column { index, .. } if *index == pending::subquery(j));
+                });
+            }
+            found
+        })
+    }
+
+    fn put_up(self, stage: &mut Stage, subqueries: &[crate::plan::Subquery]) -> Result<()> {
+        let Groups { keys, mut aggregates, columns, .. } = self;
+        for call in &mut aggregates {
+            pending::aggregate_exprs(call, &mut |e| {
+                *e = stage.settle_one(e.clone(), subqueries)?;
+                Ok(())
+            })?;
+        }
+        let mut output: Vec<OutputColumn> = keys.iter().map(|k| output_of(k, &columns)).collect();
+        output.extend(aggregates.iter().map(|a| {
+            let plain = match (a.func == AggregateFunc::AnyValue, a.args.first()) {
+                (true, Some(arg)) => output_of(arg, &columns),
+                _ => OutputColumn { name: String::new(), table: String::new(), origin: None, ty: a.ty.clone() },
+            };
+            OutputColumn { ty: a.ty.clone(), ..plain }
+        }));
+        let width = output.len();
+        stage.forget();
+        stage.stack(width, |input| LogicalPlan::Aggregate { input, group_by: keys, aggregates, output });
+        Ok(())
+    }
+}

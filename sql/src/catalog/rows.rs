@@ -1,0 +1,365 @@
+//! Rows of the made-up tables.
+
+use super::information_schema::{self, DATABASES, Row, SessionInfo};
+use super::model::{Column, Index, Schema, SchemaState, Table};
+use super::show_create;
+use crate::error::Result;
+use basalt_expr::collation::Collation;
+use basalt_expr::temporal::DateTime;
+use basalt_expr::types::{FieldType, TypeKind};
+use basalt_expr::value::Value;
+
+fn s(text: impl Into<String>) -> Value {
+    Value::from(text.into())
+}
+fn u(number: u64) -> Value {
+    Value::UInt(number)
+}
+const NULL: Value = Value::Null;
+
+/// Rows of `database.table`, lower-cased and upper-cased; none for tables that are always empty.
+pub(super) async fn produce(database: &str, table: &str, schema: &Schema, info: &dyn SessionInfo) -> Result<Vec<Row>> {
+    let rows = match (database, table) {
+        ("mysql", "USER") => users(info),
+        ("information_schema", "SCHEMATA") => schemata(schema),
+        ("information_schema", "TABLES") => tables(schema),
+        ("information_schema", "COLUMNS") => columns(schema),
+        ("information_schema", "STATISTICS") => statistics(schema),
+        ("information_schema", "KEY_COLUMN_USAGE") => key_column_usage(schema),
+        ("information_schema", "TABLE_CONSTRAINTS") => table_constraints(schema),
+        ("information_schema", "ENGINES") => {
+            let comment = "Transactions on Raft-replicated, range-partitioned storage";
+            vec![vec![s("InnoDB"), s("DEFAULT"), s(comment), s("YES"), s("NO"), s("YES")]]
+        }
+        ("information_schema", "CHARACTER_SETS") => vec![
+            vec![s("binary"), s("binary"), s("Binary pseudo charset"), u(1)],
+            vec![s("utf8mb4"), s("utf8mb4_bin"), s("UTF-8 Unicode"), u(4)],
+        ],
+        ("information_schema", "COLLATIONS") => collations(),
+        ("information_schema", "COLLATION_CHARACTER_SET_APPLICABILITY") => {
+            Collation::all().into_iter().map(|c| vec![s(c.name()), s(c.charset())]).collect()
+        }
+        ("information_schema", "PROCESSLIST") => processes(info),
+        ("information_schema", "USER_PRIVILEGES") => {
+            let grantee = |(user, host, _, _): (String, String, String, bool)| {
+                vec![s(format!("'{user}'@'{host}'")), s("def"), s("SUPER"), s("YES")]
+            };
+            info.users().into_iter().filter(|u| u.3).map(grantee).collect()
+        }
+        (_, "SESSION_VARIABLES") => pairs(info.variables(false)),
+        (_, "GLOBAL_VARIABLES") => pairs(info.variables(true)),
+        (_, "SESSION_STATUS") => pairs(info.status(false)),
+        (_, "GLOBAL_STATUS") => pairs(info.status(true)),
+        (_, "BASALT_WARNINGS") => {
+            info.warnings().into_iter().map(|(level, code, text)| vec![s(level), u(code.into()), s(text)]).collect()
+        }
+        (_, "BASALT_REGIONS") => regions(info).await?,
+        (_, "BASALT_STORES") => stores(info).await?,
+        (_, "BASALT_DDL_JOBS") => info.ddl_jobs().await?,
+        _ => Vec::new(),
+    };
+    Ok(rows)
+}
+
+fn pairs(pairs: Vec<(String, String)>) -> Vec<Row> {
+    pairs.into_iter().map(|(name, value)| vec![s(name), s(value)]).collect()
+}
+
+fn schemata(schema: &Schema) -> Vec<Row> {
+    let made_up = DATABASES.iter().map(|d| (d.to_string(), "utf8mb4".to_string(), "utf8mb4_bin".to_string()));
+    let stored = schema.databases.values().map(|d| (d.name.clone(), d.charset.clone(), d.collation.clone()));
+    stored
+        .chain(made_up)
+        .map(|(name, charset, collation)| vec![s("def"), s(name), s(charset), s(collation), NULL, s("NO")])
+        .collect()
+}
+
+fn tables(schema: &Schema) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (database, table) in stored(schema) {
+        let created = DateTime::from_unix_micros(
+            table.created_unix_ms as i64 * 1000,
+            &basalt_expr::temporal::zone::TimeZone::utc(),
+        );
+        rows.push(vec![
+            s("def"),
+            s(database),
+            s(&table.name),
+            s("BASE TABLE"),
+            s("InnoDB"),
+            u(10),
+            s("Dynamic"),
+            NULL,
+            NULL,
+            NULL,
+            u(0),
+            NULL,
+            u(0),
+            NULL,
+            created.map_or(NULL, Value::DateTime),
+            NULL,
+            NULL,
+            s(&table.collation),
+            NULL,
+            s(""),
+            s(&table.comment),
+            u(table.id.0),
+        ]);
+    }
+    for (database, table) in information_schema::tables() {
+        let kind = if database == "information_schema" { "SYSTEM VIEW" } else { "BASE TABLE" };
+        let mut row = vec![s("def"), s(database), s(made_up_name(database, table)), s(kind)];
+        row.extend(std::iter::repeat_n(NULL, 16));
+        row.extend([s(""), u(0)]);
+        rows.push(row);
+    }
+    rows
+}
+
+/// Tables of `mysql` and `performance_schema` are lower-case, those of `information_schema` upper-case.
+fn made_up_name(database: &str, table: &str) -> String {
+    if database == "information_schema" { table.to_string() } else { table.to_lowercase() }
+}
+
+fn stored(schema: &Schema) -> impl Iterator<Item = (&str, &Table)> {
+    schema.databases.values().flat_map(|d| d.tables.values().map(move |t| (d.name.as_str(), t.as_ref())))
+}
+
+fn columns(schema: &Schema) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (database, table) in stored(schema) {
+        for (position, (offset, column)) in table.public_columns().enumerate() {
+            rows.push(column_row(database, table, offset, column, position as u64 + 1));
+        }
+    }
+    for (database, table) in information_schema::tables() {
+        for (position, (name, ty)) in information_schema::columns(database, table).into_iter().flatten().enumerate() {
+            let head = [s("def"), s(database), s(made_up_name(database, table)), s(name), u(position as u64 + 1), NULL];
+            let mut row = head.to_vec();
+            row.extend(type_cells(&ty));
+            row.extend([s(""), s(""), s("select"), s(""), s(""), NULL]);
+            rows.push(row);
+        }
+    }
+    rows
+}
+
+fn column_row(database: &str, table: &Table, offset: usize, column: &Column, position: u64) -> Row {
+    let mut row = vec![s("def"), s(database), s(&table.name), s(&column.name), u(position)];
+    row.push(show_create::default_text(column).map_or(NULL, s));
+    row.extend(type_cells(&column.ty));
+    row.extend([
+        s(column_key(table, offset)),
+        s(extra(column)),
+        s("select,insert,update,references"),
+        s(&column.comment),
+        s(""),
+        NULL,
+    ]);
+    row
+}
+
+/// IS_NULLABLE to COLUMN_TYPE.
+fn type_cells(ty: &FieldType) -> Vec<Value> {
+    let name = ty.sql_name();
+    let base: String = name.split(['(', ' ']).next().unwrap_or_default().to_string();
+    let text = ty.is_string();
+    let chars = text.then(|| ty.blob_bytes_max().map_or(u64::from(ty.length), |max| max as u64));
+    let bytes_per_char = if ty.collation == Collation::Binary || ty.blob_bytes_max().is_some() { 1 } else { 4 };
+    let octets = chars.map(|c| c.saturating_mul(bytes_per_char));
+    let fractional = matches!(ty.kind, TypeKind::DateTime | TypeKind::Timestamp | TypeKind::Time);
+    let scale = match ty.kind {
+        TypeKind::Decimal => u(ty.decimals.into()),
+        _ if ty.is_integer() && ty.kind != TypeKind::Bit && ty.kind != TypeKind::Year => u(0),
+        _ => NULL,
+    };
+    let precision = match ty.kind {
+        TypeKind::Float => u(12),
+        TypeKind::Double => u(22),
+        TypeKind::Bit => u(ty.length.into()),
+        TypeKind::Year => NULL,
+        _ if ty.is_numeric() => u(ty.decimal_precision().into()),
+        _ => NULL,
+    };
+    let collated = text && ty.collation != Collation::Binary;
+    vec![
+        s(if ty.not_null { "NO" } else { "YES" }),
+        s(base),
+        chars.map_or(NULL, u),
+        octets.map_or(NULL, u),
+        precision,
+        scale,
+        if fractional { u(ty.decimals.into()) } else { NULL },
+        if collated { s(ty.collation.charset()) } else { NULL },
+        if collated { s(ty.collation.name()) } else { NULL },
+        s(name),
+    ]
+}
+
+fn public_indexes(table: &Table) -> impl Iterator<Item = &Index> {
+    let mut indexes: Vec<&Index> = table.indexes.iter().filter(|i| i.state == SchemaState::Public).collect();
+    indexes.sort_by_key(|i| (!i.primary, !i.unique));
+    indexes.into_iter()
+}
+
+fn column_key(table: &Table, offset: usize) -> &'static str {
+    let mut key = "";
+    for index in public_indexes(table) {
+        let position = index.columns.iter().position(|c| c.column == offset);
+        match position {
+            Some(_) if index.primary => return "PRI",
+            Some(0) if index.unique && index.columns.len() == 1 => key = "UNI",
+            Some(0) if key.is_empty() => key = "MUL",
+            _ => {}
+        }
+    }
+    key
+}
+
+fn extra(column: &Column) -> String {
+    let mut parts = Vec::new();
+    if column.auto_increment {
+        parts.push("auto_increment".to_string());
+    }
+    if matches!(column.default, super::model::ColumnDefault::CurrentTimestamp(_)) {
+        parts.push("DEFAULT_GENERATED".to_string());
+    }
+    if column.on_update_now {
+        let digits = column.ty.decimals;
+        let digits = if digits == 0 { String::new() } else { format!("({digits})") };
+        parts.push(format!("on update CURRENT_TIMESTAMP{digits}"));
+    }
+    parts.join(" ")
+}
+
+fn statistics(schema: &Schema) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (database, table) in stored(schema) {
+        for index in public_indexes(table) {
+            for (position, part) in index.columns.iter().enumerate() {
+                let column = &table.columns[part.column];
+                rows.push(vec![
+                    s("def"),
+                    s(database),
+                    s(&table.name),
+                    Value::Int(i64::from(!index.unique && !index.primary)),
+                    s(database),
+                    s(&index.name),
+                    u(position as u64 + 1),
+                    s(&column.name),
+                    s("A"),
+                    Value::Int(0),
+                    part.prefix_length.map_or(NULL, |n| u(n.into())),
+                    NULL,
+                    s(if column.ty.not_null { "" } else { "YES" }),
+                    s("BTREE"),
+                    s(""),
+                    s(&index.comment),
+                    s("YES"),
+                    NULL,
+                ]);
+            }
+        }
+    }
+    rows
+}
+
+fn key_column_usage(schema: &Schema) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (database, table) in stored(schema) {
+        for index in public_indexes(table).filter(|i| i.unique || i.primary) {
+            for (position, part) in index.columns.iter().enumerate() {
+                let column = &table.columns[part.column].name;
+                rows.push(vec![
+                    s("def"),
+                    s(database),
+                    s(&index.name),
+                    s("def"),
+                    s(database),
+                    s(&table.name),
+                    s(column),
+                    u(position as u64 + 1),
+                    NULL,
+                    NULL,
+                    NULL,
+                    NULL,
+                ]);
+            }
+        }
+    }
+    rows
+}
+
+fn table_constraints(schema: &Schema) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (database, table) in stored(schema) {
+        for index in public_indexes(table).filter(|i| i.unique || i.primary) {
+            let kind = if index.primary { "PRIMARY KEY" } else { "UNIQUE" };
+            rows.push(vec![s("def"), s(database), s(&index.name), s(database), s(&table.name), s(kind), s("YES")]);
+        }
+    }
+    rows
+}
+
+fn collations() -> Vec<Row> {
+    let row = |c: Collation| {
+        let default = matches!(c, Collation::Utf8mb4Bin | Collation::Binary);
+        let pad = if c.pads_space() { "PAD SPACE" } else { "NO PAD" };
+        let default = if default { "Yes" } else { "" };
+        vec![s(c.name()), s(c.charset()), u(c.id().into()), s(default), s("Yes"), u(1), s(pad)]
+    };
+    Collation::all().into_iter().map(row).collect()
+}
+
+fn processes(info: &dyn SessionInfo) -> Vec<Row> {
+    let row = |p: information_schema::Process| {
+        vec![
+            u(p.id),
+            s(p.user),
+            s(p.host),
+            p.database.map_or(NULL, s),
+            s(p.command),
+            Value::Int(p.seconds as i64),
+            s(p.state),
+            p.statement.map_or(NULL, s),
+        ]
+    };
+    info.processes().into_iter().map(row).collect()
+}
+
+fn users(info: &dyn SessionInfo) -> Vec<Row> {
+    let row = |(user, host, plugin, all): (String, String, String, bool)| {
+        let yes = if all { "Y" } else { "N" };
+        let mut row = vec![s(host), s(user)];
+        row.extend(std::iter::repeat_n(s(yes), 8));
+        row.extend([s(plugin), s(""), s("N")]);
+        row
+    };
+    info.users().into_iter().map(row).collect()
+}
+
+async fn regions(info: &dyn SessionInfo) -> Result<Vec<Row>> {
+    let row = |r: information_schema::RegionInfo| {
+        let peers: Vec<String> = r.peers.iter().map(u64::to_string).collect();
+        vec![
+            u(r.id),
+            s(r.start_key.escape_ascii().to_string()),
+            s(r.end_key.escape_ascii().to_string()),
+            u(r.leader_peer),
+            u(r.leader_store),
+            s(peers.join(", ")),
+            u(r.size_bytes),
+            u(r.keys),
+            Value::from(r.start_key),
+            Value::from(r.end_key),
+        ]
+    };
+    Ok(info.regions(&[], &[]).await?.into_iter().map(row).collect())
+}
+
+async fn stores(info: &dyn SessionInfo) -> Result<Vec<Row>> {
+    let row = |t: information_schema::StoreInfo| {
+        vec![u(t.id), s(t.address), s(t.state), u(t.regions), u(t.leaders), u(t.used_bytes), u(t.capacity_bytes)]
+    };
+    Ok(info.stores().await?.into_iter().map(row).collect())
+}
