@@ -5,7 +5,7 @@ use super::model::{Column, Index, Schema, SchemaState, Table};
 use super::show_create;
 use crate::error::Result;
 use basalt_expr::collation::Collation;
-use basalt_expr::temporal::DateTime;
+use basalt_expr::temporal::zone::TimeZone;
 use basalt_expr::types::{FieldType, TypeKind};
 use basalt_expr::value::Value;
 
@@ -77,10 +77,7 @@ fn schemata(schema: &Schema) -> Vec<Row> {
 fn tables(schema: &Schema) -> Vec<Row> {
     let mut rows = Vec::new();
     for (database, table) in stored(schema) {
-        let created = DateTime::from_unix_micros(
-            table.created_unix_ms as i64 * 1000,
-            &basalt_expr::temporal::zone::TimeZone::utc(),
-        );
+        let created = TimeZone::utc().local_of_unix(table.created_unix_ms as i64 * 1000);
         rows.push(vec![
             s("def"),
             s(database),
