@@ -108,6 +108,12 @@ impl SaltedSha256 {
         Some(SaltedSha256 { rounds: rounds * 1000, salt: salt.to_vec(), digest: decode_crypt64(digest)? })
     }
 
+    /// The stored hash of a password; none when there are no rounds, or too many.
+    pub fn from_password(password: &[u8], salt: [u8; NONCE_BYTES], round_thousands: u32) -> Option<SaltedSha256> {
+        let rounds = (1..=ROUND_THOUSANDS_MAX).contains(&round_thousands).then_some(round_thousands * 1000)?;
+        Some(SaltedSha256 { rounds, salt: salt.to_vec(), digest: sha256_crypt(password, &salt, rounds) })
+    }
+
     /// True when `password` is the one. Takes milliseconds, by intent.
     pub fn matches(&self, password: &[u8]) -> bool {
         sha256_crypt(password, &self.salt, self.rounds).ct_eq(&self.digest).into()

@@ -45,7 +45,11 @@
 //! passwords (full authentication needs TLS), replication commands, client certificates, the PROXY protocol, Unix
 //! sockets.
 
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::unwrap_used))]
+
 pub mod auth;
+mod batch;
 pub mod column;
 pub mod command;
 pub mod config;
@@ -53,7 +57,6 @@ mod connection;
 pub mod constant;
 mod dispatch;
 pub mod error;
-mod float;
 mod handshake;
 pub mod infile;
 pub mod kill;

@@ -26,6 +26,7 @@ use super::infile::{InfileProgress, InfileTransfer, LocalInfile};
 use super::packet::PacketWriter;
 use super::payload::{put_lenenc_bytes, put_lenenc_int, put_lenenc_with};
 use super::temporal::{DateTimeParts, TimeParts};
+use basalt_expr::number;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -412,7 +413,7 @@ impl RowWriter<'_> {
             TypeCode::FLOAT if binary => out.extend_from_slice(&value.to_le_bytes()),
             TypeCode::DOUBLE if binary => out.extend_from_slice(&f64::from(value).to_le_bytes()),
             _ => {
-                put_lenenc_with(out, |out| super::float::put_f32(out, value));
+                put_lenenc_with(out, |out| number::format_float(f64::from(value), out));
                 self.misfit |= binary && is_fixed(code);
             }
         }
@@ -426,7 +427,7 @@ impl RowWriter<'_> {
             TypeCode::DOUBLE if binary => out.extend_from_slice(&value.to_le_bytes()),
             TypeCode::FLOAT if binary => out.extend_from_slice(&(value as f32).to_le_bytes()),
             _ => {
-                put_lenenc_with(out, |out| super::float::put_f64(out, value));
+                put_lenenc_with(out, |out| number::format_double(value, out));
                 self.misfit |= binary && is_fixed(code);
             }
         }
