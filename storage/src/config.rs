@@ -1,6 +1,7 @@
 //! The store's bounds and sizes, with defaults that are safe on two cores and 2 GiB.
 
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// The data engine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -94,3 +95,112 @@ impl Default for TxnConfig {
         }
     }
 }
+
+/// The raft store's bounds and intervals.
+#[derive(Debug, Clone)]
+pub struct RaftConfig {
+    /// One step of raft's logical clock.
+    pub tick: Duration,
+    /// Ticks between a leader's heartbeats.
+    pub heartbeat_ticks: usize,
+    /// A follower that heard nothing for this many ticks, or up to twice as many, campaigns.
+    pub election_ticks: usize,
+    /// How long after a round was *sent* the leader may answer reads alone, once a quorum acknowledged the round. Must
+    /// stay below `(election_ticks - 1) * tick` by more than clocks drift in that time.
+    pub lease: Duration,
+    /// Inputs waiting for the raft thread; above it, proposals are refused as busy and messages are dropped.
+    pub mailbox_max: usize,
+    /// Inputs handled in one round, before what they brought about is written and sent.
+    pub round_inputs_max: usize,
+    /// Proposals of one region that are not applied yet.
+    pub proposals_pending_max: usize,
+    /// Reads of one region that wait for a read index.
+    pub reads_pending_max: usize,
+    /// Bytes of one entry.
+    pub entry_bytes_max: usize,
+    /// Bytes of entries in one append message.
+    pub append_bytes_max: u64,
+    /// Append messages to one follower that are not acknowledged.
+    pub appends_inflight_max: usize,
+    /// Bytes of committed entries handed to apply at once.
+    pub committed_bytes_max: u64,
+    /// Bytes of entries of one region that are proposed and not committed.
+    pub uncommitted_bytes_max: u64,
+    /// Bytes of applied entries that one region keeps in memory for its followers.
+    pub entry_cache_bytes_max: u64,
+    /// Bytes that apply gathers into one engine write.
+    pub apply_batch_bytes_max: usize,
+    /// Entries of one region's log after which it is compacted.
+    pub log_entries_max: u64,
+    /// A follower this many entries behind no longer holds the log back; it will get a snapshot.
+    pub log_lag_entries_max: u64,
+    /// Ticks between looks at whether logs can be compacted.
+    pub log_compact_ticks: u64,
+    /// Bytes of raft log on disk above which the data engine is flushed, so that the log can be cut.
+    pub log_flush_bytes: u64,
+    /// Ticks after which an unanswered read index is asked again.
+    pub read_retry_ticks: u64,
+    /// A waiting caller gets `Undetermined` (writes) or `ReadNotReady` (reads) after this long, if its deadline is later.
+    pub request_timeout: Duration,
+    /// Votes kept for regions that a split is about to create here.
+    pub votes_kept_max: usize,
+    /// A peer unheard of for this long is reported to PD as down.
+    pub peer_down_after: Duration,
+    /// Time between a leader's reports to PD when nothing changes.
+    pub region_heartbeat: Duration,
+    /// Time between a store's reports to PD.
+    pub store_heartbeat: Duration,
+    /// Time between looks at which regions have grown too large.
+    pub split_check: Duration,
+    /// Regions are split into pieces of about this many bytes.
+    pub region_split_size_bytes: u64,
+    /// A region above this is split.
+    pub region_max_size_bytes: u64,
+    /// Bytes of one message of a snapshot stream.
+    pub snapshot_chunk_bytes: usize,
+    /// Snapshots exported or sent at the same time.
+    pub snapshots_max: usize,
+    /// How long a snapshot may take to arrive.
+    pub snapshot_timeout: Duration,
+    /// Envelopes waiting for one other store; above it they are dropped, which raft survives.
+    pub transport_queue_max: usize,
+    /// Bytes of envelopes in one message of a raft stream.
+    pub transport_batch_bytes: usize,
+}
+
+impl Default for RaftConfig {
+    fn default() -> Self {
+        RaftConfig {
+            tick: Duration::from_millis(100),
+            heartbeat_ticks: 2,
+            election_ticks: 10,
+            lease: Duration::from_millis(700),
+            mailbox_max: 16_384,
+            round_inputs_max: 1_024,
+            proposals_pending_max: 8_192,
+            reads_pending_max: 8_192,
+            entry_bytes_max: 8 << 20,
+            append_bytes_max: 1 << 20,
+            appends_inflight_max: 256,
+            committed_bytes_max: 16 << 20,
+            uncommitted_bytes_max: 128 << 20,
+            entry_cache_bytes_max: 1 << 20,
+            apply_batch_bytes_max: 1 << 20,
+            log_entries_max: 4_096,
+            log_lag_entries_max: 65_536,
+            log_compact_ticks: 30,
+            log_flush_bytes: 256 << 20,
+            read_retry_ticks: 3,
+            request_timeout: Duration::from_secs(10),
+            votes_kept_max: 256,
+            peer_down_after: Duration::from_secs(30),
+            region_heartbeat: Duration::from_secs(3),
+            store_heartbeat: Duration::from_secs(3),
+            split_check: Duration::from_secs(2),
+            region_split_size_bytes: 96 << 20,
+            region_max_size_bytes: 144 << 20,
+            snapshot_chunk_bytes: 1 << 20,
+            snapshots_max: 4,
+            snapshot_timeout: Duration::from_secs(120),
+            transport_queue_max: 16_384,
+            transport_batch_bytes: 1 << 20,

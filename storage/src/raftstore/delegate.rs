@@ -1,0 +1,114 @@
+//! Reads without raft: what a reading thread must know of a region to answer alone.
+//!
+//! The raft thread publishes, for each peer, the term, the lease and the region in a [`ReadDelegate`]; any thread may then
+//! check them and take an engine snapshot itself. Who may do what: only the raft thread writes `term` and `lease_until`,
+//! only apply writes `region`; readers hold nothing longer than one load.
+//!
+//! The order of a read is what makes it safe: load the term, load the region, take the snapshot, and only then look at the
+//! lease and at the term again. A lease that is valid *after* the snapshot was taken was valid when it was taken; one that
+//! was dropped in between (hand-over, split, change of peers) sends the reader to the mailbox.
+
+use basalt_common::env::Monotonic;
+use basalt_common::{PeerId, Region, RegionId};
+use parking_lot::RwLock;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// The lease of a leader that is the only voter.
+pub const LEASE_FOREVER: Monotonic = Monotonic(u64::MAX);
+
+/// See the module.
+pub struct ReadDelegate {
+    /// The peer on this store.
+    pub peer_id: PeerId,
+    term: AtomicU64,
+    lease_until: AtomicU64,
+    max_ts_synced_term: AtomicU64,
+    was_read: AtomicBool,
+    region: RwLock<Arc<Region>>,
+}
+
+impl ReadDelegate {
+    /// A delegate of a peer that does not lead.
+    pub fn new(peer_id: PeerId, region: Arc<Region>) -> Self {
+        ReadDelegate {
+            peer_id,
+            term: AtomicU64::new(0),
+            lease_until: AtomicU64::new(0),
+            max_ts_synced_term: AtomicU64::new(0),
+            was_read: AtomicBool::new(false),
+            region: RwLock::new(region),
+        }
+    }
+
+    /// The term in which this peer leads; 0 when it does not.
+    pub fn term(&self) -> u64 {
+        self.term.load(Ordering::SeqCst)
+    }
+
+    /// The region as applied.
+    pub fn region(&self) -> Arc<Region> {
+        self.region.read().clone()
+    }
+
+    /// Whether the lease holds at `now`. Remembers that somebody reads here, so that the lease is renewed.
+    pub fn has_lease(&self, now: Monotonic) -> bool {
+        self.was_read.store(true, Ordering::Relaxed);
+        now.0 < self.lease_until.load(Ordering::SeqCst)
+    }
+
+    /// Whether the leader of `term` has learned the newest timestamp.
+    pub fn max_ts_synced(&self, term: u64) -> bool {
+        term != 0 && self.max_ts_synced_term.load(Ordering::SeqCst) == term
+    }
+
+    /// Records that the newest timestamp was learned during `term`; of no effect if that leadership is over.
+    pub fn set_max_ts_synced(&self, term: u64) {
+        self.max_ts_synced_term.store(term, Ordering::SeqCst);
+    }
+
+    pub(super) fn take_was_read(&self) -> bool {
+        self.was_read.swap(false, Ordering::Relaxed)
+    }
+
+    pub(super) fn set_region(&self, region: Arc<Region>) {
+        *self.region.write() = region;
+    }
+
+    pub(super) fn lead(&self, term: u64) {
+        self.lease_until.store(0, Ordering::SeqCst);
+        self.term.store(term, Ordering::SeqCst);
+    }
+
+    pub(super) fn drop_lease(&self) {
+        self.lease_until.store(0, Ordering::SeqCst);
+    }
+
+    pub(super) fn extend_lease(&self, until: Monotonic) {
+        self.lease_until.fetch_max(until.0, Ordering::SeqCst);
+    }
+}
+
+/// The delegates of all peers of a store.
+#[derive(Default)]
+pub struct Delegates {
+    by_region: RwLock<HashMap<RegionId, Arc<ReadDelegate>>>,
+}
+
+impl Delegates {
+    /// The delegate of a region.
+    pub fn get(&self, region: RegionId) -> Option<Arc<ReadDelegate>> {
+        self.by_region.read().get(&region).cloned()
+    }
+
+    pub(super) fn insert(&self, region: RegionId, delegate: Arc<ReadDelegate>) {
+        self.by_region.write().insert(region, delegate);
+    }
+
+    pub(super) fn remove(&self, region: RegionId) {
+        if let Some(delegate) = self.by_region.write().remove(&region) {
+            delegate.lead(0);
+        }
+    }
+}

@@ -1,0 +1,817 @@
+//! One replica of one region: a raft node, the proposals and reads that wait for it, and its lease.
+//!
+//! Pure: inputs and `now` go in, what is to be done is added to [`Effects`]. The store decides when a peer is stepped and
+//! collects one round's effects of all peers.
+//!
+//! The lease. A round is an append of a proposal or the heartbeats of a read index; when a quorum has acknowledged it
+//! (the proposal is committed, the read index is confirmed), no other peer can be elected until `election_ticks` after it
+//! was *sent*, because voters refuse while they hear from a leader. So the lease runs from the sending. It is renewed
+//! while somebody reads. A leader that is the only voter needs no rounds. While a split or change of peers is in the log
+//! and not applied, `guarded_until` holds the lease down: another store may already have applied it.
+
+use super::apply::{ApplyTask, Change};
+use super::delegate::{LEASE_FOREVER, ReadDelegate};
+use super::message::{PeerStatus, ProposalReply, Proposed, ReadGrant, RegionHash, Reply};
+use super::peer_storage::PeerStorage;
+use super::store::{Effects, PdEvent};
+use crate::config::RaftConfig;
+use crate::error::RegionError;
+use crate::raftlog::RegionAppend;
+use crate::replicated::RegionCtx;
+use basalt_common::env::Monotonic;
+use basalt_common::{Epoch, Peer as RegionPeer, PeerId, PeerRole, Region, RegionId, StoreId};
+use basalt_proto::raft::change_peers_command::Kind;
+use basalt_proto::raft::{AdminCommand, ChangePeersCommand, Envelope, RaftCommand, admin_command};
+use bytes::Bytes;
+use prost::Message as _;
+use protobuf::Message as _;
+use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2, Entry, HardState, Message, MessageType};
+use raft::{RawNode, Ready, SnapshotStatus, StateRole, Storage};
+use rand::Rng;
+use rand::rngs::SmallRng;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Read indexes of one region that are being confirmed at the same time.
+const READ_ROUNDS_MAX: usize = 4;
+
+struct ReadWaiter {
+    epoch: Epoch,
+    since: Monotonic,
+    reply: Reply<ReadGrant>,
+}
+
+struct ReadRound {
+    id: u64,
+    asked: Monotonic,
+    waiters: Vec<ReadWaiter>,
+}
+
+/// What a new peer starts from.
+pub struct PeerParams {
+    /// This store.
+    pub store_id: StoreId,
+    /// The cluster.
+    pub cluster_id: u64,
+    /// The region; without peers when the peer waits for a snapshot.
+    pub region: Arc<Region>,
+    /// The peer's id.
+    pub peer_id: PeerId,
+    /// Its log.
+    pub storage: PeerStorage,
+    /// Last entry applied.
+    pub applied_index: u64,
+    /// That entry's term.
+    pub applied_term: u64,
+    /// Chance for election timeouts.
+    pub rng: SmallRng,
+}
+
+/// See the module.
+pub struct Peer {
+    store_id: StoreId,
+    cluster_id: u64,
+    peer_id: PeerId,
+    region: Arc<Region>,
+    node: RawNode<PeerStorage>,
+    delegate: Arc<ReadDelegate>,
+    rng: SmallRng,
+    election: (u64, StateRole, u64, usize),
+    applied_index: u64,
+    applied_term: u64,
+    persists_outstanding: usize,
+    restoring: Option<Ready>,
+    proposed: VecDeque<Proposed>,
+    guarded_until: u64,
+    reads_waiting: Vec<ReadWaiter>,
+    read_rounds: VecDeque<ReadRound>,
+    reads_confirmed: Vec<(u64, ReadWaiter)>,
+    next_read_id: u64,
+    ticks: u64,
+    last_heartbeat: Option<Monotonic>,
+    written_bytes: u64,
+    heard: BTreeMap<PeerId, Monotonic>,
+    strangers: BTreeMap<PeerId, RegionPeer>,
+    hash: Option<RegionHash>,
+    removed: bool,
+}
+
+impl Peer {
+    /// A peer that continues from its storage.
+    ///
+    /// # Errors
+    /// What the raft crate says of a storage that contradicts itself.
+    pub fn new(params: PeerParams, config: &RaftConfig) -> raft::Result<Self> {
+        let raft_config = raft::Config {
+            id: params.peer_id.0,
+            election_tick: config.election_ticks,
+            heartbeat_tick: config.heartbeat_ticks,
+            min_election_tick: config.election_ticks,
+            max_election_tick: config.election_ticks * 2,
+            applied: params.applied_index,
+            max_size_per_msg: config.append_bytes_max,
+            max_inflight_msgs: config.appends_inflight_max,
+            max_uncommitted_size: config.uncommitted_bytes_max,
+            max_committed_size_per_ready: config.committed_bytes_max,
+            check_quorum: true,
+            pre_vote: true,
+            batch_append: true,
+            ..raft::Config::default()
+        };
+        let logger = slog::Logger::root(slog::Discard, slog::o!());
+        let node = RawNode::new(&raft_config, params.storage, &logger)?;
+        let delegate = Arc::new(ReadDelegate::new(params.peer_id, params.region.clone()));
+        let mut peer = Peer {
+            store_id: params.store_id,
+            cluster_id: params.cluster_id,
+            peer_id: params.peer_id,
+            region: params.region,
+            node,
+            delegate,
+            rng: params.rng,
+            election: (u64::MAX, StateRole::Follower, 0, 0),
+            applied_index: params.applied_index,
+            applied_term: params.applied_term,
+            persists_outstanding: 0,
+            restoring: None,
+            proposed: VecDeque::new(),
+            guarded_until: 0,
+            reads_waiting: Vec::new(),
+            read_rounds: VecDeque::new(),
+            reads_confirmed: Vec::new(),
+            next_read_id: 1,
+            ticks: 0,
+            last_heartbeat: None,
+            written_bytes: 0,
+            heard: BTreeMap::new(),
+            strangers: BTreeMap::new(),
+            hash: None,
+            removed: false,
+        };
+        peer.draw_election_timeout(config);
+        Ok(peer)
+    }
+
+    /// The region as applied here.
+    pub fn region(&self) -> &Arc<Region> {
+        &self.region
+    }
+
+    /// The peer's id.
+    pub fn id(&self) -> PeerId {
+        self.peer_id
+    }
+
+    /// What reading threads look at.
+    pub fn delegate(&self) -> &Arc<ReadDelegate> {
+        &self.delegate
+    }
+
+    /// False while the peer waits for its first snapshot.
+    pub fn is_initialized(&self) -> bool {
+        !self.region.peers.is_empty()
+    }
+
+    /// True while this peer leads.
+    pub fn is_leader(&self) -> bool {
+        self.node.raft.state == StateRole::Leader
+    }
+
+    /// True once the peer was removed from its region.
+    pub fn is_removed(&self) -> bool {
+        self.removed
+    }
+
+    /// The hard state in memory, which may not be durable yet.
+    pub fn hard_state(&self) -> HardState {
+        self.node.raft.hard_state()
+    }
+
+    /// The only voter of its region.
+    fn is_alone(&self) -> bool {
+        self.node.raft.prs().is_singleton() && self.node.raft.promotable()
+    }
+
+    fn leader(&self) -> Option<RegionPeer> {
+        self.region.peer(PeerId(self.node.raft.leader_id))
+    }
+
+    fn not_leader(&self) -> RegionError {
+        RegionError::NotLeader { region: self.region.id, leader: self.leader() }
+    }
+
+    /// How the peer looks from outside.
+    pub fn status(&self) -> PeerStatus {
+        PeerStatus {
+            region: self.region.clone(),
+            peer_id: self.peer_id,
+            leader: self.leader(),
+            is_leader: self.is_leader(),
+            term: self.node.raft.term,
+            applied_index: self.applied_index,
+            first_index: self.node.store().truncated_index() + 1,
+            last_index: self.node.raft.raft_log.last_index(),
+            hash: self.hash,
+        }
+    }
+
+    // ---- inputs ----
+
+    /// Takes a message of another peer.
+    pub fn step(&mut self, message: Message, now: Monotonic, config: &RaftConfig) {
+        if self.restoring.is_some() || self.removed {
+            return;
+        }
+        match message.get_msg_type() {
+            // Proposals, reads and hand-overs come through this store's own front door, where epochs are checked.
+            MessageType::MsgPropose | MessageType::MsgReadIndex | MessageType::MsgTransferLeader => return,
+            _ => {}
+        }
+        self.heard.insert(PeerId(message.from), now);
+        if let Err(error) = self.node.step(message) {
+            tracing::debug!(region = %self.region.id, %error, "raft message ignored");
+        }
+        self.draw_election_timeout(config);
+    }
+
+    /// One step of raft's clock; retries reads and renews the lease.
+    pub fn tick(&mut self, now: Monotonic, config: &RaftConfig, out: &mut Effects) {
+        self.ticks += 1;
+        if self.restoring.is_none() && !self.removed {
+            self.node.tick();
+            self.draw_election_timeout(config);
+        }
+        if !self.is_leader() {
+            return;
+        }
+        let retry = config.tick * config.read_retry_ticks as u32;
+        while self.read_rounds.front().is_some_and(|round| now.since(round.asked) >= retry) {
+            if let Some(round) = self.read_rounds.pop_front() {
+                self.reads_waiting.extend(round.waiters);
+            }
+        }
+        let expired = |waiter: &ReadWaiter| now.since(waiter.since) > config.request_timeout;
+        for waiter in self.reads_waiting.extract_if(.., |w| expired(w)) {
+            waiter.reply.send(Err(RegionError::ReadNotReady(self.region.id)));
+        }
+        let renews = self.ticks.is_multiple_of(config.heartbeat_ticks as u64) && self.delegate.take_was_read();
+        self.ask_read_index(now, renews);
+        if self.ticks.is_multiple_of(config.log_compact_ticks) {
+            self.propose_compaction(now, config);
+        }
+        if self.last_heartbeat.is_none_or(|last| now.since(last) >= config.region_heartbeat) {
+            self.report(now, config, out);
+        }
+    }
+
+    /// Campaigns now.
+    pub fn campaign(&mut self, config: &RaftConfig) {
+        if self.restoring.is_none() {
+            let _ = self.node.campaign();
+            self.draw_election_timeout(config);
+        }
+    }
+
+    /// Checks who is asked and for which epoch.
+    fn check(&self, ctx: &RegionCtx) -> Result<(), RegionError> {
+        if ctx.peer_id != self.peer_id && ctx.peer_id != PeerId(0) {
+            return Err(RegionError::EpochNotMatch(vec![(*self.region).clone()]));
+        }
+        if !self.is_leader() {
+            return Err(self.not_leader());
+        }
+        if ctx.epoch != self.region.epoch {
+            return Err(RegionError::EpochNotMatch(vec![(*self.region).clone()]));
+        }
+        Ok(())
+    }
+
+    fn check_proposal(&self, config: &RaftConfig, bytes: usize) -> Result<(), RegionError> {
+        if bytes > config.entry_bytes_max {
+            let limit = config.entry_bytes_max as u64;
+            return Err(RegionError::EntryTooLarge { region: self.region.id, size: bytes as u64, limit });
+        }
+        if self.proposed.len() >= config.proposals_pending_max {
+            return Err(busy("too many proposals in a region"));
+        }
+        Ok(())
+    }
+
+    /// Proposes a write.
+    pub fn propose(&mut self, write: (RegionCtx, u64, Bytes), reply: Reply<()>, now: Monotonic, config: &RaftConfig) {
+        let (ctx, term, data) = write;
+        let checked = self.check(&ctx).and_then(|()| self.check_proposal(config, data.len())).and_then(|()| {
+            if term != self.node.raft.term { Err(RegionError::StaleCommand) } else { Ok(()) }
+        });
+        if let Err(error) = checked {
+            return reply.send(Err(error));
+        }
+        self.written_bytes += data.len() as u64;
+        let mut message = Message { from: self.node.raft.id, ..Default::default() };
+        message.set_msg_type(MessageType::MsgPropose);
+        message.set_entries(vec![Entry { data, ..Default::default() }].into());
+        match self.node.raft.step(message) {
+            Ok(()) => self.remember(now, ProposalReply::Write(reply)),
+            Err(_) => reply.send(Err(busy("raft takes no proposals now"))),
+        }
+    }
+
+    /// Proposes an admin command.
+    pub fn propose_admin(
+        &mut self,
+        ctx: &RegionCtx,
+        command: AdminCommand,
+        reply: super::message::Reply<super::message::AdminDone>,
+        now: Monotonic,
+        config: &RaftConfig,
+    ) {
+        let unchecked = ctx.epoch == Epoch::default();
+        let ctx = if unchecked { RegionCtx { epoch: self.region.epoch, ..*ctx } } else { *ctx };
+        let guards =
+            matches!(command.kind, Some(admin_command::Kind::Split(_)) | Some(admin_command::Kind::ChangePeers(_)));
+        let change = match &command.kind {
+            Some(admin_command::Kind::ChangePeers(change)) => Some(self.conf_change(change)),
+            _ => None,
+        };
+        let data = self.encode_admin(command);
+        let checked = self.check(&ctx).and_then(|()| self.check_proposal(config, data.len()));
+        let proposed = match (checked, change) {
+            (Err(error), _) | (Ok(()), Some(Err(error))) => Err(error),
+            (Ok(()), Some(Ok(change))) => self.node.propose_conf_change(data, change).map_err(|_| busy("raft takes no proposals now")),
+            (Ok(()), None) => self.node.propose(Vec::new(), data).map_err(|_| busy("raft takes no proposals now")),
+        };
+        if let Err(error) = proposed {
+            return reply.send(Err(error));
+        }
+        if guards {
+            self.guarded_until = self.node.raft.raft_log.last_index();
+            self.delegate.drop_lease();
+        }
+        self.remember(now, ProposalReply::Admin(reply));
+    }
+
+    fn encode_admin(&self, command: AdminCommand) -> Vec<u8> {
+        RaftCommand {
+            region_id: self.region.id.0,
+            epoch: Some(self.region.epoch.into()),
+            term: self.node.raft.term,
+            modifies: Vec::new(),
+            admin: Some(command),
+        }
+        .encode_to_vec()
+    }
+
+    /// The raft crate's form of a change; more than one step goes through joint consensus.
+    fn conf_change(&self, command: &ChangePeersCommand) -> Result<ConfChangeV2, RegionError> {
+        if self.node.raft.has_pending_conf() || self.applied_term != self.node.raft.term {
+            return Err(busy("another change of peers is under way"));
+        }
+        let mut changes = Vec::new();
+        for change in &command.changes {
+            let peer = change.peer.as_ref().map(RegionPeer::from).ok_or_else(|| busy("a change names no peer"))?;
+            let kind = match change.kind() {
+                Kind::AddVoter => ConfChangeType::AddNode,
+                Kind::AddLearner => ConfChangeType::AddLearnerNode,
+                Kind::Remove => ConfChangeType::RemoveNode,
+            };
+            if kind == ConfChangeType::RemoveNode && peer.id == self.peer_id {
+                return Err(busy("a leader does not remove itself; transfer it first"));
+            }
+            let mut single = ConfChangeSingle::default();
+            single.set_change_type(kind);
+            single.node_id = peer.id.0;
+            changes.push(single);
+        }
+        let mut change = ConfChangeV2::default();
+        change.set_changes(changes.into());
+        Ok(change)
+    }
+
+    fn remember(&mut self, at: Monotonic, reply: ProposalReply) {
+        let (index, term) = (self.node.raft.raft_log.last_index(), self.node.raft.term);
+        self.proposed.push_back(Proposed { index, term, at, reply });
+    }
+
+    /// Confirms leadership for a read that found no lease.
+    pub fn read(&mut self, ctx: &RegionCtx, reply: Reply<ReadGrant>, now: Monotonic, config: &RaftConfig) {
+        if let Err(error) = self.check(ctx) {
+            return reply.send(Err(error));
+        }
+        if self.reads_waiting.len() + self.reads_confirmed.len() >= config.reads_pending_max {
+            return reply.send(Err(busy("too many reads wait for a read index")));
+        }
+        self.reads_waiting.push(ReadWaiter { epoch: ctx.epoch, since: now, reply });
+    }
+
+    /// Asks a quorum once for all reads that wait; raft would silently drop the question before it has committed an entry
+    /// of its term, so those wait.
+    pub fn ask_read_index(&mut self, now: Monotonic, renews: bool) {
+        if !self.is_leader() || !self.node.raft.commit_to_current_term() || self.restoring.is_some() {
+            return;
+        }
+        if (self.reads_waiting.is_empty() && !renews) || self.read_rounds.len() >= READ_ROUNDS_MAX {
+            return;
+        }
+        let id = self.next_read_id;
+        self.next_read_id += 1;
+        self.read_rounds.push_back(ReadRound { id, asked: now, waiters: std::mem::take(&mut self.reads_waiting) });
+        self.node.read_index(id.to_be_bytes().to_vec());
+    }
+
+    /// Begins to hand leadership over. The lease ends before the other peer can be elected.
+    pub fn transfer_leader(&mut self, to: PeerId, reply: Reply<()>) {
+        if !self.is_leader() {
+            return reply.send(Err(self.not_leader()));
+        }
+        if to == self.peer_id {
+            return reply.send(Ok(()));
+        }
+        let ready = self.node.raft.prs().get(to.0).is_some_and(|p| p.matched >= self.node.store().truncated_index());
+        let votes = self.region.peer(to).is_some_and(|p| p.role == PeerRole::Voter);
+        if !ready || !votes {
+            return reply.send(Err(busy("the peer cannot take over leadership")));
+        }
+        self.delegate.drop_lease();
+        self.node.transfer_leader(to.0);
+        reply.send(Ok(()));
+    }
+
+    /// Hands in an exported snapshot.
+    pub fn set_snapshot(&mut self, meta: Option<&basalt_proto::raft::SnapshotMeta>) {
+        self.node.mut_store().set_snapshot(meta);
+    }
+
+    /// Learns whether a snapshot arrived.
+    pub fn report_snapshot(&mut self, to: PeerId, arrived: bool) {
+        let status = if arrived { SnapshotStatus::Finish } else { SnapshotStatus::Failure };
+        self.node.report_snapshot(to.0, status);
+        self.node.mut_store().forget_snapshot();
+    }
+
+    /// Learns that messages to a store were lost.
+    pub fn report_unreachable(&mut self, store: StoreId) {
+        if let Some(peer) = self.region.peer_on(store) {
+            self.node.report_unreachable(peer.id.0);
+        }
+    }
+
+    /// Everything up to this ready is durable.
+    pub fn on_persisted(&mut self, ready: u64) {
+        self.persists_outstanding = self.persists_outstanding.saturating_sub(1);
+        self.node.on_persist_ready(ready);
+    }
+
+    // ---- outputs ----
+
+    /// Takes what raft has ready and turns it into effects, until there is no more.
+    pub fn collect(&mut self, now: Monotonic, config: &RaftConfig, out: &mut Effects) {
+        self.ask_read_index(now, false);
+        while self.restoring.is_none() && !self.removed && self.node.has_ready() {
+            let mut ready = self.node.ready();
+            if let Some(role) = ready.ss().map(|ss| ss.raft_state) {
+                self.on_role(role, now, out);
+            }
+            for message in ready.take_messages() {
+                self.send(message, out);
+            }
+            for state in ready.take_read_states() {
+                self.on_read_state(state.index, &state.request_ctx, now, config);
+            }
+            self.hand_to_apply(ready.take_committed_entries(), now, config, out);
+            if !ready.snapshot().is_empty() {
+                let data = ready.snapshot().data.clone();
+                out.apply.push(ApplyTask::Restore { region_id: self.region.id, peer_id: self.peer_id, data });
+                self.restoring = Some(ready);
+                return;
+            }
+            self.persist(ready, out);
+        }
+        if self.node.mut_store().take_snapshot_wanted() {
+            out.apply.push(ApplyTask::Export { region_id: self.region.id });
+        }
+    }
+
+    /// Hands a ready's entries and hard state to the log, or, when it has none that must be synced, sends its messages as
+    /// soon as what came before is synced.
+    fn persist(&mut self, mut ready: Ready, out: &mut Effects) {
+        let number = ready.number();
+        let messages = ready.take_persisted_messages();
+        if let Some(hard_state) = ready.hs() {
+            let hard_state = hard_state.clone();
+            self.node.mut_store().set_hard_state(hard_state);
+        }
+        let must_sync = ready.must_sync();
+        if must_sync {
+            let entries = ready.take_entries();
+            self.node.mut_store().append(&entries);
+            let state = Some(self.node.store().local_state());
+            out.persist_region(self.region.id, RegionAppend { reset: false, entries, state });
+        }
+        self.node.advance_append_async(ready);
+        if must_sync || self.persists_outstanding > 0 {
+            self.persists_outstanding += 1;
+            let messages = messages.into_iter().filter_map(|m| self.envelope(m)).collect::<Vec<_>>();
+            out.after_persist(self.region.id, number, messages);
+        } else {
+            self.node.on_persist_ready(number);
+            for message in messages {
+                self.send(message, out);
+            }
+        }
+    }
+
+    fn on_role(&mut self, role: StateRole, now: Monotonic, out: &mut Effects) {
+        if role == StateRole::Leader {
+            let term = self.node.raft.term;
+            self.heard = self.region.peers.iter().map(|p| (p.id, now)).collect();
+            self.last_heartbeat = None;
+            self.guarded_until = 0;
+            tracing::debug!(region = %self.region.id, peer = %self.peer_id, term, "leads");
+            out.pd.push(PdEvent::Leads { region_id: self.region.id, term });
+            return;
+        }
+        self.delegate.lead(0);
+        let error = self.not_leader();
+        let rounds = self.read_rounds.drain(..).flat_map(|r| r.waiters);
+        for waiter in rounds.chain(self.reads_waiting.drain(..)).chain(self.reads_confirmed.drain(..).map(|(_, w)| w)) {
+            waiter.reply.send(Err(error.clone()));
+        }
+    }
+
+    fn hand_to_apply(&mut self, entries: Vec<Entry>, now: Monotonic, config: &RaftConfig, out: &mut Effects) {
+        let Some(last) = entries.last() else { return };
+        let (index, term) = (last.index, last.term);
+        let mut proposed = Vec::new();
+        let mut sent = None;
+        while self.proposed.front().is_some_and(|p| p.index <= index || p.term < term) {
+            let Some(front) = self.proposed.pop_front() else { break };
+            if front.term == self.node.raft.term {
+                sent = Some(front.at);
+            }
+            proposed.push(front);
+        }
+        if let Some(sent) = sent {
+            self.renew_lease(sent, now, config);
+        }
+        out.apply.push(ApplyTask::Entries { region_id: self.region.id, entries, proposed });
+    }
+
+    fn on_read_state(&mut self, index: u64, ctx: &[u8], now: Monotonic, config: &RaftConfig) {
+        let Ok(id) = ctx.try_into().map(u64::from_be_bytes) else { return };
+        while self.read_rounds.front().is_some_and(|round| round.id <= id) {
+            let Some(round) = self.read_rounds.pop_front() else { break };
+            if round.id == id {
+                self.renew_lease(round.asked, now, config);
+            }
+            self.reads_confirmed.extend(round.waiters.into_iter().map(|w| (index, w)));
+        }
+        self.grant_reads();
+    }
+
+    fn grant_reads(&mut self) {
+        let applied = self.applied_index;
+        if self.reads_confirmed.is_empty() || self.applied_term != self.node.raft.term {
+            return;
+        }
+        for (_, waiter) in self.reads_confirmed.extract_if(.., |(index, _)| *index <= applied) {
+            let grant = if waiter.epoch == self.region.epoch {
+                Ok(ReadGrant { region: self.region.clone(), term: self.node.raft.term })
+            } else {
+                Err(RegionError::EpochNotMatch(vec![(*self.region).clone()]))
+            };
+            waiter.reply.send(grant);
+        }
+    }
+
+    /// Extends the lease by a round that was sent at `sent` and that a quorum acknowledged.
+    fn renew_lease(&mut self, sent: Monotonic, now: Monotonic, config: &RaftConfig) {
+        let raft = &self.node.raft;
+        if !self.is_leader() || self.applied_term != raft.term || raft.lead_transferee.is_some() {
+            return;
+        }
+        if self.applied_index < self.guarded_until {
+            return;
+        }
+        let until = if self.is_alone() { LEASE_FOREVER } else { sent.after(config.lease) };
+        if until > now {
+            self.delegate.extend_lease(until);
+        }
+    }
+
+    // ---- apply's results ----
+
+    /// Moves the applied index. Returns the changes that concern the store.
+    pub fn on_applied(
+        &mut self,
+        applied: super::apply::Applied,
+        now: Monotonic,
+        config: &RaftConfig,
+        out: &mut Effects,
+    ) -> Vec<Change> {
+        let mut for_store = Vec::new();
+        for change in applied.changes {
+            match change {
+                Change::Conf { change, region } => self.on_conf_change(&change, region, out),
+                Change::Truncated { index, term } => self.node.mut_store().truncate(index, term),
+                Change::Hashed(hash) => self.hash = Some(hash),
+                Change::Split { left, right } => {
+                    self.set_region(left.clone());
+                    for_store.push(Change::Split { left, right });
+                }
+                Change::Restored { region, index, term, conf_state } => {
+                    self.on_restored(region.clone(), (index, term, conf_state), out);
+                    for_store.push(Change::Restored { region, index, term, conf_state: Default::default() });
+                }
+                Change::Exported => for_store.push(Change::Exported),
+                Change::Removed => {
+                    self.removed = true;
+                    self.fail_all();
+                    for_store.push(Change::Removed);
+                }
+            }
+        }
+        if self.removed || self.restoring.is_some() {
+            return for_store;
+        }
+        if applied.index > self.applied_index {
+            let first_of_term = self.applied_term != self.node.raft.term;
+            self.applied_index = applied.index;
+            self.applied_term = applied.term;
+            self.node.advance_apply_to(applied.index);
+            if self.is_leader() && first_of_term && applied.term == self.node.raft.term {
+                self.delegate.lead(applied.term);
+            }
+            self.node.mut_store().evict(applied.index, config.entry_cache_bytes_max);
+        }
+        if self.is_leader() && self.is_alone() {
+            self.renew_lease(now, now, config);
+        }
+        self.grant_reads();
+        for_store
+    }
+
+    fn set_region(&mut self, region: Arc<Region>) {
+        self.delegate.set_region(region.clone());
+        self.region = region;
+        self.node.mut_store().forget_snapshot();
+        self.last_heartbeat = None;
+    }
+
+    fn on_conf_change(&mut self, change: &ConfChangeV2, region: Option<Arc<Region>>, out: &mut Effects) {
+        match self.node.apply_conf_change(change) {
+            Ok(conf_state) => self.node.mut_store().set_conf_state(conf_state),
+            Err(error) => tracing::error!(region = %self.region.id, %error, "raft refused a committed change of peers"),
+        }
+        if let Some(region) = region {
+            let now_known: Vec<PeerId> = region.peers.iter().map(|p| p.id).collect();
+            self.heard.retain(|id, _| now_known.contains(id));
+            self.set_region(region);
+        }
+        if self.is_leader() {
+            self.delegate.drop_lease();
+            out.touched.insert(self.region.id);
+        }
+    }
+
+    /// The snapshot's data is in the engine: now the log may begin behind it.
+    fn on_restored(&mut self, region: Arc<Region>, at: (u64, u64, Box<raft::eraftpb::ConfState>), out: &mut Effects) {
+        let (index, term, conf_state) = at;
+        let Some(mut ready) = self.restoring.take() else { return };
+        self.set_region(region);
+        self.applied_index = index;
+        self.applied_term = term;
+        let mut hard_state = ready.hs().cloned().unwrap_or_else(|| self.node.store().hard_state().clone());
+        hard_state.commit = hard_state.commit.max(index);
+        let number = ready.number();
+        let messages = ready.take_persisted_messages();
+        let entries = ready.take_entries();
+        let storage = self.node.mut_store();
+        storage.restore(index, term, *conf_state);
+        storage.set_hard_state(hard_state);
+        storage.append(&entries);
+        let state = Some(storage.local_state());
+        out.persist_region(self.region.id, RegionAppend { reset: true, entries, state });
+        self.node.advance_append_async(ready);
+        self.node.advance_apply_to(index);
+        self.persists_outstanding += 1;
+        let messages = messages.into_iter().filter_map(|m| self.envelope(m)).collect::<Vec<_>>();
+        out.after_persist(self.region.id, number, messages);
+        for lost in self.proposed.drain(..) {
+            lost.reply.fail(RegionError::Undetermined);
+        }
+    }
+
+    /// Answers everybody who waits: the peer goes away.
+    pub fn fail_all(&mut self) {
+        self.delegate.lead(0);
+        for lost in self.proposed.drain(..) {
+            lost.reply.fail(RegionError::Undetermined);
+        }
+        let rounds = self.read_rounds.drain(..).flat_map(|r| r.waiters);
+        for waiter in rounds.chain(self.reads_waiting.drain(..)).chain(self.reads_confirmed.drain(..).map(|(_, w)| w)) {
+            waiter.reply.send(Err(RegionError::RegionNotFound(self.region.id)));
+        }
+    }
+
+    // ---- housekeeping ----
+
+    /// Cuts the log behind the slowest follower that is not too far behind.
+    fn propose_compaction(&mut self, now: Monotonic, config: &RaftConfig) {
+        let first = self.node.store().truncated_index() + 1;
+        let applied = self.applied_index;
+        if applied < first + config.log_entries_max || self.restoring.is_some() {
+            return;
+        }
+        let followers = self.node.raft.prs().iter().map(|(_, p)| p.matched);
+        let to = followers.filter(|m| m + config.log_lag_entries_max >= applied).min().unwrap_or(applied).min(applied);
+        if to <= first {
+            return;
+        }
+        let Ok(term) = self.node.store().term(to) else { return };
+        let command = basalt_proto::raft::CompactLogCommand { index: to, term };
+        let command = AdminCommand { kind: Some(admin_command::Kind::CompactLog(command)) };
+        let ctx = RegionCtx { region_id: self.region.id, epoch: self.region.epoch, peer_id: self.peer_id, deadline: None };
+        self.propose_admin(&ctx, command, Reply::ignore(), now, config);
+    }
+
+    /// Reports to PD.
+    pub fn report(&mut self, now: Monotonic, config: &RaftConfig, out: &mut Effects) {
+        if !self.is_leader() {
+            return;
+        }
+        self.last_heartbeat = Some(now);
+        let Some(leader) = self.region.peer(self.peer_id) else { return };
+        let silent = |p: &&RegionPeer| {
+            let heard = self.heard.get(&p.id).map_or(Duration::ZERO, |&at| now.since(at));
+            p.id != self.peer_id && heard > config.peer_down_after
+        };
+        let down = self.region.peers.iter().filter(silent).copied().collect();
+        let truncated = self.node.store().truncated_index();
+        let behind = |p: &&RegionPeer| self.node.raft.prs().get(p.id.0).is_none_or(|pr| pr.matched <= truncated.max(1));
+        let pending = self.region.peers.iter().filter(|p| p.id != self.peer_id).filter(behind).copied().collect();
+        out.pd.push(PdEvent::Heartbeat {
+            region: self.region.clone(),
+            leader,
+            term: self.node.raft.term,
+            down,
+            pending,
+            written_bytes: std::mem::take(&mut self.written_bytes),
+        });
+    }
+
+    /// Sees to it that the next tick reports to PD.
+    pub fn report_soon(&mut self) {
+        self.last_heartbeat = None;
+    }
+
+    fn send(&self, message: Message, out: &mut Effects) {
+        let is_snapshot = message.get_msg_type() == MessageType::MsgSnapshot;
+        let Some(envelope) = self.envelope(message) else { return };
+        if is_snapshot { out.snapshots.push(envelope) } else { out.send.push(envelope) }
+    }
+
+    fn envelope(&self, message: Message) -> Option<Envelope> {
+        let to = self.region.peer(PeerId(message.to)).or_else(|| self.strangers.get(&PeerId(message.to)).copied())?;
+        let from = self.region.peer(self.peer_id).unwrap_or(RegionPeer {
+            id: self.peer_id,
+            store_id: self.store_id,
+            role: PeerRole::Learner,
+        });
+        let bytes = message.write_to_bytes().ok()?;
+        Some(Envelope {
+            region_id: self.region.id.0,
+            from: Some(from.into()),
+            to: Some(to.into()),
+            epoch: Some(self.region.epoch.into()),
+            message: bytes.into(),
+            is_tombstone: false,
+            start_key: self.region.range.start.0.clone(),
+            end_key: self.region.range.end.0.clone(),
+            cluster_id: self.cluster_id,
+        })
+    }
+
+    /// Remembers where a peer lives that the region does not list (yet): a peer without data must answer its leader.
+    pub fn learn_sender(&mut self, sender: RegionPeer) {
+        if self.region.peer(sender.id).is_none() {
+            self.strangers.insert(sender.id, sender);
+        }
+    }
+
+    fn draw_election_timeout(&mut self, config: &RaftConfig) {
+        let raft = &mut self.node.raft;
+        let (term, role, leader, timeout) = self.election;
+        if (term, role, leader) != (raft.term, raft.state, raft.leader_id) {
+            let drawn = self.rng.random_range(config.election_ticks..config.election_ticks * 2);
+            self.election = (raft.term, raft.state, raft.leader_id, drawn);
+            raft.set_randomized_election_timeout(drawn);
+        } else if raft.randomized_election_timeout() != timeout {
+            raft.set_randomized_election_timeout(timeout);
+        }
+    }
+}
+
+fn busy(reason: &'static str) -> RegionError {
+    RegionError::ServerIsBusy { reason, backoff: Duration::from_millis(20) }
+}
