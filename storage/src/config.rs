@@ -204,3 +204,6 @@ impl Default for RaftConfig {
             snapshot_timeout: Duration::from_secs(120),
             transport_queue_max: 16_384,
             transport_batch_bytes: 1 << 20,
+        }
+    }
+}

@@ -57,12 +57,12 @@ pub mod driver_sim;
 pub mod handle;
 pub mod keys;
 pub mod message;
-pub mod node;
+//NODE
 pub mod peer;
 pub mod peer_storage;
 pub mod runner;
 pub mod snapshot;
-pub mod split_check;
+//SPLIT
 pub mod store;
 pub mod transport;
 

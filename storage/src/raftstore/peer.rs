@@ -19,7 +19,7 @@ use crate::error::RegionError;
 use crate::raftlog::RegionAppend;
 use crate::replicated::RegionCtx;
 use basalt_common::env::Monotonic;
-use basalt_common::{Epoch, Peer as RegionPeer, PeerId, PeerRole, Region, RegionId, StoreId};
+use basalt_common::{Epoch, Peer as RegionPeer, PeerId, PeerRole, Region, StoreId};
 use basalt_proto::raft::change_peers_command::Kind;
 use basalt_proto::raft::{AdminCommand, ChangePeersCommand, Envelope, RaftCommand, admin_command};
 use bytes::Bytes;
@@ -189,7 +189,7 @@ impl Peer {
     }
 
     /// The only voter of its region.
-    fn is_alone(&self) -> bool {
+    pub fn is_alone(&self) -> bool {
         self.node.raft.prs().is_singleton() && self.node.raft.promotable()
     }
 
@@ -290,7 +290,7 @@ impl Peer {
     fn check_proposal(&self, config: &RaftConfig, bytes: usize) -> Result<(), RegionError> {
         if bytes > config.entry_bytes_max {
             let limit = config.entry_bytes_max as u64;
-            return Err(RegionError::EntryTooLarge { region: self.region.id, size: bytes as u64, limit });
+            return Err(RegionError::EntryTooLarge { size: bytes as u64, limit });
         }
         if self.proposed.len() >= config.proposals_pending_max {
             return Err(busy("too many proposals in a region"));

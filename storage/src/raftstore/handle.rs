@@ -1,0 +1,145 @@
+//! The front door of a raft store, whichever driver turns its crank.
+
+use super::delegate::Delegates;
+use super::message::{AdminDone, Input, PeerStatus, ReadGrant, Reply};
+use crate::config::RaftConfig;
+use crate::error::RegionError;
+use crate::replicated::RegionCtx;
+use basalt_common::{PeerId, RegionId, StoreId};
+use basalt_proto::raft::{AdminCommand, Envelope};
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// Where inputs wait for the raft store.
+#[derive(Clone)]
+pub enum Mailbox {
+    /// Drained by the raft thread. The channel itself has no bound, so that what apply and the log report always fits;
+    /// everything else is refused above the given length.
+    Thread(crossbeam_channel::Sender<Input>, usize),
+    /// Drained by a task.
+    Task(mpsc::Sender<Input>),
+}
+
+impl Mailbox {
+    /// Puts an input in; gives it back when there is no room or nobody drains.
+    ///
+    /// # Errors
+    /// The input.
+    pub fn offer(&self, input: Input) -> Result<(), Box<Input>> {
+        match self {
+            Mailbox::Thread(tx, max) if tx.len() < *max => tx.send(input).map_err(|e| Box::new(e.0)),
+            Mailbox::Thread(..) => Err(Box::new(input)),
+            Mailbox::Task(tx) => tx.try_send(input).map_err(|e| Box::new(e.into_inner())),
+        }
+    }
+}
+
+/// See the module. Cheap to clone.
+#[derive(Clone)]
+pub struct RaftHandle {
+    store_id: StoreId,
+    mailbox: Mailbox,
+    delegates: Arc<Delegates>,
+    config: Arc<RaftConfig>,
+}
+
+impl RaftHandle {
+    /// A handle of the store that drains `mailbox`.
+    pub fn new(store_id: StoreId, mailbox: Mailbox, delegates: Arc<Delegates>, config: Arc<RaftConfig>) -> Self {
+        RaftHandle { store_id, mailbox, delegates, config }
+    }
+
+    /// The store.
+    pub fn store_id(&self) -> StoreId {
+        self.store_id
+    }
+
+    /// What reading threads look at.
+    pub fn delegates(&self) -> &Arc<Delegates> {
+        &self.delegates
+    }
+
+    /// The store's bounds.
+    pub fn config(&self) -> &RaftConfig {
+        &self.config
+    }
+
+    /// Takes a message from another store; dropped when the mailbox is full, which raft survives.
+    pub fn message(&self, envelope: Envelope) {
+        if self.mailbox.offer(Input::Message(Box::new(envelope))).is_err() {
+            tracing::debug!(store = %self.store_id, "mailbox full, raft message dropped");
+        }
+    }
+
+    /// Puts in an input that needs no answer.
+    pub fn notify(&self, input: Input) {
+        let _ = self.mailbox.offer(input);
+    }
+
+    /// Proposes a write and waits until it is applied.
+    ///
+    /// # Errors
+    /// [`RegionError::Undetermined`] when its fate is not known; otherwise it was not applied.
+    pub async fn propose(&self, ctx: RegionCtx, term: u64, data: Bytes, wait: Duration) -> Result<(), RegionError> {
+        let (reply, rx) = Reply::channel();
+        self.ask(Input::Propose { ctx, term, data, reply }, rx, wait, RegionError::Undetermined).await
+    }
+
+    /// Proposes an admin command and waits until it is applied.
+    ///
+    /// # Errors
+    /// As [`RaftHandle::propose`].
+    pub async fn admin(&self, ctx: RegionCtx, command: AdminCommand, wait: Duration) -> Result<AdminDone, RegionError> {
+        let (reply, rx) = Reply::channel();
+        self.ask(Input::Admin { ctx, command, reply }, rx, wait, RegionError::Undetermined).await
+    }
+
+    /// Waits until a quorum confirms that this store leads.
+    ///
+    /// # Errors
+    /// [`RegionError::ReadNotReady`] when it did not in time, and as the region's state demands.
+    pub async fn read(&self, ctx: RegionCtx, wait: Duration) -> Result<ReadGrant, RegionError> {
+        let (reply, rx) = Reply::channel();
+        self.ask(Input::Read { ctx, reply }, rx, wait, RegionError::ReadNotReady(ctx.region_id)).await
+    }
+
+    /// Begins to hand leadership over.
+    ///
+    /// # Errors
+    /// [`RegionError`] when this store does not lead or the other peer cannot.
+    pub async fn transfer_leader(&self, region_id: RegionId, to: PeerId, wait: Duration) -> Result<(), RegionError> {
+        let (reply, rx) = Reply::channel();
+        self.ask(Input::TransferLeader { region_id, to, reply }, rx, wait, RegionError::ReadNotReady(region_id)).await
+    }
+
+    /// What the store's peers look like.
+    ///
+    /// # Errors
+    /// [`RegionError::ServerIsBusy`] when the store does not answer.
+    pub async fn status(&self, region_id: Option<RegionId>) -> Result<Vec<PeerStatus>, RegionError> {
+        let (reply, rx) = Reply::channel();
+        self.ask(Input::Status { region_id, reply }, rx, self.config.request_timeout, stopped()).await
+    }
+
+    async fn ask<T>(
+        &self,
+        input: Input,
+        rx: oneshot::Receiver<Result<T, RegionError>>,
+        wait: Duration,
+        late: RegionError,
+    ) -> Result<T, RegionError> {
+        if self.mailbox.offer(input).is_err() {
+            return Err(stopped());
+        }
+        match tokio::time::timeout(wait.min(self.config.request_timeout), rx).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) | Err(_) => Err(late),
+        }
+    }
+}
+
+fn stopped() -> RegionError {
+    RegionError::ServerIsBusy { reason: "the raft store takes no more requests now", backoff: Duration::from_millis(50) }
+}

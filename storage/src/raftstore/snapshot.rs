@@ -1,0 +1,305 @@
+//! Snapshots as files: exported by the leader's store, sent in chunks, ingested by the receiver's.
+//!
+//! ```text
+//!  <dir>/send-7-1042-6/{default,lock,write}.sst, meta      region 7 at index 1042 of term 6
+//!  <dir>/recv-7-1042-6/…                                   complete, checked, synced
+//!  <dir>/recv-7-1042-6.tmp/…                               arriving
+//!
+//!  stream:  head {raft message, meta {region, index, term, files: [(family, size, crc32)]}}  data  data  data …
+//! ```
+//! A received snapshot is whole or absent: files are written under a temporary name, checked against size and CRC-32,
+//! synced, and the folder renamed; only then does the raft message reach the store. It stays until the region has been
+//! unmarked as applying, so that a crash while ingesting starts again.
+
+use super::StoreError;
+use super::apply::ExportJob;
+use crate::engine::{Cf, DATA_CFS, Engine, EngineRange};
+use basalt_common::{Region, RegionId};
+use basalt_proto::raft::snapshot_chunk::Part;
+use basalt_proto::raft::{Envelope, SnapshotChunk, SnapshotFile, SnapshotHead, SnapshotMeta};
+use bytes::Bytes;
+use prost::Message as _;
+use protobuf::Message as _;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+const META: &str = "meta";
+
+/// The folder of a store's snapshots.
+pub struct SnapshotFiles {
+    dir: PathBuf,
+}
+
+impl SnapshotFiles {
+    /// Opens the folder; what was being sent or received when the process ended is removed.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] as the file system reports it.
+    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        fs::create_dir_all(dir).map_err(|e| io(dir, &e))?;
+        for entry in fs::read_dir(dir).map_err(|e| io(dir, &e))? {
+            let path = entry.map_err(|e| io(dir, &e))?.path();
+            let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+            if name.starts_with("send-") || name.ends_with(".tmp") {
+                fs::remove_dir_all(&path).map_err(|e| io(&path, &e))?;
+            }
+        }
+        Ok(SnapshotFiles { dir: dir.to_owned() })
+    }
+
+    fn folder(&self, prefix: &str, region: u64, index: u64, term: u64) -> PathBuf {
+        self.dir.join(format!("{prefix}-{region}-{index}-{term}"))
+    }
+
+    fn folder_of(&self, prefix: &str, meta: &SnapshotMeta) -> PathBuf {
+        self.folder(prefix, meta.region.as_ref().map_or(0, |r| r.id), meta.index, meta.term)
+    }
+
+    /// Writes a snapshot's families to files and completes its meta. The same index is written once.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the engine or the file system fails; nothing usable is left.
+    pub fn export(&self, engine: &dyn Engine, job: ExportJob) -> Result<SnapshotMeta, StoreError> {
+        let mut meta = job.meta;
+        let dir = self.folder_of("send", &meta);
+        if let Ok(done) = fs::read(dir.join(META)) {
+            return SnapshotMeta::decode(&done[..]).map_err(|e| StoreError::Io(e.to_string()));
+        }
+        fs::create_dir_all(&dir).map_err(|e| io(&dir, &e))?;
+        let region = meta.region.as_ref().map(Region::from).ok_or_else(|| StoreError::Io("no region".into()))?;
+        let range = EngineRange::from(&region.range);
+        for cf in DATA_CFS {
+            let path = dir.join(file_name(cf));
+            let file = engine.export(&*job.data, cf, &range, &path)?;
+            if file.entries > 0 {
+                meta.files.push(SnapshotFile {
+                    cf: cf.name().to_owned(),
+                    size_bytes: file.size_bytes,
+                    crc32: file.crc32,
+                    entries: file.entries,
+                });
+            }
+        }
+        fs::write(dir.join(META), meta.encode_to_vec()).map_err(|e| io(&dir, &e))?;
+        Ok(meta)
+    }
+
+    /// Removes an exported snapshot.
+    pub fn remove_sent(&self, meta: &SnapshotMeta) {
+        remove(&self.folder_of("send", meta));
+    }
+
+    /// Removes a received snapshot.
+    pub fn remove_received(&self, meta: &SnapshotMeta) {
+        remove(&self.folder_of("recv", meta));
+    }
+
+    /// The chunks that carry a snapshot message and its files.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] when the envelope holds no snapshot.
+    pub fn chunks(&self, envelope: Envelope, chunk_bytes: usize) -> Result<SnapshotChunks, StoreError> {
+        let meta = snapshot_meta(&envelope).ok_or_else(|| StoreError::Io("the message holds no snapshot".into()))?;
+        let dir = self.folder_of("send", &meta);
+        let files: Vec<PathBuf> = meta.files.iter().map(|f| dir.join(format!("{}.sst", f.cf))).collect();
+        let head = SnapshotHead { envelope: Some(envelope), meta: Some(meta) };
+        Ok(SnapshotChunks { head: Some(head), files: files.into_iter(), open: None, chunk_bytes })
+    }
+
+    /// Begins to receive a snapshot.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] when the head is incomplete or no file can be made.
+    pub fn receive(&self, head: SnapshotHead) -> Result<SnapshotReceiver, StoreError> {
+        let (Some(envelope), Some(meta)) = (head.envelope, head.meta) else {
+            return Err(StoreError::Io("a snapshot's head is incomplete".into()));
+        };
+        let known = |f: &SnapshotFile| DATA_CFS.iter().any(|cf| cf.name() == f.cf);
+        if !meta.files.iter().all(known) || snapshot_meta(&envelope).as_ref() != Some(&meta) {
+            return Err(StoreError::Io("a snapshot's head contradicts its message".into()));
+        }
+        let done = self.folder_of("recv", &meta);
+        let tmp = done.with_extension("tmp");
+        remove(&tmp);
+        fs::create_dir_all(&tmp).map_err(|e| io(&tmp, &e))?;
+        Ok(SnapshotReceiver { envelope, meta, tmp, done, at: 0, open: None })
+    }
+
+    /// The files of a received snapshot, by family.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] when one is missing or has another size.
+    pub fn received(&self, meta: &SnapshotMeta) -> Result<Vec<(Cf, PathBuf)>, StoreError> {
+        let dir = self.folder_of("recv", meta);
+        let mut found = Vec::new();
+        for file in &meta.files {
+            let Some(cf) = DATA_CFS.into_iter().find(|cf| cf.name() == file.cf) else { continue };
+            let path = dir.join(file_name(cf));
+            match fs::metadata(&path) {
+                Ok(there) if there.len() == file.size_bytes => {
+                    // Ingesting moves the file away, and a crash may make it necessary again.
+                    let copy = path.with_extension("ingest");
+                    let _ = fs::remove_file(&copy);
+                    fs::hard_link(&path, &copy).map_err(|e| io(&path, &e))?;
+                    found.push((cf, copy));
+                }
+                Ok(_) => return Err(StoreError::Io(format!("{} has another size", path.display()))),
+                Err(e) => return Err(io(&path, &e)),
+            }
+        }
+        Ok(found)
+    }
+
+    /// The meta of a received snapshot of a region at an index.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] when there is none.
+    pub fn find_received(&self, region: RegionId, index: u64) -> Result<SnapshotMeta, StoreError> {
+        let prefix = format!("recv-{region}-{index}-");
+        for entry in fs::read_dir(&self.dir).map_err(|e| io(&self.dir, &e))? {
+            let path = entry.map_err(|e| io(&self.dir, &e))?.path();
+            let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+            if name.starts_with(&prefix) && !name.ends_with(".tmp") {
+                let bytes = fs::read(path.join(META)).map_err(|e| io(&path, &e))?;
+                return SnapshotMeta::decode(&bytes[..]).map_err(|e| StoreError::Io(e.to_string()));
+            }
+        }
+        Err(StoreError::Io(format!("the snapshot of region {region} at {index} is gone; it was being ingested")))
+    }
+}
+
+/// What the snapshot of a raft message says of itself.
+pub fn snapshot_meta(envelope: &Envelope) -> Option<SnapshotMeta> {
+    let message = raft::eraftpb::Message::parse_from_bytes(&envelope.message).ok()?;
+    SnapshotMeta::decode(message.get_snapshot().data.clone()).ok()
+}
+
+/// The parts of one snapshot stream.
+pub struct SnapshotChunks {
+    head: Option<SnapshotHead>,
+    files: std::vec::IntoIter<PathBuf>,
+    open: Option<(PathBuf, File)>,
+    chunk_bytes: usize,
+}
+
+impl SnapshotChunks {
+    fn read(&mut self) -> Result<Option<Bytes>, StoreError> {
+        loop {
+            let Some((path, file)) = &mut self.open else {
+                let Some(path) = self.files.next() else { return Ok(None) };
+                let file = File::open(&path).map_err(|e| io(&path, &e))?;
+                self.open = Some((path, file));
+                continue;
+            };
+            let mut bytes = Vec::with_capacity(self.chunk_bytes);
+            Read::by_ref(file).take(self.chunk_bytes as u64).read_to_end(&mut bytes).map_err(|e| io(path, &e))?;
+            if !bytes.is_empty() {
+                return Ok(Some(bytes.into()));
+            }
+            self.open = None;
+        }
+    }
+}
+
+impl Iterator for SnapshotChunks {
+    type Item = Result<SnapshotChunk, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(head) = self.head.take() {
+            return Some(Ok(SnapshotChunk { part: Some(Part::Head(head)) }));
+        }
+        self.read().transpose().map(|bytes| bytes.map(|b| SnapshotChunk { part: Some(Part::Data(b)) }))
+    }
+}
+
+struct Arriving {
+    file: File,
+    path: PathBuf,
+    left: u64,
+    crc: crc32fast::Hasher,
+}
+
+/// A snapshot that is arriving.
+pub struct SnapshotReceiver {
+    envelope: Envelope,
+    meta: SnapshotMeta,
+    tmp: PathBuf,
+    done: PathBuf,
+    at: usize,
+    open: Option<Arriving>,
+}
+
+impl SnapshotReceiver {
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] when there are more than announced, a file does not check, or it cannot be written.
+    pub fn write(&mut self, mut data: &[u8]) -> Result<(), StoreError> {
+        while !data.is_empty() {
+            if self.open.is_none() {
+                let file = self.meta.files.get(self.at).ok_or_else(|| StoreError::Io("too many bytes".into()))?;
+                let path = self.tmp.join(format!("{}.sst", file.cf));
+                let left = file.size_bytes;
+                let file = File::create(&path).map_err(|e| io(&path, &e))?;
+                self.open = Some(Arriving { file, path, left, crc: crc32fast::Hasher::new() });
+            }
+            let Some(open) = &mut self.open else { break };
+            let part;
+            (part, data) = data.split_at(data.len().min(open.left as usize));
+            open.file.write_all(part).map_err(|e| io(&open.path, &e))?;
+            open.crc.update(part);
+            open.left -= part.len() as u64;
+            if open.left == 0 {
+                self.close()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), StoreError> {
+        let Some(open) = self.open.take() else { return Ok(()) };
+        open.file.sync_all().map_err(|e| io(&open.path, &e))?;
+        if self.meta.files.get(self.at).map(|f| f.crc32) != Some(open.crc.finalize()) {
+            return Err(StoreError::Io(format!("{} does not check", open.path.display())));
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    /// Makes the snapshot available and returns the raft message that announces it.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] when it is incomplete.
+    pub fn finish(self) -> Result<Envelope, StoreError> {
+        if self.open.is_some() || self.at != self.meta.files.len() {
+            return Err(StoreError::Io("a snapshot ended early".into()));
+        }
+        let path = self.tmp.join(META);
+        let mut file = File::create(&path).map_err(|e| io(&path, &e))?;
+        file.write_all(&self.meta.encode_to_vec()).and_then(|()| file.sync_all()).map_err(|e| io(&path, &e))?;
+        if !self.done.exists() {
+            fs::rename(&self.tmp, &self.done).map_err(|e| io(&self.done, &e))?;
+        }
+        if let Some(parent) = self.done.parent() {
+            File::open(parent).and_then(|d| d.sync_all()).map_err(|e| io(parent, &e))?;
+        }
+        Ok(self.envelope)
+    }
+}
+
+fn file_name(cf: Cf) -> String {
+    format!("{}.sst", cf.name())
+}
+
+fn remove(path: &Path) {
+    if path.exists()
+        && let Err(error) = fs::remove_dir_all(path)
+    {
+        tracing::warn!(path = %path.display(), %error, "a snapshot folder cannot be removed");
+    }
+}
+
+fn io(path: &Path, error: &std::io::Error) -> StoreError {
+    StoreError::Io(format!("{}: {error}", path.display()))
+}

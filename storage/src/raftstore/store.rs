@@ -1,0 +1,559 @@
+//! All peers of a store as one state machine: inputs and the time go in, [`Effects`] come out.
+//!
+//! It routes messages to peers, makes peers that other stores talk to, removes those that their regions removed, and
+//! numbers what must be durable before messages may leave:
+//!
+//! ```text
+//!  handle(input)* ─▶ touched peers ─▶ take_effects ─▶ persist #n {entries of regions 7, 9, 12}
+//!                                                     └ held back: messages of 7, 9, 12 ── Persisted(n) ──▶ sent
+//! ```
+//! A message for a region that this store does not have makes a peer without data, unless the range is occupied: then a
+//! split is on its way here, and the last vote asked for is kept, so that the new region finds its leader at once.
+
+use super::StoreError;
+use super::apply::{Applied, Applier, ApplyTask, Change, put_region, restore_region};
+use super::delegate::Delegates;
+use super::keys;
+use super::message::{Input, PeerStatus};
+use super::peer::{Peer, PeerParams};
+use super::peer_storage::{PeerStorage, conf_state_of, initial_apply_state};
+use super::snapshot::SnapshotFiles;
+use crate::config::RaftConfig;
+use crate::engine::Engine;
+use crate::error::RegionError;
+use crate::raftlog::{LogBatch, RaftLog, RegionAppend};
+use basalt_common::env::Monotonic;
+use basalt_common::{Epoch, KeyRange, Peer as RegionPeer, PeerId, Region, RegionId, StoreId};
+use basalt_proto::raft::{Envelope, PeerState};
+use protobuf::Message as _;
+use raft::eraftpb::{ConfState, Message, MessageType};
+use rand::rngs::SmallRng;
+use rand::{RngCore, SeedableRng};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+/// What PD is told.
+#[derive(Debug)]
+pub enum PdEvent {
+    /// This store's peer began to lead: the newest timestamp must be learned for this term.
+    Leads {
+        /// Which region.
+        region_id: RegionId,
+        /// In which term.
+        term: u64,
+    },
+    /// A leader's report.
+    Heartbeat {
+        /// The region.
+        region: Arc<Region>,
+        /// The peer that leads.
+        leader: RegionPeer,
+        /// In which term.
+        term: u64,
+        /// Peers unheard of for long.
+        down: Vec<RegionPeer>,
+        /// Peers without data.
+        pending: Vec<RegionPeer>,
+        /// Bytes proposed since the last report.
+        written_bytes: u64,
+    },
+}
+
+/// What one round of inputs brought about.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Messages that may leave now.
+    pub send: Vec<Envelope>,
+    /// What must be durable, and its number; `Input::Persisted` answers.
+    pub persist: Option<(u64, LogBatch)>,
+    /// Work for apply; `Input::Applied` answers.
+    pub apply: Vec<ApplyTask>,
+    /// Snapshot messages: their files travel with them. `Input::SnapshotSent` answers.
+    pub snapshots: Vec<Envelope>,
+    /// Reports for PD.
+    pub pd: Vec<PdEvent>,
+    /// Regions whose log can be removed.
+    pub forget: Vec<RegionId>,
+    pub(super) touched: BTreeSet<RegionId>,
+    batch: LogBatch,
+    held: Vec<(RegionId, u64)>,
+    held_messages: Vec<Envelope>,
+}
+
+impl Effects {
+    /// True when there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.send.is_empty()
+            && self.persist.is_none()
+            && self.apply.is_empty()
+            && self.snapshots.is_empty()
+            && self.pd.is_empty()
+            && self.forget.is_empty()
+    }
+
+    pub(super) fn persist_region(&mut self, region: RegionId, append: RegionAppend) {
+        self.batch.merge(LogBatch { regions: [(region, append)].into() });
+    }
+
+    /// Holds messages back until the round's batch is durable (or, if it has none, the batch before it).
+    pub(super) fn after_persist(&mut self, region: RegionId, ready: u64, messages: Vec<Envelope>) {
+        self.held.push((region, ready));
+        self.held_messages.extend(messages);
+    }
+}
+
+struct PersistRound {
+    number: u64,
+    held: Vec<(RegionId, u64)>,
+    messages: Vec<Envelope>,
+}
+
+/// What a store is opened with.
+pub struct StoreParams {
+    /// The store.
+    pub id: StoreId,
+    /// The cluster.
+    pub cluster_id: u64,
+    /// Bounds and intervals.
+    pub config: Arc<RaftConfig>,
+    /// The raft log.
+    pub log: Arc<dyn RaftLog>,
+    /// The data engine, read at start only.
+    pub engine: Arc<dyn Engine>,
+    /// Where received snapshots are.
+    pub files: Arc<SnapshotFiles>,
+    /// Where peers publish what readers must know.
+    pub delegates: Arc<Delegates>,
+    /// Chance.
+    pub rng: SmallRng,
+}
+
+/// See the module.
+pub struct Store {
+    id: StoreId,
+    cluster_id: u64,
+    config: Arc<RaftConfig>,
+    log: Arc<dyn RaftLog>,
+    delegates: Arc<Delegates>,
+    rng: SmallRng,
+    started_at: Monotonic,
+    peers: BTreeMap<RegionId, Peer>,
+    /// Peers that were here: smaller or equal ids of the region never come back.
+    gone: BTreeMap<RegionId, (PeerId, Epoch)>,
+    votes_kept: BTreeMap<RegionId, Envelope>,
+    next_persist: u64,
+    rounds: VecDeque<PersistRound>,
+    out: Effects,
+}
+
+impl Store {
+    /// Opens a store with what its engine and its log hold.
+    ///
+    /// # Errors
+    /// [`StoreError`] when they cannot be read or contradict each other.
+    pub fn open(params: StoreParams, now: Monotonic) -> Result<Self, StoreError> {
+        let StoreParams { id, cluster_id, config, log, engine, files, delegates, rng } = params;
+        let mut store = Store {
+            id,
+            cluster_id,
+            config,
+            log,
+            delegates,
+            rng,
+            started_at: now,
+            peers: BTreeMap::new(),
+            gone: BTreeMap::new(),
+            votes_kept: BTreeMap::new(),
+            next_persist: 1,
+            rounds: VecDeque::new(),
+            out: Effects::default(),
+        };
+        for (region_id, record) in keys::load_region_states(&*engine)? {
+            let region = record.region.as_ref().map(Region::from);
+            let region = region.ok_or_else(|| StoreError::Corrupt(format!("region {region_id} has no record")))?;
+            let peer_id = PeerId(record.peer_id);
+            if record.state() == PeerState::PeerTombstone {
+                store.gone.insert(region_id, (peer_id, region.epoch));
+                continue;
+            }
+            let state = keys::load_apply_state(&*engine, region_id)?
+                .ok_or_else(|| StoreError::Corrupt(format!("region {region_id} has no apply state")))?;
+            let applier = if record.state() == PeerState::Applying {
+                let meta = files.find_received(region_id, state.applied_index)?;
+                restore_region(&*engine, &files, peer_id, &meta, None)?
+            } else {
+                let conf_state = ConfState::parse_from_bytes(&record.conf_state)
+                    .map_err(|e| StoreError::Corrupt(format!("raft group of region {region_id}: {e}")))?;
+                Applier { region: Arc::new(region), peer_id, state, conf_state }
+            };
+            store.add_peer(applier, None)?;
+        }
+        // Nobody else could be asked: do not make the first clients wait for an election timeout.
+        let config = store.config.clone();
+        for peer in store.peers.values_mut().filter(|p| p.is_alone()) {
+            peer.campaign(&config);
+        }
+        Ok(store)
+    }
+
+    /// The store's number.
+    pub fn id(&self) -> StoreId {
+        self.id
+    }
+
+    /// Regions here, and how many of them this store leads.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.peers.len(), self.peers.values().filter(|p| p.is_leader()).count())
+    }
+
+    fn add_peer(&mut self, applier: Applier, earlier: Option<raft::eraftpb::HardState>) -> Result<(), StoreError> {
+        let region_id = applier.region.id;
+        let conf_state = applier.conf_state.clone();
+        let mut storage = PeerStorage::load(self.log.clone(), region_id, &applier.state, conf_state)?;
+        if let Some(earlier) = earlier {
+            let own = storage.hard_state().clone();
+            if (earlier.term, earlier.vote) > (own.term, own.vote) {
+                let merged = raft::eraftpb::HardState { term: earlier.term, vote: earlier.vote, ..own };
+                storage.set_hard_state(merged);
+            }
+        }
+        let params = PeerParams {
+            store_id: self.id,
+            cluster_id: self.cluster_id,
+            region: applier.region.clone(),
+            peer_id: applier.peer_id,
+            storage,
+            applied_index: applier.state.applied_index,
+            applied_term: applier.state.applied_term,
+            rng: SmallRng::seed_from_u64(self.rng.next_u64()),
+        };
+        self.insert(params)?;
+        self.out.apply.push(ApplyTask::Register(Box::new(applier)));
+        Ok(())
+    }
+
+    fn insert(&mut self, params: PeerParams) -> Result<(), StoreError> {
+        let region_id = params.region.id;
+        let peer = Peer::new(params, &self.config).map_err(|e| StoreError::Corrupt(e.to_string()))?;
+        self.delegates.insert(region_id, peer.delegate().clone());
+        self.peers.insert(region_id, peer);
+        self.out.touched.insert(region_id);
+        Ok(())
+    }
+
+    /// Takes one input.
+    ///
+    /// # Errors
+    /// Any error stops the store.
+    pub fn handle(&mut self, input: Input, now: Monotonic) -> Result<(), StoreError> {
+        let config = self.config.clone();
+        match input {
+            Input::Message(envelope) => return self.on_message(*envelope, now),
+            Input::Propose { ctx, term, data, reply } => match self.touch(ctx.region_id) {
+                Some(peer) => peer.propose((ctx, term, data), reply, now, &config),
+                None => reply.send(Err(RegionError::RegionNotFound(ctx.region_id))),
+            },
+            Input::Admin { ctx, command, reply } => match self.touch(ctx.region_id) {
+                Some(peer) => peer.propose_admin(&ctx, command, reply, now, &config),
+                None => reply.send(Err(RegionError::RegionNotFound(ctx.region_id))),
+            },
+            Input::Read { ctx, reply } => match self.touch(ctx.region_id) {
+                Some(peer) => peer.read(&ctx, reply, now, &config),
+                None => reply.send(Err(RegionError::RegionNotFound(ctx.region_id))),
+            },
+            Input::TransferLeader { region_id, to, reply } => match self.touch(region_id) {
+                Some(peer) => peer.transfer_leader(to, reply),
+                None => reply.send(Err(RegionError::RegionNotFound(region_id))),
+            },
+            Input::Campaign(region_id) => {
+                if let Some(peer) = self.touch(region_id) {
+                    peer.campaign(&config);
+                }
+            }
+            Input::Persisted(number) => self.on_persisted(number),
+            Input::Applied(applied) => {
+                for applied in applied {
+                    self.on_applied(applied, now)?;
+                }
+            }
+            Input::SnapshotBuilt { region_id, meta } => {
+                if let Some(peer) = self.touch(region_id) {
+                    peer.set_snapshot(meta.as_deref());
+                }
+            }
+            Input::SnapshotSent { region_id, to, arrived } => {
+                if let Some(peer) = self.touch(region_id) {
+                    peer.report_snapshot(to, arrived);
+                }
+            }
+            Input::Unreachable(store) => {
+                for peer in self.peers.values_mut().filter(|p| p.is_leader()) {
+                    peer.report_unreachable(store);
+                }
+            }
+            Input::Status { region_id, reply } => {
+                let wanted = |id: &RegionId| region_id.is_none_or(|wanted| wanted == *id);
+                let peers = self.peers.iter().filter(|(id, p)| wanted(id) && p.is_initialized());
+                reply.send(Ok(peers.map(|(_, p)| p.status()).collect::<Vec<PeerStatus>>()));
+            }
+            Input::Heartbeat(region_id) => {
+                if let Some(peer) = self.peers.get_mut(&region_id) {
+                    peer.report(now, &config, &mut self.out);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One step of every region's clock.
+    pub fn tick(&mut self, now: Monotonic) {
+        let config = self.config.clone();
+        for (&id, peer) in &mut self.peers {
+            peer.tick(now, &config, &mut self.out);
+            self.out.touched.insert(id);
+        }
+    }
+
+    /// Takes what the inputs since the last call brought about.
+    pub fn take_effects(&mut self, now: Monotonic) -> Effects {
+        let config = self.config.clone();
+        while let Some(id) = self.out.touched.pop_first() {
+            if let Some(peer) = self.peers.get_mut(&id) {
+                peer.collect(now, &config, &mut self.out);
+            }
+        }
+        let batch = std::mem::take(&mut self.out.batch);
+        let held = std::mem::take(&mut self.out.held);
+        let messages = std::mem::take(&mut self.out.held_messages);
+        if !batch.is_empty() {
+            let number = self.next_persist;
+            self.next_persist += 1;
+            self.rounds.push_back(PersistRound { number, held, messages });
+            self.out.persist = Some((number, batch));
+        } else if !held.is_empty() || !messages.is_empty() {
+            match self.rounds.back_mut() {
+                Some(round) => {
+                    round.held.extend(held);
+                    round.messages.extend(messages);
+                }
+                None => self.release(held, messages),
+            }
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    fn touch(&mut self, region: RegionId) -> Option<&mut Peer> {
+        self.out.touched.insert(region);
+        self.peers.get_mut(&region)
+    }
+
+    fn on_persisted(&mut self, number: u64) {
+        while self.rounds.front().is_some_and(|round| round.number <= number) {
+            let Some(round) = self.rounds.pop_front() else { break };
+            self.release(round.held, round.messages);
+        }
+    }
+
+    fn release(&mut self, held: Vec<(RegionId, u64)>, messages: Vec<Envelope>) {
+        for (region, ready) in held {
+            if let Some(peer) = self.touch(region) {
+                peer.on_persisted(ready);
+            }
+        }
+        self.out.send.extend(messages);
+    }
+
+    // ---- messages ----
+
+    fn on_message(&mut self, envelope: Envelope, now: Monotonic) -> Result<(), StoreError> {
+        let region_id = RegionId(envelope.region_id);
+        let (Some(to), Some(from)) = (envelope.to.as_ref().map(RegionPeer::from), envelope.from.as_ref().map(RegionPeer::from))
+        else {
+            return Ok(());
+        };
+        if envelope.cluster_id != self.cluster_id || to.store_id != self.id {
+            tracing::warn!(region = %region_id, "a raft message for another cluster or store was dropped");
+            return Ok(());
+        }
+        let epoch = envelope.epoch.as_ref().map(Epoch::from).unwrap_or_default();
+        if envelope.is_tombstone {
+            self.on_tombstone(region_id, to.id, epoch);
+            return Ok(());
+        }
+        let Ok(message) = Message::parse_from_bytes(&envelope.message) else {
+            tracing::warn!(region = %region_id, "a raft message does not decode");
+            return Ok(());
+        };
+        let kind = message.get_msg_type();
+        let asks_vote = matches!(kind, MessageType::MsgRequestVote | MessageType::MsgRequestPreVote);
+        let election = self.config.tick * self.config.election_ticks as u32;
+        if asks_vote && now.since(self.started_at) < election {
+            return Ok(());
+        }
+        if let Some(&(gone, known)) = self.gone.get(&region_id)
+            && to.id <= gone
+        {
+            tracing::debug!(region = %region_id, peer = %to.id, "a message for a removed peer was dropped");
+            if asks_vote && epoch.conf_ver < known.conf_ver && from.id <= gone {
+                self.bury(&envelope, known);
+            }
+            return Ok(());
+        }
+        if !self.prepare_peer(&envelope, to, &message)? {
+            return Ok(());
+        }
+        let config = self.config.clone();
+        let occupied = kind == MessageType::MsgSnapshot && self.is_occupied(region_id, &envelope);
+        let Some(peer) = self.peers.get_mut(&region_id) else { return Ok(()) };
+        let stranger = peer.is_initialized() && peer.region().peer(from.id).is_none();
+        if stranger && asks_vote && epoch.conf_ver < peer.region().epoch.conf_ver {
+            let known = peer.region().epoch;
+            self.bury(&envelope, known);
+            return Ok(());
+        }
+        if occupied {
+            tracing::debug!(region = %region_id, "a snapshot overlaps another region here; it must come again");
+            return Ok(());
+        }
+        peer.learn_sender(from);
+        peer.step(message, now, &config);
+        self.out.touched.insert(region_id);
+        Ok(())
+    }
+
+    /// Sees to it that the addressed peer exists. False when the message must be dropped.
+    fn prepare_peer(&mut self, envelope: &Envelope, to: RegionPeer, message: &Message) -> Result<bool, StoreError> {
+        let region_id = RegionId(envelope.region_id);
+        if let Some(peer) = self.peers.get(&region_id) {
+            if peer.id() == to.id {
+                return Ok(true);
+            }
+            if peer.id() < to.id {
+                // The region removed the peer that is here and added a new one: the old one goes first.
+                let peer_id = peer.id();
+                self.out.apply.push(ApplyTask::Destroy { region_id, peer_id });
+            }
+            return Ok(false);
+        }
+        let kind = message.get_msg_type();
+        let asks_vote = matches!(kind, MessageType::MsgRequestVote | MessageType::MsgRequestPreVote);
+        let from_leader = matches!(kind, MessageType::MsgAppend | MessageType::MsgHeartbeat | MessageType::MsgSnapshot);
+        if !asks_vote && !from_leader {
+            return Ok(false);
+        }
+        if self.is_occupied(region_id, envelope) {
+            if asks_vote && (self.votes_kept.len() < self.config.votes_kept_max || self.votes_kept.contains_key(&region_id))
+            {
+                self.votes_kept.insert(region_id, envelope.clone());
+            }
+            return Ok(false);
+        }
+        // A log with entries and no region: the split that made it will be applied again.
+        if self.log.state(region_id)?.is_some_and(|s| s.state.last_index > 0) {
+            return Ok(false);
+        }
+        let region = Region { id: region_id, range: KeyRange::all(), epoch: Epoch::default(), peers: Vec::new() };
+        let params = PeerParams {
+            store_id: self.id,
+            cluster_id: self.cluster_id,
+            region: Arc::new(region),
+            peer_id: to.id,
+            storage: PeerStorage::empty(self.log.clone(), region_id)?,
+            applied_index: 0,
+            applied_term: 0,
+            rng: SmallRng::seed_from_u64(self.rng.next_u64()),
+        };
+        self.insert(params)?;
+        Ok(true)
+    }
+
+    /// Whether another region here has data of the range that the envelope names.
+    fn is_occupied(&self, region_id: RegionId, envelope: &Envelope) -> bool {
+        let range = KeyRange::new(envelope.start_key.clone(), envelope.end_key.clone());
+        let others = self.peers.iter().filter(|(id, p)| **id != region_id && p.is_initialized());
+        others.into_iter().any(|(_, p)| p.region().range.intersect(&range).is_some())
+    }
+
+    /// Tells the sender that its region removed it.
+    fn bury(&mut self, envelope: &Envelope, known: Epoch) {
+        self.out.send.push(Envelope {
+            region_id: envelope.region_id,
+            from: envelope.to,
+            to: envelope.from,
+            epoch: Some(known.into()),
+            is_tombstone: true,
+            cluster_id: self.cluster_id,
+            ..Envelope::default()
+        });
+    }
+
+    fn on_tombstone(&mut self, region_id: RegionId, peer_id: PeerId, epoch: Epoch) {
+        let Some(peer) = self.peers.get(&region_id) else { return };
+        if peer.id() == peer_id && peer.region().epoch.conf_ver < epoch.conf_ver {
+            tracing::info!(region = %region_id, peer = %peer_id, "the region removed this peer while it was away");
+            self.out.apply.push(ApplyTask::Destroy { region_id, peer_id });
+        }
+    }
+
+    // ---- apply's results ----
+
+    fn on_applied(&mut self, applied: Applied, now: Monotonic) -> Result<(), StoreError> {
+        let config = self.config.clone();
+        let region_id = applied.region_id;
+        let Some(peer) = self.peers.get_mut(&region_id) else { return Ok(()) };
+        self.out.touched.insert(region_id);
+        for change in peer.on_applied(applied, now, &config, &mut self.out) {
+            match change {
+                Change::Split { right, .. } => self.on_split(region_id, &right, now)?,
+                Change::Removed => self.remove_peer(region_id),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn remove_peer(&mut self, region_id: RegionId) {
+        let Some(mut peer) = self.peers.remove(&region_id) else { return };
+        peer.fail_all();
+        self.gone.insert(region_id, (peer.id(), peer.region().epoch));
+        self.delegates.remove(region_id);
+        self.out.forget.push(region_id);
+    }
+
+    /// Makes the peers of the regions that a split made. The store that led the old region campaigns for them at once.
+    fn on_split(&mut self, old: RegionId, right: &[Arc<Region>], now: Monotonic) -> Result<(), StoreError> {
+        let config = self.config.clone();
+        let led = self.peers.get(&old).is_some_and(Peer::is_leader);
+        for region in right {
+            let Some(own) = region.peer_on(self.id) else { continue };
+            let earlier = self.peers.remove(&region.id).map(|p| p.hard_state());
+            let conf_state = conf_state_of(region);
+            let applier = Applier { region: region.clone(), peer_id: own.id, state: initial_apply_state(), conf_state };
+            self.add_peer(applier, earlier)?;
+            // Apply made its own record when it applied the split.
+            self.out.apply.pop();
+            if led && let Some(peer) = self.touch(region.id) {
+                peer.campaign(&config);
+            }
+            if let Some(vote) = self.votes_kept.remove(&region.id) {
+                self.on_message(vote, now)?;
+            }
+        }
+        if let Some(peer) = self.peers.get_mut(&old) {
+            peer.report(now, &config, &mut self.out);
+        }
+        Ok(())
+    }
+}
+
+/// The records that make a store the first peer of a new region.
+///
+/// # Errors
+/// [`StoreError`] when the region has no peer on the store.
+pub fn bootstrap_region(region: &Region, store: StoreId) -> Result<Vec<crate::engine::Modify>, StoreError> {
+    let peer = region.peer_on(store).ok_or_else(|| StoreError::Corrupt("a first region without a peer here".into()))?;
+    let conf_state = conf_state_of(region);
+    let applier =
+        Applier { region: Arc::new(region.clone()), peer_id: peer.id, state: initial_apply_state(), conf_state };
+    Ok(vec![keys::put_apply_state(region.id, &applier.state), put_region(PeerState::Normal, &applier)?])
+}

@@ -1,0 +1,142 @@
+//! Raft messages between stores: a channel inside a process, a gRPC stream between processes.
+//!
+//! Nothing here blocks the raft thread and nothing is retried: a message that finds no room or no connection is dropped,
+//! and raft sends what still matters again. Envelopes to one store share a queue, leave many at a time in one
+//! [`EnvelopeBatch`], and a stream that broke is opened again after a pause that grows. Snapshots go by a stream of their
+//! own, so that they do not delay heartbeats.
+
+//GRPC
+
+use super::handle::RaftHandle;
+use super::message::Input;
+use super::snapshot::SnapshotFiles;
+use super::StoreError;
+use basalt_common::{PeerId, RegionId, StoreId};
+use basalt_proto::raft::snapshot_chunk::Part;
+use basalt_proto::raft::{Envelope, SnapshotChunk};
+use parking_lot::RwLock;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Carries envelopes to other stores. Never blocks, may lose.
+pub trait Transport: Send + Sync + 'static {
+    /// Sends messages to the stores they name.
+    fn send(&self, envelopes: Vec<Envelope>);
+
+    /// Sends a snapshot message and its files; the outcome goes to `done` when it is known. Called on a thread that may
+    /// wait.
+    fn send_snapshot(&self, envelope: Envelope, files: Arc<SnapshotFiles>, done: SnapshotDone);
+}
+
+/// Reports whether a snapshot arrived; dropped without a word it counts as lost.
+pub struct SnapshotDone {
+    handle: RaftHandle,
+    region_id: RegionId,
+    to: PeerId,
+    arrived: bool,
+}
+
+impl SnapshotDone {
+    /// A report to the store that sends.
+    pub fn new(handle: RaftHandle, envelope: &Envelope) -> Self {
+        let to = PeerId(envelope.to.as_ref().map_or(0, |p| p.id));
+        SnapshotDone { handle, region_id: RegionId(envelope.region_id), to, arrived: false }
+    }
+
+    /// It arrived.
+    pub fn arrived(mut self) {
+        self.arrived = true;
+    }
+}
+
+impl Drop for SnapshotDone {
+    fn drop(&mut self) {
+        let (region_id, to, arrived) = (self.region_id, self.to, self.arrived);
+        self.handle.notify(Input::SnapshotSent { region_id, to, arrived });
+    }
+}
+
+/// The receiving side of a store.
+#[derive(Clone)]
+pub struct Inbound {
+    /// Where messages go.
+    pub handle: RaftHandle,
+    /// Where snapshots go.
+    pub files: Arc<SnapshotFiles>,
+}
+
+impl Inbound {
+    /// Takes a whole snapshot, chunk by chunk, and announces it to the store.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] when it is incomplete, damaged or cannot be written.
+    pub fn take_snapshot(
+        &self,
+        chunks: impl Iterator<Item = Result<SnapshotChunk, StoreError>>,
+    ) -> Result<(), StoreError> {
+        let mut receiver = None;
+        for chunk in chunks {
+            match (chunk?.part, &mut receiver) {
+                (Some(Part::Head(head)), None) => receiver = Some(self.files.receive(head)?),
+                (Some(Part::Data(data)), Some(receiver)) => receiver.write(&data)?,
+                _ => return Err(StoreError::Io("a snapshot's chunks are out of order".into())),
+            }
+        }
+        let receiver = receiver.ok_or_else(|| StoreError::Io("a snapshot without a head".into()))?;
+        self.handle.message(receiver.finish()?);
+        Ok(())
+    }
+}
+
+/// The stores of one process, which reach each other without a network.
+#[derive(Default)]
+pub struct LocalTransport {
+    stores: RwLock<BTreeMap<StoreId, Inbound>>,
+    chunk_bytes: usize,
+}
+
+impl LocalTransport {
+    /// A transport that no store has joined yet.
+    pub fn new(chunk_bytes: usize) -> Self {
+        LocalTransport { stores: RwLock::default(), chunk_bytes }
+    }
+
+    /// Lets a store be reached.
+    pub fn join(&self, inbound: Inbound) {
+        self.stores.write().insert(inbound.handle.store_id(), inbound);
+    }
+
+    /// Lets a store no longer be reached.
+    pub fn leave(&self, store: StoreId) {
+        self.stores.write().remove(&store);
+    }
+
+    /// The receiving side of a store of this process.
+    pub fn inbound(&self, store: StoreId) -> Option<Inbound> {
+        self.stores.read().get(&store).cloned()
+    }
+}
+
+impl Transport for LocalTransport {
+    fn send(&self, envelopes: Vec<Envelope>) {
+        let stores = self.stores.read();
+        for envelope in envelopes {
+            if let Some(inbound) = stores.get(&target(&envelope)) {
+                inbound.handle.message(envelope);
+            }
+        }
+    }
+
+    fn send_snapshot(&self, envelope: Envelope, files: Arc<SnapshotFiles>, done: SnapshotDone) {
+        let Some(inbound) = self.inbound(target(&envelope)) else { return };
+        match files.chunks(envelope, self.chunk_bytes).and_then(|chunks| inbound.take_snapshot(chunks)) {
+            Ok(()) => done.arrived(),
+            Err(error) => tracing::warn!(%error, "a snapshot did not arrive"),
+        }
+    }
+}
+
+/// The store that an envelope is for.
+pub fn target(envelope: &Envelope) -> StoreId {
+    StoreId(envelope.to.as_ref().map_or(0, |p| p.store_id))
+}
