@@ -150,8 +150,6 @@ pub struct RaftConfig {
     pub region_heartbeat: Duration,
     /// Time between a store's reports to PD.
     pub store_heartbeat: Duration,
-    /// Time between looks at which regions have grown too large.
-    pub split_check: Duration,
     /// Regions are split into pieces of about this many bytes.
     pub region_split_size_bytes: u64,
     /// A region above this is split.
@@ -196,7 +194,6 @@ impl Default for RaftConfig {
             peer_down_after: Duration::from_secs(30),
             region_heartbeat: Duration::from_secs(3),
             store_heartbeat: Duration::from_secs(3),
-            split_check: Duration::from_secs(2),
             region_split_size_bytes: 96 << 20,
             region_max_size_bytes: 144 << 20,
             snapshot_chunk_bytes: 1 << 20,

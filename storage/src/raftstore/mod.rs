@@ -57,12 +57,12 @@ pub mod driver_sim;
 pub mod handle;
 pub mod keys;
 pub mod message;
-//NODE
+pub mod node;
 pub mod peer;
 pub mod peer_storage;
 pub mod runner;
 pub mod snapshot;
-//SPLIT
+pub mod split_check;
 pub mod store;
 pub mod transport;
 

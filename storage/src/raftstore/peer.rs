@@ -260,7 +260,8 @@ impl Peer {
         if self.ticks.is_multiple_of(config.log_compact_ticks) {
             self.propose_compaction(now, config);
         }
-        if self.last_heartbeat.is_none_or(|last| now.since(last) >= config.region_heartbeat) {
+        let grown = self.written_bytes > config.region_split_size_bytes / 8;
+        if grown || self.last_heartbeat.is_none_or(|last| now.since(last) >= config.region_heartbeat) {
             self.report(now, config, out);
         }
     }
@@ -758,11 +759,6 @@ impl Peer {
             pending,
             written_bytes: std::mem::take(&mut self.written_bytes),
         });
-    }
-
-    /// Sees to it that the next tick reports to PD.
-    pub fn report_soon(&mut self) {
-        self.last_heartbeat = None;
     }
 
     fn send(&self, message: Message, out: &mut Effects) {

@@ -5,7 +5,7 @@
 //! [`EnvelopeBatch`], and a stream that broke is opened again after a pause that grows. Snapshots go by a stream of their
 //! own, so that they do not delay heartbeats.
 
-//GRPC
+pub mod grpc;
 
 use super::handle::RaftHandle;
 use super::message::Input;
@@ -109,6 +109,11 @@ impl LocalTransport {
     /// Lets a store no longer be reached.
     pub fn leave(&self, store: StoreId) {
         self.stores.write().remove(&store);
+    }
+
+    /// The receiving sides of all stores of this process.
+    pub fn all(&self) -> Vec<Inbound> {
+        self.stores.read().values().cloned().collect()
     }
 
     /// The receiving side of a store of this process.

@@ -5,6 +5,7 @@
 //! Second: `local`, one engine without replication, under the golden scripts of `mvcc` and `txn`.
 
 pub mod local;
+pub mod raft_kv;
 
 use crate::engine::{Modify, Snapshot};
 use crate::error::RegionError;

@@ -1,0 +1,361 @@
+//! The life of a store: its folders, its identity, its place in the cluster, its reports to PD, its end.
+//!
+//! ```text
+//! start: identity? ─ no ─▶ PD: cluster id, a store id ─▶ written and flushed
+//!        cluster bootstrapped? ─ no ─▶ first region, with this store's peer, written, flushed, told to PD
+//!        register with PD ─▶ open the regions ─▶ start the driver ─▶ report
+//! ```
+//! Two stores may bootstrap at the same time: PD takes one, and the other removes what it wrote. A crash between writing
+//! the first region and telling PD is found at the next start, by asking PD whether it knows that region.
+//!
+//! While it runs: leaders' reports bring back steps from PD (add, promote or remove a peer, hand over, split), which are
+//! proposed like anybody's commands. A new leader learns the newest timestamp before async commit is allowed (`Leads`).
+//! Regions that grew too large are split. The raft log is cut up to what the engine has flushed, and the engine is flushed
+//! when the log grows too long.
+
+pub mod housekeeping;
+pub mod pd;
+mod reports;
+
+use super::StoreError;
+use super::apply::ApplyCore;
+use super::delegate::Delegates;
+use super::driver_sim::{self, Crank, DriverParams};
+use super::handle::{Mailbox, RaftHandle};
+use super::keys;
+use super::message::Input;
+use super::runner::{self, OnFatal, Runner};
+use super::snapshot::SnapshotFiles;
+use super::store::{Store, StoreParams, bootstrap_region};
+use super::transport::{Inbound, Transport};
+use crate::config::RaftConfig;
+use crate::engine::{Cf, Engine, Modify};
+use crate::raftlog::RaftLog;
+use crate::replicated::raft_kv::RaftKv;
+use basalt_client::rpc::PdRpc;
+use basalt_common::env::Env;
+use basalt_common::{Epoch, KeyRange, Peer, PeerId, PeerRole, Region, RegionId, StoreId, Timestamp};
+use basalt_proto::meta;
+use basalt_proto::raft::StoreIdent;
+use parking_lot::Mutex;
+use pd::{Bootstrapped, PdCaller};
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+/// Reports waiting for PD.
+const PD_EVENTS_MAX: usize = 8_192;
+
+/// Called with a timestamp that no smaller one will follow: the concurrency manager's `max_ts` must not stay below it.
+pub type OnMaxTs = Arc<dyn Fn(Timestamp) + Send + Sync>;
+
+/// How the raft store's crank is turned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Driver {
+    /// By threads.
+    Threads,
+    /// By one task, for simulations.
+    Task,
+}
+
+/// What a node is started with.
+pub struct NodeParams {
+    /// Bounds and intervals.
+    pub config: Arc<RaftConfig>,
+    /// The data engine, open.
+    pub engine: Arc<dyn Engine>,
+    /// The raft log, open.
+    pub log: Arc<dyn RaftLog>,
+    /// Folder for snapshots on their way.
+    pub snapshot_dir: PathBuf,
+    /// PD.
+    pub pd: Arc<dyn PdRpc>,
+    /// To other stores.
+    pub transport: Arc<dyn Transport>,
+    /// Clock and chance.
+    pub env: Env,
+    /// Where other processes reach this store; `in-process` when they do not.
+    pub address: String,
+    /// Where its status page is.
+    pub status_address: String,
+    /// See [`OnMaxTs`].
+    pub on_max_ts: OnMaxTs,
+    /// What happens when the store must stop.
+    pub on_fatal: OnFatal,
+    /// Threads or a task.
+    pub driver: Driver,
+}
+
+enum Running {
+    Threads(Runner),
+    Task(watch::Sender<bool>, JoinHandle<()>),
+}
+
+/// A running store.
+pub struct Node {
+    id: StoreId,
+    cluster_id: u64,
+    handle: RaftHandle,
+    kv: Arc<RaftKv>,
+    inbound: Inbound,
+    engine: Arc<dyn Engine>,
+    running: Mutex<Option<Running>>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Node {
+    /// Starts a store. Must run inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`StoreError`] when PD does not answer or refuses, or what is on disk cannot be used.
+    pub async fn start(params: NodeParams) -> Result<Arc<Node>, StoreError> {
+        let mut pd = PdCaller::new(params.pd.clone());
+        let info = pd.cluster_info().await?;
+        pd.set_cluster(info.cluster_id);
+        let ident = load_or_make_ident(&*params.engine, &pd, info.cluster_id).await?;
+        let id = StoreId(ident.store_id);
+        let about = meta::Store {
+            id: id.0,
+            address: params.address.clone(),
+            status_address: params.status_address.clone(),
+            state: meta::StoreState::Up as i32,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_unix_ms: params.env.wall_ms(),
+        };
+        settle_first_region(&*params.engine, &pd, &about, info.bootstrapped).await?;
+        pd.put_store(about).await?;
+
+        let files = Arc::new(SnapshotFiles::open(&params.snapshot_dir)?);
+        let delegates = Arc::new(Delegates::default());
+        let store = Store::open(
+            StoreParams {
+                id,
+                cluster_id: info.cluster_id,
+                config: params.config.clone(),
+                log: params.log.clone(),
+                engine: params.engine.clone(),
+                files: files.clone(),
+                delegates: delegates.clone(),
+                rng: params.env.fork_rng(),
+            },
+            params.env.now(),
+        )?;
+        let (pd_tx, pd_rx) = mpsc::channel(PD_EVENTS_MAX);
+        let apply_bytes = params.config.apply_batch_bytes_max;
+        let apply = ApplyCore::new(params.engine.clone(), id, files.clone(), delegates.clone(), apply_bytes);
+        let inputs = Inputs::new(params.driver, params.config.mailbox_max);
+        let handle = RaftHandle::new(id, inputs.mailbox(), delegates, params.config.clone());
+        let inbound = Inbound { handle: handle.clone(), files: files.clone() };
+        let driver = DriverParams {
+            store,
+            apply,
+            engine: params.engine.clone(),
+            log: params.log.clone(),
+            files,
+            transport: params.transport.clone(),
+            pd: pd_tx,
+            env: params.env.clone(),
+            handle: handle.clone(),
+        };
+        let running = inputs.start(driver, params.on_fatal.clone())?;
+        let kv = Arc::new(RaftKv::new(handle.clone(), params.engine.clone(), params.env.clone(), pd.clone()));
+        let reports = reports::Reports::new(&params, id, handle.clone(), pd);
+        let keeper = housekeeping::Housekeeper::new(&params, handle.clone());
+        let tasks = vec![
+            tokio::spawn(reports.clone().run_events(pd_rx)),
+            tokio::spawn(reports.run_store_heartbeats()),
+            tokio::spawn(keeper.run()),
+        ];
+        tracing::info!(store = %id, cluster = info.cluster_id, "store is open");
+        Ok(Arc::new(Node {
+            id,
+            cluster_id: info.cluster_id,
+            handle,
+            kv,
+            inbound,
+            engine: params.engine,
+            running: Mutex::new(Some(running)),
+            tasks: Mutex::new(tasks),
+        }))
+    }
+
+    /// The store's number.
+    pub fn id(&self) -> StoreId {
+        self.id
+    }
+
+    /// The cluster's number.
+    pub fn cluster_id(&self) -> u64 {
+        self.cluster_id
+    }
+
+    /// The raft store's front door.
+    pub fn handle(&self) -> &RaftHandle {
+        &self.handle
+    }
+
+    /// Its regions, to read and write; also the regions' administration.
+    pub fn kv(&self) -> &Arc<RaftKv> {
+        &self.kv
+    }
+
+    /// Where messages from other stores go.
+    pub fn inbound(&self) -> &Inbound {
+        &self.inbound
+    }
+
+    /// Stops: no more reports, no more steps; what was applied is flushed. Does nothing the second time.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`] when the last flush fails; nothing acknowledged is lost, the raft log has it.
+    pub async fn stop(&self) -> Result<(), StoreError> {
+        let running = self.running.lock().take();
+        for task in std::mem::take(&mut *self.tasks.lock()) {
+            task.abort();
+            let _ = task.await;
+        }
+        match running {
+            None => return Ok(()),
+            Some(Running::Threads(runner)) => {
+                let _ = tokio::task::spawn_blocking(move || runner.stop()).await;
+            }
+            Some(Running::Task(stop, task)) => {
+                let _ = stop.send(true);
+                let _ = task.await;
+            }
+        }
+        self.engine.flush()?;
+        Ok(())
+    }
+
+    /// Stops as a crash does: at once, without a flush.
+    pub async fn kill(&self) {
+        let running = self.running.lock().take();
+        for task in std::mem::take(&mut *self.tasks.lock()) {
+            task.abort();
+            let _ = task.await;
+        }
+        match running {
+            None => {}
+            Some(Running::Threads(runner)) => {
+                let _ = tokio::task::spawn_blocking(move || runner.stop()).await;
+            }
+            Some(Running::Task(_, task)) => {
+                task.abort();
+                let _ = task.await;
+            }
+        }
+    }
+}
+
+enum Inputs {
+    Threads(Mailbox, crossbeam_channel::Sender<Input>, crossbeam_channel::Receiver<Input>),
+    Task(Mailbox, mpsc::Receiver<Input>),
+}
+
+impl Inputs {
+    fn new(driver: Driver, inputs_max: usize) -> Self {
+        match driver {
+            Driver::Threads => {
+                let (mailbox, tx, rx) = runner::mailbox(inputs_max);
+                Inputs::Threads(mailbox, tx, rx)
+            }
+            Driver::Task => {
+                let (mailbox, rx) = driver_sim::mailbox(inputs_max);
+                Inputs::Task(mailbox, rx)
+            }
+        }
+    }
+
+    fn mailbox(&self) -> Mailbox {
+        match self {
+            Inputs::Threads(mailbox, ..) | Inputs::Task(mailbox, _) => mailbox.clone(),
+        }
+    }
+
+    fn start(self, params: DriverParams, on_fatal: OnFatal) -> Result<Running, StoreError> {
+        match self {
+            Inputs::Threads(_, tx, rx) => Ok(Running::Threads(Runner::start(params, (tx, rx), on_fatal)?)),
+            Inputs::Task(_, rx) => {
+                let (stop, mut stopped) = watch::channel(false);
+                let task = tokio::spawn(async move {
+                    let stopped = async move {
+                        let _ = stopped.wait_for(|stop| *stop).await;
+                    };
+                    if let Err(error) = Crank::new(params).run(rx, stopped).await {
+                        on_fatal(&error);
+                    }
+                });
+                Ok(Running::Task(stop, task))
+            }
+        }
+    }
+}
+
+async fn load_or_make_ident(engine: &dyn Engine, pd: &PdCaller, cluster_id: u64) -> Result<StoreIdent, StoreError> {
+    if let Some(ident) = keys::load_ident(engine)? {
+        if ident.cluster_id != cluster_id {
+            let (own, other) = (ident.cluster_id, cluster_id);
+            return Err(StoreError::Pd(format!("this store belongs to cluster {own}, PD serves cluster {other}")));
+        }
+        return Ok(ident);
+    }
+    let ident = StoreIdent { cluster_id, store_id: pd.alloc_ids(1).await? };
+    engine.write(&[keys::put_ident(&ident)])?;
+    engine.flush()?;
+    Ok(ident)
+}
+
+/// Makes the cluster's first region, or finds out whether an earlier attempt succeeded.
+async fn settle_first_region(
+    engine: &dyn Engine,
+    pd: &PdCaller,
+    about: &meta::Store,
+    bootstrapped: bool,
+) -> Result<(), StoreError> {
+    let store_id = StoreId(about.id);
+    let mut candidate = None;
+    for (region_id, record) in keys::load_region_states(engine)? {
+        let region = record.region.as_ref().map(Region::from);
+        let first = region.filter(|r| r.range == KeyRange::all() && r.epoch == FIRST_EPOCH && r.peers.len() == 1);
+        let fresh = keys::load_apply_state(engine, region_id)?.is_some_and(|a| a.applied_index <= keys::INIT_LOG);
+        if let Some(region) = first.filter(|_| fresh) {
+            candidate = Some(region);
+        }
+    }
+    if bootstrapped {
+        let Some(region) = candidate else { return Ok(()) };
+        let known = pd.region(region.id).await?;
+        if known.is_none_or(|k| k.peer_on(store_id).is_none()) {
+            remove_region(engine, region.id)?;
+        }
+        return Ok(());
+    }
+    let region = match candidate {
+        Some(region) => region,
+        None => {
+            let first = pd.alloc_ids(2).await?;
+            let peer = Peer { id: PeerId(first + 1), store_id, role: PeerRole::Voter };
+            let region =
+                Region { id: RegionId(first), range: KeyRange::all(), epoch: FIRST_EPOCH, peers: vec![peer] };
+            engine.write(&bootstrap_region(&region, store_id)?)?;
+            engine.flush()?;
+            region
+        }
+    };
+    match pd.bootstrap(about.clone(), &region).await? {
+        Bootstrapped::ByUs => tracing::info!(store = %store_id, region = %region.id, "bootstrapped the cluster"),
+        Bootstrapped::ByOthers => remove_region(engine, region.id)?,
+    }
+    Ok(())
+}
+
+const FIRST_EPOCH: Epoch = Epoch { conf_ver: 1, version: 1 };
+
+fn remove_region(engine: &dyn Engine, region: RegionId) -> Result<(), StoreError> {
+    let delete = |key| Modify::Delete { cf: Cf::Local, key };
+    engine.write(&[delete(keys::apply_state_key(region)), delete(keys::region_state_key(region))])?;
+    engine.flush()?;
+    Ok(())
+}

@@ -1,0 +1,190 @@
+//! The few calls that a store makes to PD, with retries while PD is away.
+
+use crate::raftstore::StoreError;
+use basalt_client::rpc::PdRpc;
+use basalt_common::{Region, RegionId, Timestamp};
+use basalt_proto::meta;
+use basalt_proto::pd::ask_split_response::SplitIds;
+use basalt_proto::pd::pd_error::Kind;
+use basalt_proto::pd::{self, PdRequest, get_region_request, pd_request, pd_response};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Calls at start are tried this often before the store gives up.
+const ATTEMPTS_MAX: u32 = 60;
+/// Pause after the first failed attempt; grows to [`PAUSE_MAX`].
+const PAUSE_FIRST: Duration = Duration::from_millis(50);
+/// Longest pause between attempts.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Whose first region PD took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bootstrapped {
+    /// This store's.
+    ByUs,
+    /// Another store's.
+    ByOthers,
+}
+
+/// See the module. Cheap to clone.
+#[derive(Clone)]
+pub struct PdCaller {
+    rpc: Arc<dyn PdRpc>,
+    cluster_id: u64,
+}
+
+impl PdCaller {
+    /// Calls through `rpc`, for no cluster in particular yet.
+    pub fn new(rpc: Arc<dyn PdRpc>) -> Self {
+        PdCaller { rpc, cluster_id: 0 }
+    }
+
+    /// From now on PD refuses when it serves another cluster.
+    pub fn set_cluster(&mut self, cluster_id: u64) {
+        self.cluster_id = cluster_id;
+    }
+
+    /// One attempt.
+    ///
+    /// # Errors
+    /// [`StoreError::Pd`] when PD is away or refuses.
+    pub async fn call(&self, cmd: pd_request::Cmd) -> Result<pd_response::Cmd, StoreError> {
+        match self.attempt(cmd).await {
+            Ok(Ok(cmd)) => Ok(cmd),
+            Ok(Err(error)) => Err(StoreError::Pd(error.message)),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn attempt(&self, cmd: pd_request::Cmd) -> Result<Result<pd_response::Cmd, pd::PdError>, StoreError> {
+        let request = PdRequest { cluster_id: self.cluster_id, cmd: Some(cmd) };
+        let response = self.rpc.call(request).await.map_err(|e| StoreError::Pd(e.to_string()))?;
+        match (response.error, response.cmd) {
+            (Some(error), _) if error.kind() != Kind::None => Ok(Err(error)),
+            (_, Some(cmd)) => Ok(Ok(cmd)),
+            (_, None) => Err(StoreError::Pd("an empty response".into())),
+        }
+    }
+
+    /// As many attempts as it takes, within a budget.
+    async fn insist(&self, cmd: pd_request::Cmd) -> Result<Result<pd_response::Cmd, pd::PdError>, StoreError> {
+        let mut pause = PAUSE_FIRST;
+        for _ in 1..ATTEMPTS_MAX {
+            match self.attempt(cmd.clone()).await {
+                Ok(Ok(cmd)) => return Ok(Ok(cmd)),
+                Ok(Err(error)) if !matches!(error.kind(), Kind::NotLeader | Kind::Unavailable) => return Ok(Err(error)),
+                Ok(Err(error)) => tracing::debug!(error = error.message, "PD cannot answer yet"),
+                Err(error) => tracing::debug!(%error, "PD does not answer yet"),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+        self.attempt(cmd).await
+    }
+
+    async fn insist_ok(&self, cmd: pd_request::Cmd) -> Result<pd_response::Cmd, StoreError> {
+        self.insist(cmd).await?.map_err(|e| StoreError::Pd(e.message))
+    }
+
+    /// The cluster, and whether it has a first region.
+    ///
+    /// # Errors
+    /// [`StoreError::Pd`] when PD does not answer in time.
+    pub async fn cluster_info(&self) -> Result<pd::ClusterInfoResponse, StoreError> {
+        match self.insist_ok(pd_request::Cmd::ClusterInfo(pd::ClusterInfoRequest {})).await? {
+            pd_response::Cmd::ClusterInfo(info) => Ok(info),
+            _ => Err(wrong_answer()),
+        }
+    }
+
+    /// The first of `count` new ids.
+    ///
+    /// # Errors
+    /// [`StoreError::Pd`] when PD does not answer in time.
+    pub async fn alloc_ids(&self, count: u32) -> Result<u64, StoreError> {
+        match self.insist_ok(pd_request::Cmd::AllocId(pd::AllocIdRequest { count })).await? {
+            pd_response::Cmd::AllocId(ids) => Ok(ids.first_id),
+            _ => Err(wrong_answer()),
+        }
+    }
+
+    /// Offers a first region.
+    ///
+    /// # Errors
+    /// [`StoreError::Pd`] when PD does not answer in time or refuses.
+    pub async fn bootstrap(&self, store: meta::Store, region: &Region) -> Result<Bootstrapped, StoreError> {
+        let request = pd::BootstrapRequest { store: Some(store), region: Some(region.into()) };
+        match self.insist(pd_request::Cmd::Bootstrap(request)).await? {
+            Ok(_) => Ok(Bootstrapped::ByUs),
+            Err(error) if error.kind() == Kind::AlreadyBootstrapped => {
+                // Perhaps by this store, whose answer was lost.
+                let known = self.region(region.id).await?;
+                let ours = known.is_some_and(|k| k.peers == region.peers);
+                Ok(if ours { Bootstrapped::ByUs } else { Bootstrapped::ByOthers })
+            }
+            Err(error) => Err(StoreError::Pd(error.message)),
+        }
+    }
+
+    /// Registers the store.
+    ///
+    /// # Errors
+    /// [`StoreError::Pd`] when PD does not answer in time or refuses.
+    pub async fn put_store(&self, store: meta::Store) -> Result<(), StoreError> {
+        self.insist_ok(pd_request::Cmd::PutStore(pd::PutStoreRequest { store: Some(store) })).await.map(|_| ())
+    }
+
+    /// A region as PD knows it.
+    ///
+    /// # Errors
+    /// [`StoreError::Pd`] when PD does not answer in time.
+    pub async fn region(&self, id: RegionId) -> Result<Option<Region>, StoreError> {
+        let request = pd::GetRegionRequest { by: Some(get_region_request::By::RegionId(id.0)) };
+        match self.insist(pd_request::Cmd::GetRegion(request)).await? {
+            Ok(pd_response::Cmd::GetRegion(found)) => {
+                Ok(found.found.and_then(|f| f.region).map(|r| Region::from(&r)))
+            }
+            Ok(_) => Err(wrong_answer()),
+            Err(error) if error.kind() == Kind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::Pd(error.message)),
+        }
+    }
+
+    /// The stores of the cluster.
+    ///
+    /// # Errors
+    /// [`StoreError::Pd`] when PD is away.
+    pub async fn stores(&self) -> Result<Vec<meta::Store>, StoreError> {
+        match self.call(pd_request::Cmd::GetStores(pd::GetStoresRequest {})).await? {
+            pd_response::Cmd::GetStores(found) => Ok(found.stores.into_iter().filter_map(|s| s.store).collect()),
+            _ => Err(wrong_answer()),
+        }
+    }
+
+    /// Ids for the regions of a split.
+    ///
+    /// # Errors
+    /// [`StoreError::Pd`] when PD is away or knows a newer epoch.
+    pub async fn ask_split(&self, region: &Region, count: u32) -> Result<Vec<SplitIds>, StoreError> {
+        let request = pd::AskSplitRequest { region: Some(region.into()), count };
+        match self.call(pd_request::Cmd::AskSplit(request)).await? {
+            pd_response::Cmd::AskSplit(ids) => Ok(ids.ids),
+            _ => Err(wrong_answer()),
+        }
+    }
+
+    /// A timestamp above all that were given before.
+    ///
+    /// # Errors
+    /// [`StoreError::Pd`] when PD does not answer in time.
+    pub async fn timestamp(&self) -> Result<Timestamp, StoreError> {
+        match self.insist_ok(pd_request::Cmd::Tso(pd::TsoRequest { count: 1 })).await? {
+            pd_response::Cmd::Tso(tso) => Ok(Timestamp(tso.last_ts)),
+            _ => Err(wrong_answer()),
+        }
+    }
+}
+
+fn wrong_answer() -> StoreError {
+    StoreError::Pd("PD answered another question".into())
+}
