@@ -12,9 +12,11 @@
 //! Invariants: a context is never changed after it was made; nothing in it refers to a connection's socket; a read view
 //! never sees writes that the statement itself makes after the view was taken (no Halloween problem).
 
+use crate::catalog::Catalog;
 use crate::catalog::model::Schema;
 use crate::error::{Error, Result};
 use crate::plan::OutputColumn;
+use crate::query::VirtualTables;
 use crate::server::kill::KillSwitch;
 use arrow::record_batch::RecordBatch;
 use basalt_client::{Cluster, Snapshot};
@@ -32,8 +34,12 @@ use std::time::Duration;
 pub struct StatementContext {
     /// The cluster.
     pub cluster: Cluster,
+    /// Where numbers for rows come from.
+    pub catalog: Catalog,
     /// The schema that the statement was bound to.
     pub schema: Arc<Schema>,
+    /// Rows of the made-up tables that the statement reads.
+    pub virtual_tables: VirtualTables,
     /// Modes, time zone, the statement's `NOW()`, warnings, and the values of `?` (among them the literals that the plan
     /// cache took out of the text).
     pub eval: Arc<EvalContext>,

@@ -33,7 +33,7 @@ pub use physical::{
 };
 pub use short::SHORT_ROWS_MAX;
 
-use crate::plan::{BoundStatement, InsertSource, Query};
+use crate::plan::{BoundStatement, InsertSource, LogicalPlan, Query, Scan};
 use short::Purpose;
 use std::sync::Arc;
 
@@ -67,5 +67,34 @@ fn plan_rows(query: Query, purpose: Purpose) -> RowsPlan {
         // Many rows are the query path's to read, and whether they are many is not known yet.
         Some(short) if short.fallback.is_none() => RowsPlan::Short(Arc::new(short)),
         _ => RowsPlan::Query(Arc::new(query)),
+    }
+}
+
+/// Calls `f` for every stored table that a plan reads, subqueries included.
+pub fn visit_scans(plan: &LogicalPlan, f: &mut dyn FnMut(&Scan)) {
+    match plan {
+        LogicalPlan::Scan(scan) => f(scan),
+        LogicalPlan::Values { .. } | LogicalPlan::Virtual(_) | LogicalPlan::WorkTable { .. } => {}
+        LogicalPlan::Filter { input, .. }
+        | LogicalPlan::Project { input, .. }
+        | LogicalPlan::Aggregate { input, .. }
+        | LogicalPlan::Window { input, .. }
+        | LogicalPlan::Sort { input, .. }
+        | LogicalPlan::Limit { input, .. }
+        | LogicalPlan::Distinct { input }
+        | LogicalPlan::Rename { input, .. } => visit_scans(input, f),
+        LogicalPlan::Apply { input, subqueries } => {
+            visit_scans(input, f);
+            subqueries.iter().for_each(|subquery| visit_scans(&subquery.plan, f));
+        }
+        LogicalPlan::Join { left, right, .. } => {
+            visit_scans(left, f);
+            visit_scans(right, f);
+        }
+        LogicalPlan::SetOperation { inputs, .. } => inputs.iter().for_each(|input| visit_scans(input, f)),
+        LogicalPlan::RecursiveCte { base, step, .. } => {
+            visit_scans(base, f);
+            visit_scans(step, f);
+        }
     }
 }

@@ -1,0 +1,51 @@
+//! `column = value`: the assignments of UPDATE and ON DUPLICATE KEY UPDATE over one row.
+
+use crate::catalog::model::{SchemaState, Table};
+use crate::context::StatementContext;
+use crate::error::Result;
+use crate::executor::column_value::{self, StoreMode};
+use crate::plan::Assignment;
+use basalt_expr::eval_row;
+
+/// The table whose columns are assigned, and where they stand in the row.
+pub struct Target<'a> {
+    /// The table.
+    pub table: &'a Table,
+    /// Where its columns start in the row.
+    pub offset: usize,
+    /// In order; later ones see earlier ones' values.
+    pub assignments: &'a [Assignment],
+}
+
+/// Assigns, and says whether the table's row is another one now. A row that changes gets new values for its
+/// ON UPDATE CURRENT_TIMESTAMP columns that are not assigned themselves.
+///
+/// # Errors
+/// When a value cannot be calculated or stored.
+pub fn assign(
+    target: &Target<'_>,
+    row: &mut [basalt_expr::Value],
+    mode: StoreMode,
+    ctx: &StatementContext,
+) -> Result<bool> {
+    let mut is_changed = false;
+    for assignment in target.assignments {
+        let column = &target.table.columns[assignment.column];
+        let value = match &assignment.value {
+            None => column_value::default(column, mode, ctx)?,
+            Some(expr) => column_value::store(&eval_row(expr, row, &ctx.eval)?, expr.ty(), column, mode, ctx)?,
+        };
+        let place = &mut row[target.offset + assignment.column];
+        is_changed |= *place != value;
+        *place = value;
+    }
+    if is_changed {
+        for (offset, column) in target.table.columns.iter().enumerate() {
+            let is_assigned = target.assignments.iter().any(|a| a.column == offset);
+            if column.on_update_now && !is_assigned && column.state == SchemaState::Public {
+                row[target.offset + offset] = column_value::now(column, ctx)?;
+            }
+        }
+    }
+    Ok(is_changed)
+}

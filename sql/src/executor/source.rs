@@ -1,0 +1,87 @@
+//! The rows that a DML statement reads: by the short path in batches, or by the query path as a stream.
+
+use crate::context::{RowStream, StatementContext};
+use crate::error::{Error, Result};
+use crate::executor::table_reader::{TableReader, touched_ranges};
+use crate::executor::{rows, select};
+use crate::plan::Query;
+use crate::planner::{RowsPlan, ShortQuery, ShortSource};
+use crate::transaction::SessionTxn;
+use basalt_common::{KeyRange, table_key};
+use basalt_expr::types::FieldType;
+use basalt_expr::value::Value;
+use std::sync::Arc;
+
+/// Rows to be written or changed.
+pub struct RowSource<'a> {
+    types: Vec<FieldType>,
+    kind: Kind<'a>,
+}
+
+enum Kind<'a> {
+    /// Batch by batch: nothing sorts or limits.
+    Reader(Box<TableReader<'a>>),
+    Stream(RowStream),
+}
+
+impl<'a> RowSource<'a> {
+    /// Starts reading what a statement is about to change: the newest committed rows when it locks them.
+    ///
+    /// # Errors
+    /// What storage returns.
+    pub async fn open(plan: &'a RowsPlan, ctx: &'a Arc<StatementContext>, txn: &mut SessionTxn) -> Result<RowSource<'a>> {
+        let types = plan.output().into_iter().map(|c| c.ty).collect();
+        let kind = match plan {
+            RowsPlan::Short(short) => Self::open_short(short, ctx, txn).await?,
+            RowsPlan::Query(query) => Kind::Stream(open_query(query, ctx, txn).await?),
+        };
+        Ok(RowSource { types, kind })
+    }
+
+    async fn open_short(short: &'a ShortQuery, ctx: &'a Arc<StatementContext>, txn: &mut SessionTxn) -> Result<Kind<'a>> {
+        let ShortSource::Table(read) = &short.source else {
+            let rows = select::select(short, ctx, txn).await?;
+            return rows.map(Kind::Stream).ok_or_else(|| Error::Internal("rows without a table are short".into()));
+        };
+        let resolved = read.access.resolve(&read.scan.table, &ctx.eval)?;
+        let view = txn.current_view(&touched_ranges(read, &resolved)).await?;
+        let mut reader = TableReader::new(read, resolved, ctx, view, None);
+        if short.operators.is_empty() {
+            return Ok(Kind::Reader(Box::new(reader)));
+        }
+        let batches = select::read_all(&mut reader, &short.operators, ctx).await?;
+        let batches = select::run_operators(&short.operators, batches, ctx)?;
+        Ok(Kind::Stream(RowStream::from_batches(short.output.clone(), batches)))
+    }
+
+    /// The next rows; `None` at the end. There may be none in a batch.
+    ///
+    /// # Errors
+    /// What storage or an operator runs into.
+    pub async fn next(&mut self) -> Result<Option<Vec<Vec<Value>>>> {
+        let batch = match &mut self.kind {
+            Kind::Reader(reader) => reader.next().await?.map(|read| read.batch),
+            Kind::Stream(stream) => stream.next().await?,
+        };
+        batch.map(|batch| rows::of_batch(&batch, &self.types)).transpose()
+    }
+
+    /// Types of the rows' columns.
+    pub fn types(&self) -> &[FieldType] {
+        &self.types
+    }
+}
+
+async fn open_query(query: &Query, ctx: &Arc<StatementContext>, txn: &mut SessionTxn) -> Result<RowStream> {
+    let view = txn.current_view(&tables_of(query)).await?;
+    crate::query::execute(&query.root, ctx, &view, &ctx.virtual_tables).await
+}
+
+/// The key ranges of all tables that the query reads: where the transaction's own writes matter.
+pub(super) fn tables_of(query: &Query) -> Vec<KeyRange> {
+    let mut tables = std::collections::BTreeSet::new();
+    crate::planner::visit_scans(&query.root, &mut |scan| {
+        tables.insert(scan.table.id);
+    });
+    tables.into_iter().map(table_key::table_range).collect()
+}

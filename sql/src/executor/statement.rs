@@ -1,0 +1,167 @@
+//! Runs a planned statement: the plain ones once, the writing ones until they stand.
+//!
+//! ```text
+//! SELECT ─▶ short, or the query path when its ranges are long
+//! write ──┬─ within BEGIN: savepoint ─▶ run ─▶ ok
+//!         │      ▲                      └─ failed: back to the savepoint
+//!         │      └── row changed before it was locked: again, at a newer for_update_ts
+//!         └─ autocommit: begin ─▶ run ─▶ commit ─▶ ok
+//!                ▲                 └─ conflict: roll back, again; the later tries lock what they write
+//!                └─────────────────────┘
+//! ```
+//! Nothing was sent to the client before any of these repeats. A deadlock, or a transaction that others rolled back, ends
+//! the whole transaction; an outcome that is not known is never repeated.
+
+use crate::context::{RowStream, StatementContext};
+use crate::error::{Error, Result};
+use crate::executor::config::{AUTOCOMMIT_ATTEMPTS_MAX, LOCK_ATTEMPTS_MAX, OPTIMISTIC_ATTEMPTS};
+use crate::executor::conflict::ConflictRule;
+use crate::executor::outcome::Outcome;
+use crate::executor::{delete, duplicate, insert, select, source, update};
+use crate::plan::Query;
+use crate::planner::{DeletePlan, InsertPlan, PhysicalPlan, ShortQuery, UpdatePlan};
+use crate::transaction::SessionTxn;
+use basalt_client::Error as ClientError;
+use std::sync::Arc;
+
+/// Runs a statement.
+///
+/// # Errors
+/// What the statement runs into. Its own writes are undone; after a deadlock or an abort the whole transaction is.
+pub async fn execute(plan: &PhysicalPlan, ctx: &Arc<StatementContext>, txn: &mut SessionTxn) -> Result<Outcome> {
+    txn.enter();
+    match plan {
+        PhysicalPlan::Short(short) if short.locking.is_some() && txn.is_open() => write(Work::Lock(short), ctx, txn).await,
+        PhysicalPlan::Short(short) => read_short(short, ctx, txn).await.map(Outcome::Rows),
+        PhysicalPlan::Query(query) => read_query(query, ctx, txn).await.map(Outcome::Rows),
+        PhysicalPlan::Insert(insert) => write(Work::Insert(insert), ctx, txn).await,
+        PhysicalPlan::Update(update) => write(Work::Update(update), ctx, txn).await,
+        PhysicalPlan::Delete(delete) => write(Work::Delete(delete), ctx, txn).await,
+    }
+}
+
+async fn read_short(short: &ShortQuery, ctx: &Arc<StatementContext>, txn: &mut SessionTxn) -> Result<RowStream> {
+    match (select::select(short, ctx, txn).await?, &short.fallback) {
+        (Some(rows), _) => Ok(rows),
+        (None, Some(query)) => read_query(query, ctx, txn).await,
+        (None, None) => Err(Error::Internal("a short query without fallback".into())),
+    }
+}
+
+async fn read_query(query: &Query, ctx: &Arc<StatementContext>, txn: &mut SessionTxn) -> Result<RowStream> {
+    if query.locking.is_some() && txn.is_open() {
+        return Err(Error::unsupported("FOR UPDATE and FOR SHARE over joins, subqueries and aggregates"));
+    }
+    let view = txn.read_view(&source::tables_of(query)).await?;
+    crate::query::execute(&query.root, ctx, &view, &ctx.virtual_tables).await
+}
+
+/// A statement that writes or locks.
+#[derive(Clone, Copy)]
+enum Work<'a> {
+    Insert(&'a InsertPlan),
+    Update(&'a UpdatePlan),
+    Delete(&'a DeletePlan),
+    Lock(&'a ShortQuery),
+}
+
+async fn write(work: Work<'_>, ctx: &Arc<StatementContext>, txn: &mut SessionTxn) -> Result<Outcome> {
+    match txn.is_open() {
+        true => write_in_transaction(work, ctx, txn).await,
+        false => write_autocommit(work, ctx, txn).await,
+    }
+}
+
+async fn run(work: Work<'_>, ctx: &Arc<StatementContext>, txn: &mut SessionTxn) -> Result<Outcome> {
+    match work {
+        Work::Insert(plan) => insert::insert(plan, ctx, txn).await.map(Outcome::Done),
+        Work::Update(plan) => update::update(plan, ctx, txn).await.map(Outcome::Done),
+        Work::Delete(plan) => delete::delete(plan, ctx, txn).await.map(Outcome::Done),
+        Work::Lock(short) => read_short(short, ctx, txn).await.map(Outcome::Rows),
+    }
+}
+
+async fn write_in_transaction(work: Work<'_>, ctx: &Arc<StatementContext>, txn: &mut SessionTxn) -> Result<Outcome> {
+    let mut attempt = 1;
+    loop {
+        let savepoint = txn.savepoint();
+        let error = match run(work, ctx, txn).await {
+            Ok(outcome) => return Ok(outcome),
+            Err(error) => error,
+        };
+        txn.rollback_to(savepoint);
+        match &error {
+            Error::Client(ClientError::WriteConflict { .. }) if txn.is_pessimistic() && attempt < LOCK_ATTEMPTS_MAX => {
+                attempt += 1;
+                start_again(ctx)?;
+            }
+            Error::Client(ClientError::Deadlock { .. } | ClientError::Aborted { .. }) => {
+                txn.rollback().await;
+                return Err(error);
+            }
+            _ => return Err(described(error, ctx)),
+        }
+    }
+}
+
+async fn write_autocommit(work: Work<'_>, ctx: &Arc<StatementContext>, txn: &mut SessionTxn) -> Result<Outcome> {
+    let mut attempt = 0;
+    loop {
+        let lock = if attempt < OPTIMISTIC_ATTEMPTS { OPTIMISTIC } else { PESSIMISTIC };
+        txn.begin_statement(lock).await?;
+        let error = match run(work, ctx, txn).await {
+            Ok(outcome) => match txn.commit().await {
+                Ok(()) => return Ok(outcome),
+                Err(error) => error,
+            },
+            Err(error) => {
+                txn.rollback().await;
+                error
+            }
+        };
+        attempt += 1;
+        if attempt == AUTOCOMMIT_ATTEMPTS_MAX || !may_run_again(work, &error) {
+            return Err(described(error, ctx));
+        }
+        start_again(ctx)?;
+    }
+}
+
+/// Conflicts are found at commit.
+const OPTIMISTIC: bool = false;
+/// What is written is locked first.
+const PESSIMISTIC: bool = true;
+
+fn may_run_again(work: Work<'_>, error: &Error) -> bool {
+    match error {
+        Error::Client(ClientError::WriteConflict { .. } | ClientError::Aborted { .. } | ClientError::Deadlock { .. }) => true,
+        // A row came in between that the statement knows how to deal with.
+        Error::Client(ClientError::AlreadyExists { .. }) => {
+            matches!(work, Work::Insert(plan) if ConflictRule::of(&plan.insert) != ConflictRule::Fail)
+        }
+        _ => false,
+    }
+}
+
+fn start_again(ctx: &StatementContext) -> Result<()> {
+    ctx.check_killed()?;
+    ctx.counters.add_retry();
+    ctx.eval.warnings.take();
+    Ok(())
+}
+
+/// Says of a key that exists which table's value it is.
+fn described(error: Error, ctx: &StatementContext) -> Error {
+    match error {
+        Error::Client(ClientError::AlreadyExists { key }) => duplicate::of_key(&ctx.schema, &key, &ctx.eval),
+        error => error,
+    }
+}
+
+/// COMMIT of an explicit transaction, with duplicates that only the commit finds told as such.
+///
+/// # Errors
+/// What the client returns.
+pub async fn commit(ctx: &StatementContext, txn: &mut SessionTxn) -> Result<()> {
+    txn.commit().await.map_err(|error| described(error, ctx))
+}

@@ -1,0 +1,252 @@
+//! The one place that writes rows: a row and all its index entries go into the transaction's buffer together.
+//!
+//! | index state | adding a row | removing a row |
+//! |---|---|---|
+//! | delete-only | nothing | entry removed |
+//! | write-only, reorganization, public | entry added, unique ones checked | entry removed |
+//!
+//! A unique key is checked in one of two ways. An optimistic transaction writes it as new and learns at commit whether it
+//! was ([`basalt_client::Transaction::insert`]); a pessimistic one locks it as new first ([`TableWriter::lock_new`]), so that
+//! the statement itself fails with 1062. What the transaction wrote itself is checked at once in both.
+//!
+//! Values are given for all of the table's columns, in any state, already stored into their types.
+
+use crate::catalog::model::{Handle as HandleKind, Index, SchemaState, Table};
+use crate::context::{ReadView, StatementContext};
+use crate::error::{Error, Result};
+use crate::executor::{duplicate, lock};
+use crate::plan::LockWait;
+use crate::transaction::SessionTxn;
+use basalt_common::TableId;
+use basalt_expr::key::{Handle, IndexEntry, IndexPart, IndexTarget, encode_index_entry, encode_row_key};
+use basalt_expr::row::encode_row;
+use basalt_expr::value::Value;
+use bytes::Bytes;
+
+/// Writes rows of one table within one statement.
+pub struct TableWriter<'a> {
+    /// The table.
+    pub table: &'a Table,
+    ctx: &'a StatementContext,
+    indexes: Vec<(&'a Index, Vec<IndexPart>)>,
+}
+
+/// A row as it is stored.
+#[derive(Debug, Clone)]
+pub struct EncodedRow {
+    /// Its key.
+    pub key: Bytes,
+    /// Its value.
+    pub value: Bytes,
+    /// Its index entries, with the state of their index.
+    pub entries: Vec<(SchemaState, IndexEntry)>,
+    /// The row key is a key of the user's, not a hidden number.
+    is_key_unique: bool,
+}
+
+impl EncodedRow {
+    /// Keys that no other row may have: the primary key and the unique entries that are written.
+    pub fn unique_keys(&self) -> impl Iterator<Item = Bytes> + '_ {
+        let row = self.is_key_unique.then(|| self.key.clone());
+        let is_written = |(state, entry): &&(SchemaState, IndexEntry)| entry.unique && *state >= SchemaState::WriteOnly;
+        row.into_iter().chain(self.entries.iter().filter(is_written).map(|(_, e)| Bytes::copy_from_slice(&e.key)))
+    }
+}
+
+impl<'a> TableWriter<'a> {
+    /// A writer for a table.
+    pub fn new(table: &'a Table, ctx: &'a StatementContext) -> TableWriter<'a> {
+        let part = |c: &crate::catalog::model::IndexColumn| IndexPart {
+            ty: table.columns[c.column].ty.clone(),
+            prefix_length: c.prefix_length.unwrap_or(0),
+        };
+        let parts = |index: &'a Index| (index, index.columns.iter().map(part).collect());
+        let is_maintained = |index: &&Index| index.state != SchemaState::None;
+        TableWriter { table, ctx, indexes: table.entry_indexes().filter(is_maintained).map(parts).collect() }
+    }
+
+    /// The table's id.
+    pub fn table_id(&self) -> TableId {
+        self.table.id
+    }
+
+    /// The handle of a row; `hidden` is the number of a row without clustered key.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for values of wrong types, or without a hidden number where one is needed.
+    pub fn handle(&self, values: &[Value], hidden: Option<i64>) -> Result<Handle> {
+        Ok(match &self.table.handle {
+            HandleKind::Integer(offset) => Handle::of_integer(&values[*offset], &self.table.columns[*offset].ty)?,
+            HandleKind::Common(offsets) => {
+                let parts: Vec<_> = offsets.iter().map(|&at| (&self.table.columns[at].ty, &values[at])).collect();
+                Handle::of_values(&parts, &self.ctx.eval.time_zone)?
+            }
+            HandleKind::Hidden => {
+                Handle::Int(hidden.ok_or_else(|| Error::Internal("a row without its hidden number".into()))?)
+            }
+        })
+    }
+
+    /// A row with its entries.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for values of wrong types.
+    pub fn encode(&self, values: &[Value], handle: &Handle) -> Result<EncodedRow> {
+        let zone = &self.ctx.eval.time_zone;
+        let is_stored = |at: usize| self.table.handle != HandleKind::Integer(at);
+        let columns: Vec<_> = (self.table.columns.iter().zip(values).enumerate())
+            .filter(|(at, _)| is_stored(*at))
+            .map(|(_, (column, value))| (column.id, &column.ty, value))
+            .collect();
+        let mut value = Vec::with_capacity(16 + columns.len() * 16);
+        encode_row(&columns, zone, &mut value)?;
+        let mut entries = Vec::with_capacity(self.indexes.len());
+        for (index, parts) in &self.indexes {
+            let of_index: Vec<Value> = index.columns.iter().map(|c| values[c.column].clone()).collect();
+            let target = IndexTarget { table: self.table.id, index: index.id, unique: index.unique, parts };
+            entries.push((index.state, encode_index_entry(target, &of_index, handle, zone)?));
+        }
+        Ok(EncodedRow {
+            key: encode_row_key(self.table.id, handle).into(),
+            value: value.into(),
+            entries,
+            is_key_unique: self.table.handle != HandleKind::Hidden,
+        })
+    }
+
+    /// Locks the unique keys of rows that are to be added, and checks that they are new. Does nothing in an optimistic
+    /// transaction.
+    ///
+    /// # Errors
+    /// 1062, or what the lock request returns.
+    pub async fn lock_new(&self, rows: &[EncodedRow], txn: &mut SessionTxn) -> Result<()> {
+        if !txn.is_pessimistic() {
+            return Ok(());
+        }
+        let mut keys = Vec::new();
+        for key in rows.iter().flat_map(EncodedRow::unique_keys) {
+            match txn.own_write(&key) {
+                Some(Some(_)) => return Err(self.duplicate(&key)),
+                // Deleted by this transaction: it holds the lock already.
+                Some(None) => {}
+                None => keys.push((key, lock::MUST_BE_NEW)),
+            }
+        }
+        lock::lock(keys, LockWait::Default, self.ctx, txn).await.map_err(|e| self.describe(e))?;
+        Ok(())
+    }
+
+    /// Adds a row whose unique keys must be new.
+    ///
+    /// # Errors
+    /// 1062 for the transaction's own rows; what the buffer refuses.
+    pub async fn add(&self, row: &EncodedRow, txn: &mut SessionTxn) -> Result<()> {
+        let buffer = txn.write().await?;
+        let result = match row.is_key_unique {
+            true => buffer.insert(row.key.clone(), row.value.clone()),
+            false => buffer.put(row.key.clone(), row.value.clone()),
+        };
+        result.map_err(|e| self.describe(e.into()))?;
+        for (state, entry) in &row.entries {
+            if *state >= SchemaState::WriteOnly {
+                let written = match entry.unique {
+                    true => buffer.insert(entry.key.clone(), entry.value.clone()),
+                    false => buffer.put(entry.key.clone(), entry.value.clone()),
+                };
+                written.map_err(|e| self.describe(e.into()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a row.
+    ///
+    /// # Errors
+    /// What the buffer refuses.
+    pub async fn remove(&self, row: &EncodedRow, txn: &mut SessionTxn) -> Result<()> {
+        let buffer = txn.write().await?;
+        buffer.delete(row.key.clone())?;
+        for (_, entry) in &row.entries {
+            buffer.delete(entry.key.clone())?;
+        }
+        Ok(())
+    }
+
+    /// Replaces a row; entries that stay the same are not touched.
+    ///
+    /// # Errors
+    /// As [`TableWriter::add`].
+    pub async fn replace(&self, old: &EncodedRow, new: &EncodedRow, txn: &mut SessionTxn) -> Result<()> {
+        if old.key != new.key {
+            self.remove(old, txn).await?;
+            return self.add(new, txn).await;
+        }
+        let buffer = txn.write().await?;
+        buffer.put(new.key.clone(), new.value.clone())?;
+        for ((state, old), (_, new)) in old.entries.iter().zip(&new.entries) {
+            if old == new {
+                continue;
+            }
+            if old.key != new.key {
+                buffer.delete(old.key.clone())?;
+            }
+            if *state < SchemaState::WriteOnly {
+                continue;
+            }
+            let written = match new.unique && old.key != new.key {
+                true => buffer.insert(new.key.clone(), new.value.clone()),
+                false => buffer.put(new.key.clone(), new.value.clone()),
+            };
+            written.map_err(|e| self.describe(e.into()))?;
+        }
+        Ok(())
+    }
+
+    /// Makes sure that the unique keys a changed row gets are new, and in a pessimistic transaction locks them and the
+    /// ones it gives up. An optimistic statement reads them: a later row of the statement may be the one that has the
+    /// key, and would otherwise overwrite this one.
+    ///
+    /// # Errors
+    /// 1062, or what storage and the lock request return.
+    pub async fn check_changed(
+        &self,
+        old: &EncodedRow,
+        new: &EncodedRow,
+        view: &ReadView,
+        txn: &mut SessionTxn,
+    ) -> Result<()> {
+        let before: Vec<Bytes> = old.unique_keys().collect();
+        let after: Vec<Bytes> = new.unique_keys().collect();
+        let fresh: Vec<Bytes> = after.iter().filter(|key| !before.contains(key)).cloned().collect();
+        let given_up = before.into_iter().filter(|key| !after.contains(key));
+        if txn.is_pessimistic() {
+            let keys = given_up.map(|key| (key, lock::ANY)).collect();
+            lock::lock(keys, LockWait::Default, self.ctx, txn).await?;
+        }
+        for key in fresh {
+            match txn.own_write(&key) {
+                Some(Some(_)) => return Err(self.duplicate(&key)),
+                Some(None) => {}
+                None if txn.is_pessimistic() => {
+                    let keys = vec![(key, lock::MUST_BE_NEW)];
+                    lock::lock(keys, LockWait::Default, self.ctx, txn).await.map_err(|e| self.describe(e))?;
+                }
+                None if view.snapshot.get(&key).await?.is_some() => return Err(self.duplicate(&key)),
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The error for one of the table's keys that exists.
+    pub fn duplicate(&self, key: &[u8]) -> Error {
+        duplicate::of_table(self.table, key, &self.ctx.eval)
+    }
+
+    fn describe(&self, error: Error) -> Error {
+        match error {
+            Error::Client(basalt_client::Error::AlreadyExists { key }) => self.duplicate(&key),
+            error => error,
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! UPDATE: reads rows, locks them, assigns, writes the ones that changed.
+
+use crate::catalog::model::Handle as HandleKind;
+use crate::context::{ReadView, StatementContext};
+use crate::error::Result;
+use crate::executor::assign::{self, Target};
+use crate::executor::column_value::StoreMode;
+use crate::executor::outcome::{DmlResult, update_info};
+use crate::executor::source::RowSource;
+use crate::executor::table_writer::{EncodedRow, TableWriter};
+use crate::executor::{lock, rows};
+use crate::plan::{LockWait, UpdateTarget};
+use crate::planner::{RowsPlan, UpdatePlan};
+use crate::transaction::SessionTxn;
+use basalt_expr::value::Value;
+use bytes::Bytes;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// Runs the statement within the transaction.
+///
+/// # Errors
+/// Whatever makes a row fail; nothing of the statement may stay then.
+pub async fn update(plan: &UpdatePlan, ctx: &Arc<StatementContext>, txn: &mut SessionTxn) -> Result<DmlResult> {
+    let targets = &plan.update.targets;
+    for target in targets {
+        txn.note_written(&target.table)?;
+    }
+    let writers: Vec<_> = targets.iter().map(|t| TableWriter::new(&t.table, ctx)).collect();
+    // A join may bring a row several times; it is changed once.
+    let is_join = targets.len() > 1 || matches!(plan.source, RowsPlan::Query(_));
+    let mut seen: HashSet<Bytes> = HashSet::new();
+    let mut source = RowSource::open(&plan.source, ctx, txn).await?;
+    let view = txn.current_read_view()?;
+    let (mut matched, mut changed) = (0, 0);
+    while let Some(mut batch) = source.next().await? {
+        lock_rows(targets, &writers, &batch, ctx, txn).await?;
+        for row in &mut batch {
+            for (target, writer) in targets.iter().zip(&writers) {
+                let Some(old) = old_row(target, writer, row)? else { continue };
+                if is_join && !seen.insert(old.key.clone()) {
+                    continue;
+                }
+                matched += 1;
+                let mode = StoreMode { row: matched, ignore: plan.update.ignore };
+                let run = UpdateRow { target, writer, old, mode };
+                match run.apply(row, &view, ctx, txn).await {
+                    Ok(is_changed) => changed += u64::from(is_changed),
+                    Err(error) if plan.update.ignore && error.code() == 1062 => {
+                        ctx.eval.warnings.push(1062, error.to_string());
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+    }
+    let info = update_info(matched, changed, ctx.eval.warnings.count());
+    Ok(DmlResult { affected_rows: changed, found_rows: matched, last_insert_id: 0, info })
+}
+
+/// The stored form of a target's row; `None` where an outer join found none.
+fn old_row(target: &UpdateTarget, writer: &TableWriter<'_>, row: &[Value]) -> Result<Option<EncodedRow>> {
+    let values = &row[target.offset..];
+    if is_missing(&target.table.handle, target.table.columns.len(), values) {
+        return Ok(None);
+    }
+    let hidden = rows::hidden_number(&target.table, values);
+    let values = &values[..target.table.columns.len()];
+    Ok(Some(writer.encode(values, &writer.handle(values, hidden)?)?))
+}
+
+/// True when the handle is NULL: no row has that.
+pub(super) fn is_missing(handle: &HandleKind, columns: usize, values: &[Value]) -> bool {
+    match handle {
+        HandleKind::Integer(offset) => values[*offset].is_null(),
+        HandleKind::Common(offsets) => offsets.iter().all(|&offset| values[offset].is_null()),
+        HandleKind::Hidden => values[columns].is_null(),
+    }
+}
+
+/// Locks the rows of a batch, as far as the transaction does so.
+async fn lock_rows(
+    targets: &[UpdateTarget],
+    writers: &[TableWriter<'_>],
+    batch: &[Vec<Value>],
+    ctx: &StatementContext,
+    txn: &mut SessionTxn,
+) -> Result<()> {
+    if !txn.is_pessimistic() {
+        return Ok(());
+    }
+    let mut keys = Vec::with_capacity(batch.len());
+    for row in batch {
+        for (target, writer) in targets.iter().zip(writers) {
+            keys.extend(old_row(target, writer, row)?.map(|old| (old.key, lock::ANY)));
+        }
+    }
+    lock::lock(keys, LockWait::Default, ctx, txn).await?;
+    Ok(())
+}
+
+struct UpdateRow<'a> {
+    target: &'a UpdateTarget,
+    writer: &'a TableWriter<'a>,
+    old: EncodedRow,
+    mode: StoreMode,
+}
+
+impl UpdateRow<'_> {
+    /// Assigns and writes; false when the row stays as it is.
+    async fn apply(
+        &self,
+        row: &mut [Value],
+        view: &ReadView,
+        ctx: &StatementContext,
+        txn: &mut SessionTxn,
+    ) -> Result<bool> {
+        let table = &*self.target.table;
+        let assigned = Target { table, offset: self.target.offset, assignments: &self.target.assignments };
+        if !assign::assign(&assigned, row, self.mode, ctx)? {
+            return Ok(false);
+        }
+        let values = &row[self.target.offset..];
+        let hidden = rows::hidden_number(table, values);
+        let values = &values[..table.columns.len()];
+        let new = self.writer.encode(values, &self.writer.handle(values, hidden)?)?;
+        self.writer.check_changed(&self.old, &new, view, txn).await?;
+        self.writer.replace(&self.old, &new, txn).await?;
+        Ok(true)
+    }
+}

@@ -1,0 +1,360 @@
+//! A session's transaction: when it begins, what its statements read, and how a statement is undone or run again.
+//!
+//! | state | reads | writes |
+//! |---|---|---|
+//! | autocommit, no BEGIN | one key: the newest version, without asking PD; otherwise a fresh timestamp | a transaction for the statement, optimistic; after a conflict once more, pessimistic |
+//! | BEGIN, REPEATABLE READ | the transaction's start | pessimistic: at a fresh `for_update_ts`, keys locked first |
+//! | BEGIN, READ COMMITTED | a fresh timestamp for each statement | the same |
+//!
+//! BEGIN itself asks for nothing: the transaction starts with the first statement that needs it, as in MySQL (WITH CONSISTENT
+//! SNAPSHOT excepted). A statement that fails takes back its own writes ([`SessionTxn::savepoint`]) and leaves the others;
+//! a deadlock takes the whole transaction, as InnoDB's does.
+//!
+//! SERIALIZABLE is refused by the session; READ UNCOMMITTED reads as READ COMMITTED.
+
+use crate::catalog::model::Table;
+use crate::context::{DirtyRows, ReadView};
+use crate::error::{Error, Result};
+use basalt_client::{Cluster, Savepoint, Transaction, TxnMode, TxnOptions};
+use basalt_common::{KeyRange, TableId, Timestamp, UserKey};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Most savepoints of one transaction.
+pub const SAVEPOINTS_MAX: usize = 1_000;
+
+/// What a consistent read sees of commits that happen meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Isolation {
+    /// Each statement sees what is committed when it starts.
+    ReadCommitted,
+    /// Every statement sees what was committed when the transaction started.
+    #[default]
+    RepeatableRead,
+}
+
+/// What the session's variables say of its transactions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TxnSettings {
+    /// `autocommit`.
+    pub autocommit: bool,
+    /// `transaction_isolation`.
+    pub isolation: Isolation,
+    /// Explicit transactions lock as they write (`tidb_txn_mode`-like); otherwise conflicts show at commit.
+    pub pessimistic: bool,
+    /// `transaction_read_only`, or START TRANSACTION READ ONLY.
+    pub read_only: bool,
+}
+
+impl Default for TxnSettings {
+    fn default() -> Self {
+        TxnSettings { autocommit: true, isolation: Isolation::default(), pessimistic: true, read_only: false }
+    }
+}
+
+/// The transaction of a session.
+pub struct SessionTxn {
+    cluster: Cluster,
+    /// What the session's variables say now; taken over by the next transaction.
+    pub settings: TxnSettings,
+    state: State,
+    savepoints: Vec<(String, Option<Savepoint>)>,
+    /// Tables that the transaction wrote, and their versions then.
+    written: BTreeMap<TableId, u64>,
+}
+
+enum State {
+    /// Autocommit between statements.
+    Idle,
+    /// BEGIN was said; nothing was read or written yet.
+    Pending(TxnSettings),
+    /// BEGIN was said and a statement has run.
+    Open(Running),
+    /// An autocommit statement that writes.
+    Statement(Running),
+}
+
+struct Running {
+    txn: Box<Transaction>,
+    settings: TxnSettings,
+    /// Before its first write.
+    start: Savepoint,
+}
+
+impl Running {
+    fn new(txn: Transaction, settings: TxnSettings) -> Running {
+        Running { start: txn.savepoint(), txn: Box::new(txn), settings }
+    }
+}
+
+impl SessionTxn {
+    /// A session without transaction.
+    pub fn new(cluster: Cluster) -> SessionTxn {
+        SessionTxn { cluster, settings: TxnSettings::default(), state: State::Idle, savepoints: Vec::new(), written: BTreeMap::new() }
+    }
+
+    /// True between BEGIN and COMMIT.
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, State::Pending(_) | State::Open(_))
+    }
+
+    /// True when the running statement (or transaction) locks what it writes.
+    pub fn is_pessimistic(&self) -> bool {
+        self.running_settings().is_some_and(|settings| settings.pessimistic)
+    }
+
+    /// True when writes are refused (1792).
+    pub fn is_read_only(&self) -> bool {
+        self.running_settings().unwrap_or(&self.settings).read_only
+    }
+
+    fn running_settings(&self) -> Option<&TxnSettings> {
+        match &self.state {
+            State::Pending(settings) => Some(settings),
+            State::Open(running) | State::Statement(running) => Some(&running.settings),
+            State::Idle => None,
+        }
+    }
+
+    /// The tables that the transaction wrote, with their versions then: the commit must find them unchanged
+    /// (`Catalog::guard_commit`).
+    pub fn written_tables(&self) -> &BTreeMap<TableId, u64> {
+        &self.written
+    }
+
+    /// Remembers a table that is about to be written.
+    ///
+    /// # Errors
+    /// [`Error::SchemaChanged`] when an earlier statement wrote another version of it.
+    pub fn note_written(&mut self, table: &Table) -> Result<()> {
+        match self.written.insert(table.id, table.version) {
+            Some(version) if version != table.version => Err(Error::SchemaChanged),
+            _ => Ok(()),
+        }
+    }
+
+    /// START TRANSACTION; the caller has committed what was open before.
+    ///
+    /// # Errors
+    /// What the client returns, when a consistent snapshot is asked for.
+    pub async fn begin(&mut self, read_only: bool, consistent_snapshot: bool) -> Result<()> {
+        self.savepoints.clear();
+        self.written.clear();
+        self.state = State::Pending(TxnSettings { read_only: read_only || self.settings.read_only, ..self.settings });
+        if consistent_snapshot {
+            self.open().await?;
+        }
+        Ok(())
+    }
+
+    /// Called before a statement that reads or writes tables: without autocommit it begins a transaction.
+    pub fn enter(&mut self) {
+        if matches!(self.state, State::Idle) && !self.settings.autocommit {
+            self.state = State::Pending(self.settings);
+        }
+    }
+
+    /// COMMIT. Nothing is open afterwards, whatever comes out.
+    ///
+    /// # Errors
+    /// What the client returns.
+    pub async fn commit(&mut self) -> Result<()> {
+        self.savepoints.clear();
+        self.written.clear();
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Open(mut running) | State::Statement(mut running) => {
+                running.txn.commit().await?;
+                Ok(())
+            }
+            State::Pending(_) | State::Idle => Ok(()),
+        }
+    }
+
+    /// ROLLBACK. Locks are let go in the background.
+    pub async fn rollback(&mut self) {
+        self.savepoints.clear();
+        self.written.clear();
+        if let State::Open(mut running) | State::Statement(mut running) = std::mem::replace(&mut self.state, State::Idle) {
+            running.txn.rollback().await;
+        }
+    }
+
+    /// SAVEPOINT name. A savepoint of the same name moves here.
+    ///
+    /// # Errors
+    /// 1105 with too many savepoints.
+    pub fn set_savepoint(&mut self, name: &str) -> Result<()> {
+        if !self.is_open() {
+            return Ok(());
+        }
+        self.savepoints.retain(|(n, _)| !n.eq_ignore_ascii_case(name));
+        if self.savepoints.len() >= SAVEPOINTS_MAX {
+            return Err(Error::Internal(format!("more than {SAVEPOINTS_MAX} savepoints")));
+        }
+        let savepoint = self.savepoint();
+        self.savepoints.push((name.to_string(), savepoint));
+        Ok(())
+    }
+
+    /// ROLLBACK TO name. False when there is no such savepoint (1305).
+    pub fn rollback_to_name(&mut self, name: &str) -> bool {
+        let Some(at) = self.savepoints.iter().position(|(n, _)| n.eq_ignore_ascii_case(name)) else { return false };
+        self.savepoints.truncate(at + 1);
+        let savepoint = self.savepoints[at].1;
+        self.rollback_to(savepoint);
+        true
+    }
+
+    /// RELEASE SAVEPOINT name. False when there is no such savepoint (1305).
+    pub fn release_savepoint(&mut self, name: &str) -> bool {
+        let Some(at) = self.savepoints.iter().position(|(n, _)| n.eq_ignore_ascii_case(name)) else { return false };
+        self.savepoints.truncate(at);
+        true
+    }
+
+    /// Where the transaction's writes stand now; `None` before the first.
+    pub fn savepoint(&self) -> Option<Savepoint> {
+        self.txn().map(Transaction::savepoint)
+    }
+
+    /// Takes back all writes since then. Locks stay until the end, as in MySQL.
+    pub fn rollback_to(&mut self, savepoint: Option<Savepoint>) {
+        if let State::Open(running) | State::Statement(running) = &mut self.state {
+            running.txn.rollback_to(savepoint.unwrap_or(running.start));
+        }
+    }
+
+    /// The transaction to write into; begins it.
+    ///
+    /// # Errors
+    /// 1792 when it is read only; what the client returns.
+    pub async fn write(&mut self) -> Result<&mut Transaction> {
+        if self.is_read_only() {
+            return Err(Error::User {
+                code: 1792,
+                sqlstate: "25006",
+                message: "Cannot execute statement in a READ ONLY transaction.".into(),
+            });
+        }
+        self.open().await?;
+        self.txn_mut().ok_or_else(|| Error::Internal("no transaction to write into".into()))
+    }
+
+    /// Begins the transaction of one autocommit statement.
+    ///
+    /// # Errors
+    /// What the client returns.
+    pub async fn begin_statement(&mut self, pessimistic: bool) -> Result<()> {
+        let settings = TxnSettings { pessimistic, ..self.settings };
+        let options = TxnOptions { mode: mode(pessimistic), autocommit: true, ..TxnOptions::default() };
+        self.state = State::Statement(Running::new(self.cluster.begin(options).await?, settings));
+        Ok(())
+    }
+
+    /// What a consistent read of several keys sees, the transaction's own writes in `ranges` included.
+    ///
+    /// # Errors
+    /// What the client returns.
+    pub async fn read_view(&mut self, ranges: &[KeyRange]) -> Result<ReadView> {
+        let ts = self.read_ts().await?;
+        Ok(self.view_at(ts, ranges))
+    }
+
+    /// What a read sees that locks or changes what it reads: the newest commits.
+    ///
+    /// # Errors
+    /// What the client returns.
+    pub async fn current_view(&mut self, ranges: &[KeyRange]) -> Result<ReadView> {
+        let ts = match self.is_pessimistic() {
+            true => self.write().await?.refresh_for_update_ts().await?,
+            false => self.write().await?.start_ts(),
+        };
+        Ok(self.view_at(ts, ranges))
+    }
+
+    /// The view that [`SessionTxn::current_view`] made last, without own writes.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when nothing was begun.
+    pub fn current_read_view(&self) -> Result<ReadView> {
+        let txn = self.txn().ok_or_else(|| Error::Internal("no transaction to read in".into()))?;
+        let ts = if self.is_pessimistic() { txn.for_update_ts() } else { txn.start_ts() };
+        Ok(self.view_at(ts, &[]))
+    }
+
+    /// What a read of one key sees: without transaction its newest version, which needs no timestamp.
+    ///
+    /// # Errors
+    /// What the client returns.
+    pub async fn point_view(&mut self, range: &KeyRange) -> Result<ReadView> {
+        let ts = match self.state {
+            State::Idle => Timestamp::MAX,
+            _ => self.read_ts().await?,
+        };
+        Ok(self.view_at(ts, std::slice::from_ref(range)))
+    }
+
+    fn view_at(&self, ts: Timestamp, ranges: &[KeyRange]) -> ReadView {
+        let dirty = self.dirty(ranges);
+        match self.txn() {
+            // The transaction's snapshot knows which locks it may pass.
+            Some(txn) if txn.start_ts() == ts => ReadView { snapshot: txn.snapshot().clone(), ts, dirty },
+            _ => ReadView { dirty, ..ReadView::at(&self.cluster, ts) },
+        }
+    }
+
+    async fn read_ts(&mut self) -> Result<Timestamp> {
+        match &self.state {
+            State::Idle => return Ok(self.cluster.timestamp().await?),
+            State::Pending(_) => self.open().await?,
+            State::Open(running) if running.settings.isolation == Isolation::ReadCommitted => {
+                return Ok(self.cluster.timestamp().await?);
+            }
+            State::Open(_) | State::Statement(_) => {}
+        }
+        self.txn().map(Transaction::start_ts).ok_or_else(|| Error::Internal("no transaction to read in".into()))
+    }
+
+    /// The transaction's own writes in some ranges; `None` when there are none.
+    pub fn dirty(&self, ranges: &[KeyRange]) -> Option<Arc<DirtyRows>> {
+        let txn = self.txn().filter(|txn| !txn.is_clean())?;
+        let rows = ranges.iter().flat_map(|range| txn.dirty(range));
+        let dirty = DirtyRows::new(rows.map(|(key, value)| (UserKey(key.clone()), value.cloned())));
+        (!dirty.is_empty()).then(|| Arc::new(dirty))
+    }
+
+    /// The transaction's own write to a key: `Some(None)` was deleted, `None` was not touched.
+    pub fn own_write(&self, key: &[u8]) -> Option<Option<Bytes>> {
+        self.txn()?.dirty_value(key).map(|value| value.cloned())
+    }
+
+    async fn open(&mut self) -> Result<()> {
+        let settings = match &self.state {
+            State::Open(_) | State::Statement(_) => return Ok(()),
+            State::Pending(settings) => *settings,
+            State::Idle => return Err(Error::Internal("a statement without transaction".into())),
+        };
+        let options = TxnOptions { mode: mode(settings.pessimistic), ..TxnOptions::default() };
+        self.state = State::Open(Running::new(self.cluster.begin(options).await?, settings));
+        Ok(())
+    }
+
+    fn txn(&self) -> Option<&Transaction> {
+        match &self.state {
+            State::Open(running) | State::Statement(running) => Some(&running.txn),
+            State::Idle | State::Pending(_) => None,
+        }
+    }
+
+    fn txn_mut(&mut self) -> Option<&mut Transaction> {
+        match &mut self.state {
+            State::Open(running) | State::Statement(running) => Some(&mut running.txn),
+            State::Idle | State::Pending(_) => None,
+        }
+    }
+}
+
+fn mode(pessimistic: bool) -> TxnMode {
+    if pessimistic { TxnMode::Pessimistic } else { TxnMode::Optimistic }
+}
