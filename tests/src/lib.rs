@@ -1,1 +1,56 @@
-//! Stub.
+//! What the system tests share: real processes of the real binary, real clients, ports and folders of their own.
+//!
+//! Every process started here is ended here, also when a test fails: [`Up`] and [`Cluster`] kill what they started when
+//! they are dropped. Tests that start servers take [`alone`] first, so that two clusters never share two cores.
+
+pub mod cluster;
+pub mod cmd;
+pub mod up;
+
+pub use cluster::Cluster;
+pub use cmd::{Output, basalt, mysql, sysbench};
+pub use up::Up;
+
+use std::net::TcpListener;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// One system test at a time.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A TCP port of loopback that nobody listens on.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    listener.local_addr().expect("a bound socket has an address").port()
+}
+
+/// A port base whose neighborhood (`basalt cluster`'s layout, a few processes a role) is free.
+pub fn free_port_base() -> u16 {
+    for _ in 0..200 {
+        let base = 10_000 + free_port() % 40_000;
+        let ports =
+            [0u16, 1000, 2000, 2500, 3000, 3500].iter().flat_map(|offset| (0..4).map(move |n| base + offset + n));
+        if ports.map(|port| TcpListener::bind(("127.0.0.1", port))).all(|bound| bound.is_ok()) {
+            return base;
+        }
+    }
+    panic!("no free range of ports");
+}
+
+/// A connection to a server, by mysql_async.
+pub async fn connect(port: u16, db: Option<&str>) -> anyhow::Result<mysql_async::Conn> {
+    let options = mysql_async::OptsBuilder::default()
+        .ip_or_hostname("127.0.0.1")
+        .tcp_port(port)
+        .user(Some("root"))
+        .db_name(db)
+        .prefer_socket(false);
+    Ok(mysql_async::Conn::new(options).await?)
+}
+
+/// A runtime for a test's own clients.
+pub fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime can be built")
+}

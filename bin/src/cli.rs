@@ -1,0 +1,191 @@
+//! Flags and their environment variables. A flag beats the environment, which beats the TOML file, which beats defaults.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// A distributed SQL database that speaks the MySQL protocol.
+#[derive(Parser)]
+#[command(name = "basalt", version, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Run everything in one process: SQL server, storage and PD
+    Up(Up),
+    /// Run and steer a local cluster of real processes
+    Cluster(Cluster),
+    /// Run a placement driver
+    Pd(Pd),
+    /// Run a storage node
+    Storage(Storage),
+    /// Run a SQL server
+    Sql(Sql),
+    /// Look into and steer a running cluster
+    Ctl(Ctl),
+}
+
+/// Where settings beyond the flags come from.
+#[derive(Args, Clone)]
+pub struct Common {
+    /// TOML file with settings; unknown keys are errors
+    #[arg(long, env = "BASALT_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What to log: error, warn, info, debug, trace, or a filter such as `basalt_storage=debug`
+    #[arg(long, env = "BASALT_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+}
+
+#[derive(Args)]
+pub struct Up {
+    /// Folder for everything that must survive
+    #[arg(long, env = "BASALT_DATA", value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Address for MySQL clients
+    #[arg(long, env = "BASALT_LISTEN", value_name = "HOST:PORT")]
+    pub listen: Option<String>,
+    /// Address for metrics, status and `basalt ctl`
+    #[arg(long, env = "BASALT_STATUS", value_name = "HOST:PORT")]
+    pub status: Option<String>,
+    /// Stores in this process; with 3, every region has three replicas
+    #[arg(long, env = "BASALT_STORES", value_name = "N")]
+    pub stores: Option<u32>,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+#[derive(Args)]
+pub struct Pd {
+    /// Folder for PD's records
+    #[arg(long, env = "BASALT_DATA", value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Address for the other processes (gRPC)
+    #[arg(long, env = "BASALT_LISTEN", value_name = "HOST:PORT")]
+    pub listen: Option<String>,
+    /// Address for metrics and status
+    #[arg(long, env = "BASALT_STATUS", value_name = "HOST:PORT")]
+    pub status: Option<String>,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+#[derive(Args)]
+pub struct Storage {
+    /// Folder for regions and raft log
+    #[arg(long, env = "BASALT_DATA", value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Address for the other processes (gRPC)
+    #[arg(long, env = "BASALT_LISTEN", value_name = "HOST:PORT")]
+    pub listen: Option<String>,
+    /// Address for metrics and status
+    #[arg(long, env = "BASALT_STATUS", value_name = "HOST:PORT")]
+    pub status: Option<String>,
+    /// Address of PD
+    #[arg(long, env = "BASALT_PD", value_name = "HOST:PORT")]
+    pub pd: Option<String>,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+#[derive(Args)]
+pub struct Sql {
+    /// Address for MySQL clients
+    #[arg(long, env = "BASALT_LISTEN", value_name = "HOST:PORT")]
+    pub listen: Option<String>,
+    /// Address for metrics, status and `basalt ctl`
+    #[arg(long, env = "BASALT_STATUS", value_name = "HOST:PORT")]
+    pub status: Option<String>,
+    /// Address of PD
+    #[arg(long, env = "BASALT_PD", value_name = "HOST:PORT")]
+    pub pd: Option<String>,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+#[derive(Args)]
+pub struct Cluster {
+    /// Folder of the cluster; each process has DIR/NAME/{pid,log,data}
+    #[arg(long, global = true, env = "BASALT_CLUSTER", default_value = "./basalt-cluster", value_name = "DIR")]
+    pub dir: PathBuf,
+    #[command(subcommand)]
+    pub verb: ClusterVerb,
+}
+
+#[derive(Subcommand)]
+pub enum ClusterVerb {
+    /// Start every process and return when all are ready
+    Up {
+        /// Placement drivers
+        #[arg(long, default_value_t = 1)]
+        pd: u32,
+        /// Storage nodes
+        #[arg(long, default_value_t = 3)]
+        storage: u32,
+        /// SQL servers
+        #[arg(long, default_value_t = 1)]
+        sql: u32,
+        /// sql-N listens on port-base + N - 1; the other ports follow from it
+        #[arg(long, default_value_t = 4000)]
+        port_base: u16,
+        /// TOML file given to every process
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Stop every process; data stay
+    Down,
+    /// List the processes
+    Status {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Stop one process gracefully
+    Stop {
+        /// pd-1, storage-2, sql-1, …
+        name: String,
+    },
+    /// Kill one process (SIGKILL)
+    Kill {
+        /// pd-1, storage-2, sql-1, …
+        name: String,
+    },
+    /// Start one process again
+    Start {
+        /// pd-1, storage-2, sql-1, …
+        name: String,
+    },
+}
+
+#[derive(Args)]
+pub struct Ctl {
+    /// Status address of a SQL server (or of `basalt up`)
+    #[arg(long, global = true, env = "BASALT_STATUS", default_value = "127.0.0.1:10080", value_name = "HOST:PORT")]
+    pub status: String,
+    /// Answers as JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(subcommand)]
+    pub verb: CtlVerb,
+}
+
+#[derive(Subcommand)]
+pub enum CtlVerb {
+    /// List the stores
+    Stores,
+    /// List the regions
+    Regions,
+    /// Split the region that holds a key at that key
+    Split {
+        /// The key, in hexadecimal
+        key: String,
+    },
+    /// Make a region's peer on a store its leader
+    TransferLeader {
+        /// The region's id
+        region: u64,
+        /// The store's id
+        store: u64,
+    },
+}

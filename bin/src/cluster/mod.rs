@@ -1,0 +1,134 @@
+//! `basalt cluster`: a local cluster of real processes on loopback.
+//!
+//! ```text
+//! DIR/cluster.json          what was asked for: counts, ports, settings file
+//! DIR/NAME/{pid,log,data}   one folder a process: pd-1, storage-1 …, sql-1 …
+//! ```
+//! Ports, from `port_base` B: sql-N on B+N-1 and status B+1000+N-1, pd-N on B+2000+N-1 and status B+2500+N-1,
+//! storage-N on B+3000+N-1 and status B+3500+N-1.
+//!
+//! A process is known by its pid file and by the command line that the kernel reports for the pid, so a number that was
+//! reused by another program is never taken for ours and never signalled.
+
+mod layout;
+mod process;
+
+use crate::cli;
+use anyhow::{Context, Result, bail};
+use layout::{Layout, Role};
+use process::{Process, State};
+use std::path::Path;
+use std::time::Duration;
+
+/// How long one process may take to become ready.
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long one process may take to stop before it is killed.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Runs one verb.
+pub fn run(args: cli::Cluster) -> Result<()> {
+    let dir = args.dir;
+    match args.verb {
+        cli::ClusterVerb::Up { pd, storage, sql, port_base, config } => {
+            up(&dir, Layout { pd, storage, sql, port_base, config })
+        }
+        cli::ClusterVerb::Down => down(&dir),
+        cli::ClusterVerb::Status { json } => status(&dir, json),
+        cli::ClusterVerb::Stop { name } => stop(&find(&dir, &name)?),
+        cli::ClusterVerb::Kill { name } => find(&dir, &name)?.kill(),
+        cli::ClusterVerb::Start { name } => {
+            let process = find(&dir, &name)?;
+            if process.state()? == State::Running {
+                bail!("{name} is running already");
+            }
+            process.spawn()?;
+            process.wait_ready(READY_TIMEOUT)
+        }
+    }
+}
+
+fn up(dir: &Path, wanted: Layout) -> Result<()> {
+    wanted.check()?;
+    let layout = match Layout::load(dir)? {
+        None => {
+            wanted.save(dir)?;
+            wanted
+        }
+        // A folder keeps its shape: data of three stores must not be started as two.
+        Some(saved) if saved.same_shape(&wanted) => saved,
+        Some(saved) => bail!(
+            "{} holds a cluster of {}; start it with those numbers, or give another --dir",
+            dir.display(),
+            saved.describe()
+        ),
+    };
+    for role in [Role::Pd, Role::Storage, Role::Sql] {
+        let processes = layout.processes(dir)?.into_iter().filter(|p| p.role == role).collect::<Vec<_>>();
+        for process in &processes {
+            if process.state()? != State::Running {
+                process.spawn()?;
+            }
+        }
+        for process in &processes {
+            process.wait_ready(READY_TIMEOUT)?;
+        }
+    }
+    let out = &mut std::io::stdout();
+    use std::io::Write;
+    writeln!(out, "ready: mysql -h 127.0.0.1 -P {} -u root", layout.port_base)?;
+    writeln!(out, "  {}; see `basalt cluster status --dir {}`", layout.describe(), dir.display())?;
+    Ok(())
+}
+
+fn down(dir: &Path) -> Result<()> {
+    let mut processes = load(dir)?.processes(dir)?;
+    processes.reverse(); // SQL servers first, PD last
+    for process in processes {
+        if process.state()? == State::Running {
+            stop(&process)?;
+        }
+    }
+    Ok(())
+}
+
+fn stop(process: &Process) -> Result<()> {
+    if process.state()? != State::Running {
+        bail!("{} is not running", process.name);
+    }
+    process.stop(STOP_TIMEOUT)
+}
+
+fn status(dir: &Path, json: bool) -> Result<()> {
+    use std::io::Write;
+    let rows = load(dir)?.processes(dir)?;
+    let out = &mut std::io::stdout();
+    if json {
+        let rows = rows
+            .iter()
+            .map(|p| {
+                Ok(serde_json::json!({
+                    "name": p.name, "role": p.role.name(), "pid": p.pid()?, "address": p.listen, "status": p.status,
+                    "state": p.state()?.name(),
+                }))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        writeln!(out, "{}", serde_json::to_string_pretty(&rows)?)?;
+        return Ok(());
+    }
+    writeln!(out, "{:<12} {:<8} {:>8} {:<22} {:<22} STATE", "NAME", "ROLE", "PID", "ADDRESS", "STATUS")?;
+    for p in rows {
+        let pid = p.pid()?.map_or("-".into(), |pid| pid.to_string());
+        writeln!(out, "{:<12} {:<8} {pid:>8} {:<22} {:<22} {}", p.name, p.role.name(), p.listen, p.status, p.state()?.name())?;
+    }
+    Ok(())
+}
+
+fn load(dir: &Path) -> Result<Layout> {
+    Layout::load(dir)?.with_context(|| format!("no cluster in {}: start one with `basalt cluster up`", dir.display()))
+}
+
+fn find(dir: &Path, name: &str) -> Result<Process> {
+    let processes = load(dir)?.processes(dir)?;
+    let names = processes.iter().map(|p| p.name.clone()).collect::<Vec<_>>().join(", ");
+    processes.into_iter().find(|p| p.name == name).with_context(|| format!("no process {name:?} here; there are {names}"))
+}
