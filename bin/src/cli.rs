@@ -176,6 +176,8 @@ pub enum CtlVerb {
     Stores,
     /// List the regions
     Regions,
+    /// Compare the replicas of every region
+    CheckReplicas,
     /// Split the region that holds a key at that key
     Split {
         /// The key, in hexadecimal

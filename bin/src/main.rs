@@ -8,6 +8,7 @@
 //! ```
 //! Here is no logic of the database: the roles are put together from their crates, given folders, ports and signals.
 
+mod admin;
 mod cli;
 mod cluster;
 mod config;

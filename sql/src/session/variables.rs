@@ -1,0 +1,516 @@
+//! System variables: which there are, what they may hold, their global and session values.
+//!
+//! One table, [`DEFINITIONS`], in the order of names, so that look-up is a binary search and SHOW VARIABLES is a walk. A
+//! session copies the global values when it starts (as MySQL does) and keeps the few that the statements' hot path asks
+//! for in typed fields ([`Typed`]), recomputed whenever one of them is set.
+//!
+//! Variables that describe a behavior Basalt does not have a choice about (there are no foreign keys to check) take the
+//! values that dumps and drivers send and refuse others; none changes what a statement means without doing it.
+
+use crate::error::Error;
+use parking_lot::RwLock;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The version that clients see; the number before the dash decides which `/*!NNNNN` comments are executed.
+pub const SERVER_VERSION: &str = concat!("8.0.11-Basalt-", env!("CARGO_PKG_VERSION"));
+
+/// Where a variable may be set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// SET GLOBAL only.
+    Global,
+    /// SET SESSION only.
+    Session,
+    /// Both; a session starts with the global value.
+    Both,
+    /// Not at all (1238).
+    ReadOnly,
+}
+
+/// What a variable may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// ON or OFF; 1, 0, TRUE, FALSE are taken.
+    Bool,
+    /// A number, clamped to the bounds with a warning, as MySQL does.
+    Int(i64, i64),
+    /// A number with fraction.
+    Float,
+    /// Any text.
+    Text,
+    /// One of these, any case.
+    Enum(&'static [&'static str]),
+    /// sql_mode: a list of known modes.
+    SqlMode,
+    /// A character set that Basalt knows.
+    Charset,
+    /// A collation that Basalt knows.
+    Collation,
+    /// SYSTEM, +hh:mm, UTC.
+    TimeZone,
+}
+
+/// One variable.
+#[derive(Debug, Clone, Copy)]
+pub struct Definition {
+    /// Lower-case name.
+    pub name: &'static str,
+    /// Default value.
+    pub default: &'static str,
+    /// Where it may be set.
+    pub scope: Scope,
+    /// What it may hold.
+    pub kind: Kind,
+}
+
+const fn var(name: &'static str, default: &'static str, scope: Scope, kind: Kind) -> Definition {
+    Definition { name, default, scope, kind }
+}
+
+const ISOLATION: Kind = Kind::Enum(&["READ-COMMITTED", "REPEATABLE-READ"]);
+const OFF_ONLY: Kind = Kind::Enum(&["OFF", "0"]);
+use Kind::{Bool, Charset, Collation, Enum, Float, Int, SqlMode, Text, TimeZone};
+use Scope::{Both, Global, ReadOnly, Session};
+
+/// Default sql_mode: MySQL 8.0's.
+pub const DEFAULT_SQL_MODE: &str =
+    "ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION";
+
+/// Modes that sql_mode may name.
+const SQL_MODES: &[&str] = &[
+    "ALLOW_INVALID_DATES",
+    "ANSI_QUOTES",
+    "ERROR_FOR_DIVISION_BY_ZERO",
+    "HIGH_NOT_PRECEDENCE",
+    "IGNORE_SPACE",
+    "NO_AUTO_CREATE_USER",
+    "NO_AUTO_VALUE_ON_ZERO",
+    "NO_BACKSLASH_ESCAPES",
+    "NO_DIR_IN_CREATE",
+    "NO_ENGINE_SUBSTITUTION",
+    "NO_UNSIGNED_SUBTRACTION",
+    "NO_ZERO_DATE",
+    "NO_ZERO_IN_DATE",
+    "ONLY_FULL_GROUP_BY",
+    "PAD_CHAR_TO_FULL_LENGTH",
+    "PIPES_AS_CONCAT",
+    "REAL_AS_FLOAT",
+    "STRICT_ALL_TABLES",
+    "STRICT_TRANS_TABLES",
+    "TIME_TRUNCATE_FRACTIONAL",
+];
+
+/// Every variable, by name.
+pub const DEFINITIONS: &[Definition] = &[
+    var("auto_increment_increment", "1", ReadOnly, Int(1, 1)),
+    var("auto_increment_offset", "1", ReadOnly, Int(1, 1)),
+    var("autocommit", "ON", Both, Bool),
+    var("basalt_txn_mode", "pessimistic", Both, Enum(&["pessimistic", "optimistic"])),
+    var("bulk_insert_buffer_size", "8388608", Both, Int(0, i64::MAX)),
+    var("character_set_client", "utf8mb4", Both, Charset),
+    var("character_set_connection", "utf8mb4", Both, Charset),
+    var("character_set_database", "utf8mb4", Both, Charset),
+    var("character_set_filesystem", "binary", Both, Charset),
+    var("character_set_results", "utf8mb4", Both, Charset),
+    var("character_set_server", "utf8mb4", Both, Charset),
+    var("character_set_system", "utf8mb4", ReadOnly, Charset),
+    var("collation_connection", "utf8mb4_bin", Both, Collation),
+    var("collation_database", "utf8mb4_bin", Both, Collation),
+    var("collation_server", "utf8mb4_bin", Both, Collation),
+    var("cte_max_recursion_depth", "1000", Both, Int(0, 4_294_967_295)),
+    var("datadir", "", ReadOnly, Text),
+    var("default_authentication_plugin", "caching_sha2_password", ReadOnly, Text),
+    var("default_collation_for_utf8mb4", "utf8mb4_bin", ReadOnly, Text),
+    var("default_storage_engine", "InnoDB", Both, Enum(&["InnoDB"])),
+    var("default_tmp_storage_engine", "InnoDB", Both, Enum(&["InnoDB"])),
+    var("default_week_format", "0", Both, Int(0, 0)),
+    var("div_precision_increment", "4", Both, Int(4, 4)),
+    var("explicit_defaults_for_timestamp", "ON", ReadOnly, Bool),
+    var("foreign_key_checks", "ON", Both, Bool),
+    var("group_concat_max_len", "1024", Both, Int(4, i64::MAX)),
+    var("gtid_mode", "OFF", ReadOnly, Text),
+    var("have_openssl", "DISABLED", ReadOnly, Text),
+    var("have_ssl", "DISABLED", ReadOnly, Text),
+    var("hostname", "localhost", ReadOnly, Text),
+    var("identity", "0", ReadOnly, Int(0, i64::MAX)),
+    var("init_connect", "", Global, Enum(&[""])),
+    var("innodb_lock_wait_timeout", "50", Both, Int(1, 1_073_741_824)),
+    var("interactive_timeout", "28800", Both, Int(1, 31_536_000)),
+    var("last_insert_id", "0", ReadOnly, Int(0, i64::MAX)),
+    var("lc_time_names", "en_US", Both, Enum(&["en_US"])),
+    var("license", "Apache License 2.0", ReadOnly, Text),
+    var("local_infile", "OFF", Global, OFF_ONLY),
+    var("log_bin", "OFF", ReadOnly, Bool),
+    var("lower_case_file_system", "OFF", ReadOnly, Bool),
+    var("lower_case_table_names", "2", ReadOnly, Int(2, 2)),
+    var("max_allowed_packet", "67108864", Both, Int(1024, 1_073_741_824)),
+    var("max_connections", "2000", ReadOnly, Int(1, 100_000)),
+    var("max_error_count", "1024", Both, Int(0, 65_535)),
+    var("max_execution_time", "0", Both, Int(0, 4_294_967_295)),
+    var("max_join_size", "18446744073709551615", Both, Text),
+    var("max_prepared_stmt_count", "16382", ReadOnly, Int(0, 1_048_576)),
+    var("max_sort_length", "1024", Both, Int(4, 8_388_608)),
+    var("net_buffer_length", "16384", Both, Int(1024, 1_048_576)),
+    var("net_read_timeout", "30", Both, Int(1, 31_536_000)),
+    var("net_write_timeout", "60", Both, Int(1, 31_536_000)),
+    var("old_passwords", "0", ReadOnly, Int(0, 0)),
+    var("optimizer_switch", "", Both, Text),
+    var("performance_schema", "OFF", ReadOnly, Bool),
+    var("port", "4000", ReadOnly, Int(0, 65_535)),
+    var("protocol_version", "10", ReadOnly, Int(10, 10)),
+    var("pseudo_thread_id", "0", Session, Int(0, i64::MAX)),
+    var("query_cache_size", "0", ReadOnly, Int(0, 0)),
+    var("query_cache_type", "OFF", ReadOnly, Bool),
+    var("read_only", "OFF", ReadOnly, Bool),
+    var("server_id", "0", ReadOnly, Int(0, i64::MAX)),
+    var("session_track_gtids", "OFF", Both, OFF_ONLY),
+    var("session_track_schema", "OFF", Both, OFF_ONLY),
+    var("session_track_state_change", "OFF", Both, OFF_ONLY),
+    var("session_track_system_variables", "", Both, Text),
+    var("session_track_transaction_info", "OFF", Both, OFF_ONLY),
+    var("skip_name_resolve", "ON", ReadOnly, Bool),
+    var("socket", "", ReadOnly, Text),
+    var("sql_auto_is_null", "OFF", Both, OFF_ONLY),
+    var("sql_big_selects", "ON", Both, Bool),
+    var("sql_buffer_result", "OFF", Both, Bool),
+    var("sql_log_bin", "ON", Session, Bool),
+    var("sql_mode", DEFAULT_SQL_MODE, Both, SqlMode),
+    var("sql_notes", "ON", Both, Bool),
+    var("sql_quote_show_create", "ON", Both, Bool),
+    var("sql_safe_updates", "OFF", Both, OFF_ONLY),
+    var("sql_select_limit", "18446744073709551615", Both, Enum(&["18446744073709551615", "DEFAULT"])),
+    var("sql_warnings", "OFF", Both, Bool),
+    var("storage_engine", "InnoDB", Both, Enum(&["InnoDB"])),
+    var("system_time_zone", "UTC", ReadOnly, Text),
+    var("time_zone", "SYSTEM", Both, TimeZone),
+    var("timestamp", "0", Session, Float),
+    var("tls_version", "TLSv1.2,TLSv1.3", ReadOnly, Text),
+    var("tmp_table_size", "16777216", Both, Int(1024, i64::MAX)),
+    var("transaction_isolation", "REPEATABLE-READ", Both, ISOLATION),
+    var("transaction_read_only", "OFF", Both, Bool),
+    var("tx_isolation", "REPEATABLE-READ", Both, ISOLATION),
+    var("tx_read_only", "OFF", Both, Bool),
+    var("unique_checks", "ON", Both, Bool),
+    var("updatable_views_with_limit", "YES", Both, Text),
+    var("version", SERVER_VERSION, ReadOnly, Text),
+    var("version_comment", "Basalt, Apache License 2.0", ReadOnly, Text),
+    var("version_compile_machine", std::env::consts::ARCH, ReadOnly, Text),
+    var("version_compile_os", "Linux", ReadOnly, Text),
+    var("wait_timeout", "28800", Both, Int(1, 31_536_000)),
+];
+
+/// Names that mean the same variable.
+const ALIASES: &[(&str, &str)] = &[("tx_isolation", "transaction_isolation"), ("tx_read_only", "transaction_read_only")];
+
+/// A variable by name, any case.
+pub fn definition(name: &str) -> Option<&'static Definition> {
+    let name = name.to_ascii_lowercase();
+    DEFINITIONS.binary_search_by(|d| d.name.cmp(name.as_str())).ok().map(|i| &DEFINITIONS[i])
+}
+
+/// The global values of one SQL server. SET GLOBAL lasts until the server stops, as in MySQL.
+#[derive(Debug, Default)]
+pub struct Globals {
+    values: RwLock<BTreeMap<&'static str, Arc<str>>>,
+}
+
+impl Globals {
+    /// The value of a variable.
+    pub fn get(&self, definition: &Definition) -> Arc<str> {
+        self.values.read().get(canonical(definition.name)).cloned().unwrap_or_else(|| definition.default.into())
+    }
+
+    /// SET GLOBAL.
+    ///
+    /// # Errors
+    /// 1238 for read-only and session variables, 1231 and 1232 for values that do not fit.
+    pub fn set(&self, definition: &'static Definition, value: Option<&str>) -> Result<(), Error> {
+        match definition.scope {
+            ReadOnly => return Err(read_only(definition.name)),
+            Session => return Err(user(1228, "HY000", format!("Variable '{}' is a SESSION variable and can't be used with SET GLOBAL", definition.name))),
+            Global | Both => {}
+        }
+        let value = check(definition, value.unwrap_or(definition.default))?;
+        self.values.write().insert(canonical(definition.name), value);
+        Ok(())
+    }
+
+    /// Sets what the server itself knows: port, folder, TLS.
+    pub fn set_fact(&self, name: &'static str, value: &str) {
+        debug_assert!(definition(name).is_some(), "{name} is not a variable");
+        self.values.write().insert(name, value.into());
+    }
+}
+
+fn canonical(name: &'static str) -> &'static str {
+    ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, real)| real)
+}
+
+fn read_only(name: &str) -> Error {
+    user(1238, "HY000", format!("Variable '{name}' is a read only variable"))
+}
+
+/// What statements ask for all the time, decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Typed {
+    /// autocommit.
+    pub autocommit: bool,
+    /// sql_mode has STRICT_TRANS_TABLES or STRICT_ALL_TABLES.
+    pub strict: bool,
+    /// transaction_isolation is READ-COMMITTED.
+    pub read_committed: bool,
+    /// basalt_txn_mode is optimistic.
+    pub optimistic: bool,
+    /// sql_mode, as set.
+    pub sql_mode: Arc<str>,
+    /// Offset of time_zone from UTC, seconds.
+    pub time_zone_offset_s: i32,
+    /// innodb_lock_wait_timeout, milliseconds.
+    pub lock_wait_timeout_ms: u64,
+    /// max_execution_time, milliseconds; 0 = none.
+    pub max_execution_time_ms: u64,
+    /// max_allowed_packet, bytes.
+    pub max_allowed_packet: usize,
+}
+
+/// The values of one session.
+#[derive(Debug)]
+pub struct SessionVariables {
+    globals: Arc<Globals>,
+    values: BTreeMap<&'static str, Arc<str>>,
+    typed: Typed,
+}
+
+impl SessionVariables {
+    /// As a new connection finds them.
+    pub fn new(globals: Arc<Globals>) -> Self {
+        let values = globals.values.read().iter().map(|(k, v)| (*k, v.clone())).collect();
+        let mut variables = SessionVariables { globals, values, typed: Typed::default() };
+        variables.retype();
+        variables
+    }
+
+    /// The decoded values.
+    pub fn typed(&self) -> &Typed {
+        &self.typed
+    }
+
+    /// The global values behind this session's.
+    pub fn globals(&self) -> &Arc<Globals> {
+        &self.globals
+    }
+
+    /// The session's value of a variable.
+    pub fn get(&self, definition: &Definition) -> Arc<str> {
+        self.values.get(canonical(definition.name)).cloned().unwrap_or_else(|| definition.default.into())
+    }
+
+    /// SET SESSION; `None` = DEFAULT, the global value.
+    ///
+    /// # Errors
+    /// 1238 for read-only variables, 1229 for global ones, 1231 and 1232 for values that do not fit.
+    pub fn set(&mut self, definition: &'static Definition, value: Option<&str>) -> Result<(), Error> {
+        match definition.scope {
+            ReadOnly => return Err(read_only(definition.name)),
+            Global => return Err(user(1229, "HY000", format!("Variable '{}' is a GLOBAL variable and should be set with SET GLOBAL", definition.name))),
+            Session | Both => {}
+        }
+        let value = match value {
+            Some(value) => check(definition, value)?,
+            None => self.globals.get(definition),
+        };
+        self.values.insert(canonical(definition.name), value);
+        self.retype();
+        Ok(())
+    }
+
+    /// SET NAMES: client, connection and results at once. A charset that is not UTF-8 or binary is refused.
+    ///
+    /// # Errors
+    /// 1115 for an unknown character set, 1273 and 1253 for the collation.
+    pub fn set_names(&mut self, charset: &str, collation: Option<&str>) -> Result<(), Error> {
+        let charset = check_charset(charset)?;
+        let collation = match collation {
+            Some(name) => check_collation(name)?,
+            None if &*charset == "binary" => "binary".into(),
+            None => format!("{charset}_bin").into(),
+        };
+        for name in ["character_set_client", "character_set_connection", "character_set_results"] {
+            self.values.insert(name, charset.clone());
+        }
+        self.values.insert("collation_connection", collation);
+        Ok(())
+    }
+
+    fn retype(&mut self) {
+        let text = |name: &'static str| self.get(definition(name).expect("a variable of the table"));
+        let number = |name: &'static str| text(name).parse::<u64>().unwrap_or(0);
+        let sql_mode = text("sql_mode");
+        self.typed = Typed {
+            autocommit: &*text("autocommit") == "ON",
+            strict: sql_mode.split(',').any(|m| m == "STRICT_TRANS_TABLES" || m == "STRICT_ALL_TABLES"),
+            read_committed: &*text("transaction_isolation") == "READ-COMMITTED",
+            optimistic: &*text("basalt_txn_mode") == "optimistic",
+            time_zone_offset_s: time_zone_offset(&text("time_zone")).unwrap_or(0),
+            lock_wait_timeout_ms: number("innodb_lock_wait_timeout").saturating_mul(1000),
+            max_execution_time_ms: number("max_execution_time"),
+            max_allowed_packet: number("max_allowed_packet") as usize,
+            sql_mode,
+        };
+    }
+}
+
+impl Default for Typed {
+    fn default() -> Self {
+        Typed {
+            autocommit: true,
+            strict: true,
+            read_committed: false,
+            optimistic: false,
+            sql_mode: DEFAULT_SQL_MODE.into(),
+            time_zone_offset_s: 0,
+            lock_wait_timeout_ms: 50_000,
+            max_execution_time_ms: 0,
+            max_allowed_packet: 64 << 20,
+        }
+    }
+}
+
+fn user(code: u16, sqlstate: &'static str, message: String) -> Error {
+    Error::User { code, sqlstate, message }
+}
+
+fn wrong_value(name: &str, value: &str) -> Error {
+    user(1231, "42000", format!("Variable '{name}' can't be set to the value of '{value}'"))
+}
+
+fn check(definition: &Definition, value: &str) -> Result<Arc<str>, Error> {
+    let name = definition.name;
+    Ok(match definition.kind {
+        Bool => match value.to_ascii_uppercase().as_str() {
+            "ON" | "1" | "TRUE" => "ON".into(),
+            "OFF" | "0" | "FALSE" => "OFF".into(),
+            _ => return Err(wrong_value(name, value)),
+        },
+        Int(min, max) => {
+            let number: i64 = value
+                .trim()
+                .parse()
+                .map_err(|_| user(1232, "42000", format!("Incorrect argument type to variable '{name}'")))?;
+            number.clamp(min, max).to_string().into()
+        }
+        Float => {
+            let number: f64 = value.trim().parse().map_err(|_| user(1232, "42000", format!("Incorrect argument type to variable '{name}'")))?;
+            if number < 0.0 {
+                return Err(wrong_value(name, value));
+            }
+            value.trim().into()
+        }
+        Text => value.into(),
+        Enum(allowed) => allowed
+            .iter()
+            .find(|a| a.eq_ignore_ascii_case(value))
+            .map(|a| Arc::from(*a))
+            .ok_or_else(|| wrong_value(name, value))?,
+        SqlMode => check_sql_mode(value)?,
+        Charset => check_charset(value)?,
+        Collation => check_collation(value)?,
+        TimeZone => {
+            time_zone_offset(value)
+                .ok_or_else(|| user(1298, "HY000", format!("Unknown or incorrect time zone: '{value}'")))?;
+            value.into()
+        }
+    })
+}
+
+fn check_sql_mode(value: &str) -> Result<Arc<str>, Error> {
+    let mut modes = Vec::new();
+    for mode in value.split(',').map(str::trim).filter(|m| !m.is_empty()) {
+        let upper = mode.to_ascii_uppercase();
+        match upper.as_str() {
+            "DEFAULT" => modes.extend(DEFAULT_SQL_MODE.split(',').map(str::to_string)),
+            "ANSI" => modes.extend(["REAL_AS_FLOAT", "PIPES_AS_CONCAT", "ANSI_QUOTES", "IGNORE_SPACE", "ONLY_FULL_GROUP_BY"].map(String::from)),
+            "TRADITIONAL" => modes.extend(
+                ["STRICT_TRANS_TABLES", "STRICT_ALL_TABLES", "NO_ZERO_IN_DATE", "NO_ZERO_DATE", "ERROR_FOR_DIVISION_BY_ZERO", "NO_ENGINE_SUBSTITUTION"].map(String::from),
+            ),
+            known if SQL_MODES.contains(&known) => modes.push(upper),
+            _ => return Err(wrong_value("sql_mode", mode)),
+        }
+    }
+    let mut seen = Vec::new();
+    modes.retain(|m| (!seen.contains(m)).then(|| seen.push(m.clone())).is_some());
+    Ok(modes.join(",").into())
+}
+
+/// Character sets that clients may speak: UTF-8 in its MySQL names, ASCII within it, and bytes as they are.
+fn check_charset(name: &str) -> Result<Arc<str>, Error> {
+    match name.to_ascii_lowercase().as_str() {
+        "utf8mb4" => Ok("utf8mb4".into()),
+        "utf8" | "utf8mb3" => Ok("utf8mb3".into()),
+        "ascii" => Ok("ascii".into()),
+        "latin1" => Ok("latin1".into()),
+        "binary" => Ok("binary".into()),
+        _ => Err(user(1115, "42000", format!("Unknown character set: '{name}'"))),
+    }
+}
+
+fn check_collation(name: &str) -> Result<Arc<str>, Error> {
+    let lower = name.to_ascii_lowercase();
+    let charset = lower.split('_').next().unwrap_or_default();
+    if lower == "binary" || (check_charset(charset).is_ok() && lower.len() > charset.len()) {
+        return Ok(lower.into());
+    }
+    Err(user(1273, "HY000", format!("Unknown collation: '{name}'")))
+}
+
+/// Seconds east of UTC; `None` for a zone that is not known.
+pub fn time_zone_offset(zone: &str) -> Option<i32> {
+    if zone.eq_ignore_ascii_case("SYSTEM") || zone.eq_ignore_ascii_case("UTC") || zone.eq_ignore_ascii_case("GMT") {
+        return Some(0);
+    }
+    let (sign, rest) = match zone.split_at_checked(1)? {
+        ("+", rest) => (1, rest),
+        ("-", rest) => (-1, rest),
+        _ => return None,
+    };
+    let (hours, minutes) = rest.split_once(':')?;
+    let (hours, minutes): (i32, i32) = (hours.parse().ok()?, minutes.parse().ok()?);
+    let seconds = hours * 3600 + minutes * 60;
+    (minutes < 60 && (-13 * 3600 - 59 * 60..=14 * 3600).contains(&(sign * seconds))).then_some(sign * seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_and_its_defaults_are_allowed() {
+        assert!(DEFINITIONS.windows(2).all(|w| w[0].name < w[1].name));
+        for definition in DEFINITIONS {
+            check(definition, definition.default).unwrap_or_else(|e| panic!("{}: {e}", definition.name));
+        }
+    }
+
+    #[test]
+    fn sessions_start_with_the_global_values() {
+        let globals = Arc::new(Globals::default());
+        let isolation = definition("TX_isolation").unwrap();
+        globals.set(isolation, Some("read-committed")).unwrap();
+        let mut session = SessionVariables::new(globals);
+        assert!(session.typed().read_committed);
+        session.set(definition("transaction_isolation").unwrap(), Some("REPEATABLE-READ")).unwrap();
+        assert!(!session.typed().read_committed);
+        assert!(session.set(definition("version").unwrap(), Some("9")).is_err());
+        assert!(session.set(definition("autocommit").unwrap(), Some("maybe")).is_err());
+        session.set(definition("sql_mode").unwrap(), Some("ansi_quotes")).unwrap();
+        assert!(!session.typed().strict && &*session.typed().sql_mode == "ANSI_QUOTES");
+    }
+
+    #[test]
+    fn time_zones_are_offsets() {
+        assert_eq!(time_zone_offset("+05:30"), Some(19_800));
+        assert_eq!(time_zone_offset("-08:00"), Some(-28_800));
+        assert_eq!((time_zone_offset("+15:00"), time_zone_offset("Mars")), (None, None));
+    }
+}
