@@ -49,3 +49,20 @@ pub fn number(value: u64) -> Value {
 pub fn varchar() -> FieldType {
     FieldType::varchar(256)
 }
+
+/// A value as its text, for messages and settings.
+pub fn value_text(value: &Value) -> String {
+    let mut out = Vec::new();
+    match value {
+        Value::Null => out.extend_from_slice(b"NULL"),
+        Value::Int(v) => return v.to_string(),
+        Value::UInt(v) => return v.to_string(),
+        Value::Double(v) => return v.to_string(),
+        Value::Decimal(v) => v.format(&mut out),
+        Value::String(v) => return v.to_string(),
+        Value::Bytes(v) => return String::from_utf8_lossy(v).into_owned(),
+        Value::DateTime(v) => v.format(0, &mut out),
+        Value::Time(v) => basalt_expr::temporal::format_time(*v, 0, &mut out),
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}

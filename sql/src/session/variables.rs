@@ -325,6 +325,14 @@ impl SessionVariables {
         Ok(())
     }
 
+    /// Whether a value would be taken.
+    ///
+    /// # Errors
+    /// As [`SessionVariables::set`].
+    pub fn check(&self, definition: &'static Definition, value: &str) -> Result<(), Error> {
+        check(definition, value).map(|_| ())
+    }
+
     /// SET NAMES: client, connection and results at once. A charset that is not UTF-8 or binary is refused.
     ///
     /// # Errors
@@ -379,6 +387,17 @@ impl Default for Typed {
 
 fn user(code: u16, sqlstate: &'static str, message: String) -> Error {
     Error::User { code, sqlstate, message }
+}
+
+/// A variable's text as the value that `SELECT @@name` gives: numbers and switches are numbers.
+pub fn typed_value(definition: &Definition, text: &str) -> basalt_expr::value::Value {
+    use basalt_expr::value::Value;
+    match definition.kind {
+        Bool => Value::Int(i64::from(text == "ON")),
+        Int(..) => text.parse().map_or_else(|_| Value::String(text.into()), Value::Int),
+        Float => text.parse().map_or_else(|_| Value::String(text.into()), Value::Double),
+        _ => Value::String(text.into()),
+    }
 }
 
 fn wrong_value(name: &str, value: &str) -> Error {

@@ -10,7 +10,7 @@ mod filter;
 mod server;
 
 pub use catalog::{columns, create_database, databases, index, table_status, tables};
-pub use cluster::{regions, stores};
+pub use cluster::{range_of, regions, stores};
 pub use create_table::create_table;
 pub use filter::{like, like_matches};
 pub use server::{

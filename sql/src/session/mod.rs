@@ -1,0 +1,39 @@
+//! One connection's conversation: statements in, results out, and what is remembered between them.
+//!
+//! ```text
+//! server::connection ── Session trait ──▶ SqlSession
+//!    query(text) ─┬─ plan cache hit ───────────────────────────────┐
+//!                 └─ parse_one ─ statement ─┬─ SELECT, DML: bind, plan ┴─▶ data: executor / query ─▶ output
+//!                                           ├─ BEGIN, COMMIT, …        control
+//!                                           ├─ SET                     set       variables
+//!                                           ├─ SHOW, DESCRIBE          show/
+//!                                           ├─ CREATE, DROP, …         crate::ddl
+//!                                           ├─ PREPARE, EXECUTE        prepared
+//!                                           ├─ SPLIT TABLE             split
+//!                                           └─ ALTER USER, …           users
+//! ```
+//! A session runs one statement at a time. Between statements it holds variables, prepared statements and at most one
+//! transaction; nothing that another session could miss when this one dies: its locks expire, its writes were never there.
+//!
+//! Invariants: a statement sees one schema from binding to its last row; a statement that fails leaves the transaction as
+//! it was before it (unless MySQL rolls back the whole transaction there: deadlock, conflict at commit); nothing is
+//! retried after the first byte of its result was sent.
+
+mod control;
+mod data;
+mod describe;
+pub mod output;
+mod prepared;
+pub mod rows;
+pub mod server;
+#[expect(clippy::module_inception, reason = "the session of the session layer")]
+mod session;
+mod set;
+mod show;
+mod split;
+mod statement;
+pub mod users;
+pub mod variables;
+
+pub use server::{SqlServer, SqlServerOptions};
+pub use session::SqlSession;

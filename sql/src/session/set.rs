@@ -1,0 +1,129 @@
+//! SET: system variables, user variables, NAMES, TRANSACTION.
+
+use super::session::SqlSession;
+use super::variables::{self, Definition, Scope};
+use crate::error::{Error, Result};
+use crate::parser::ast::{Expr, Literal, VariableScope};
+use crate::parser::statement::SetItem;
+use basalt_expr::value::Value;
+use std::time::Duration;
+
+impl SqlSession {
+    /// SET a = 1, @b = 2, NAMES …
+    pub(super) async fn set(&mut self, items: &[SetItem]) -> Result<()> {
+        for item in items {
+            match item {
+                SetItem::System { scope, name, value } => self.set_system(*scope, name, value.as_ref()).await?,
+                SetItem::User { name, value } => {
+                    let value = self.evaluate(value)?;
+                    self.user_variables.insert(name.to_lowercase(), value);
+                }
+                SetItem::Names { charset_only, charset, collation } => {
+                    let charset = charset.as_deref().unwrap_or("utf8mb4");
+                    self.variables.set_names(charset, collation.as_deref())?;
+                    if *charset_only {
+                        // SET CHARACTER SET: the connection takes the database's character set, which is always UTF-8.
+                        let connection = variables::definition("character_set_connection").expect("a variable of the table");
+                        self.variables.set(connection, Some("utf8mb4"))?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn set_system(&mut self, scope: Option<VariableScope>, name: &str, value: Option<&Expr>) -> Result<()> {
+        let definition = variables::definition(name).ok_or_else(|| Error::unknown_variable(name))?;
+        let text = value.map(|v| self.setting_text(v)).transpose()?;
+        if scope == Some(VariableScope::Persist) {
+            return Err(Error::not_supported("SET PERSIST"));
+        }
+        if scope == Some(VariableScope::Global) {
+            self.require_admin()?;
+            return self.server.globals.set(definition, text.as_deref());
+        }
+        self.set_session(definition, text.as_deref()).await
+    }
+
+    async fn set_session(&mut self, definition: &'static Definition, text: Option<&str>) -> Result<()> {
+        let before = self.variables.typed().autocommit;
+        self.variables.set(definition, text)?;
+        let typed = self.variables.typed();
+        if !before && typed.autocommit {
+            // Switching autocommit on ends the open transaction, as MySQL does.
+            self.commit_transaction().await?;
+        }
+        match definition.name {
+            "wait_timeout" => {
+                let seconds: u64 = self.variables.get(definition).parse().unwrap_or(28_800);
+                self.connection.variables.set_wait_timeout(Duration::from_secs(seconds));
+            }
+            "max_allowed_packet" => self.connection.variables.set_max_allowed_packet(typed.max_allowed_packet),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// SET [SESSION | GLOBAL] TRANSACTION.
+    pub(super) fn set_transaction(&mut self, scope: Option<VariableScope>, isolation: Option<&str>, read_only: Option<bool>) -> Result<()> {
+        if scope.is_none() && self.in_transaction() {
+            return Err(Error::User {
+                code: 1568,
+                sqlstate: "25001",
+                message: "Transaction characteristics can't be changed while a transaction is in progress".into(),
+            });
+        }
+        let access = read_only.map(|r| if r { "ON" } else { "OFF" });
+        for (name, value) in [("transaction_isolation", isolation), ("transaction_read_only", access)] {
+            let Some(value) = value else { continue };
+            let definition = variables::definition(name).expect("a variable of the table");
+            match scope {
+                Some(VariableScope::Global) => {
+                    self.require_admin()?;
+                    self.server.globals.set(definition, Some(value))?;
+                }
+                Some(VariableScope::Persist) => return Err(Error::not_supported("SET PERSIST")),
+                // For the next transaction only: the session's value comes back when that one has begun.
+                None => {
+                    self.variables.check(definition, value)?;
+                    self.next_transaction.insert(definition.name, value.to_string());
+                }
+                Some(VariableScope::Session) => self.variables.set(definition, Some(value))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The text of a setting: words stand for themselves (`SET autocommit = ON`, `SET NAMES utf8mb4`).
+    fn setting_text(&mut self, value: &Expr) -> Result<String> {
+        Ok(match value {
+            Expr::Column(name) if name.table.is_none() => name.name.clone(),
+            Expr::Default => return Err(Error::internal("DEFAULT is no expression")),
+            Expr::Literal(Literal::Bool(on)) => if *on { "ON" } else { "OFF" }.to_string(),
+            other => match self.evaluate(other)? {
+                Value::Null => return Err(Error::User { code: 1231, sqlstate: "42000", message: "Variable can't be set to the value of 'NULL'".into() }),
+                Value::String(text) => text.to_string(),
+                value => super::rows::value_text(&value),
+            },
+        })
+    }
+
+    /// The value of `@@name`.
+    pub(super) fn system_variable(&self, scope: Option<VariableScope>, name: &str) -> Result<Value> {
+        let definition = variables::definition(name).ok_or_else(|| Error::unknown_variable(name))?;
+        if scope == Some(VariableScope::Session) && definition.scope == Scope::Global {
+            return Err(Error::User { code: 1238, sqlstate: "HY000", message: format!("Variable '{name}' is a GLOBAL variable") });
+        }
+        let text = match (scope, definition.name) {
+            (Some(VariableScope::Global), _) => self.server.globals.get(definition),
+            (_, "last_insert_id" | "identity") => self.last_insert_id.to_string().into(),
+            (_, "pseudo_thread_id") => self.connection.connection_id.to_string().into(),
+            (_, "timestamp") if &*self.variables.get(definition) == "0" => {
+                let ms = self.server.env.wall_ms();
+                format!("{}.{:03}", ms / 1000, ms % 1000).into()
+            }
+            _ => self.variables.get(definition),
+        };
+        Ok(variables::typed_value(definition, &text))
+    }
+}
