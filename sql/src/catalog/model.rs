@@ -138,6 +138,8 @@ pub struct Table {
     pub created_unix_ms: u64,
     /// Version of the schema in which the table last changed.
     pub version: u64,
+    /// Id of the next index that is added; ids are never used twice.
+    pub next_index_id: u64,
 }
 
 impl Table {
