@@ -29,11 +29,14 @@ pub mod config;
 pub mod information_schema;
 pub mod keys;
 pub mod model;
-mod record;
+pub(crate) mod record;
 mod rows;
 pub mod sequence;
 pub mod show_create;
 pub mod store;
+mod text;
 
 pub use cache::{Catalog, SchemaGuard};
+pub use record::handle_of;
 pub use sequence::Sequences;
+pub use text::value_text;

@@ -113,6 +113,13 @@ pub enum Handle {
     Hidden,
 }
 
+impl Handle {
+    /// True when row keys end in eight bytes: an integer primary key, or the hidden number.
+    pub fn is_integer(&self) -> bool {
+        !matches!(self, Handle::Common(_))
+    }
+}
+
 /// A table.
 #[derive(Debug, Clone)]
 pub struct Table {

@@ -1,9 +1,9 @@
 //! Catalog records: domain types from and to `basalt_proto::schema`.
 
+use super::text::{text_value, value_text};
 use super::model::{Column, ColumnDefault, Handle, Index, IndexColumn, SchemaState, Table};
 use crate::error::{Error, Result};
 use basalt_common::{IndexId, TableId};
-use basalt_expr::temporal::zone::TimeZone;
 use basalt_expr::types::FieldType;
 use basalt_expr::value::Value;
 use basalt_proto::schema as pb;
@@ -35,19 +35,12 @@ pub fn state_from_proto(state: i32) -> Result<SchemaState> {
     })
 }
 
-/// A constant of a column, in the order-preserving codec (which knows every type).
-fn encode_value(value: &Value, ty: &FieldType) -> Result<Bytes> {
-    let mut out = Vec::new();
-    basalt_expr::row::encode_stored_value(value, ty, &TimeZone::UTC, &mut out)?;
-    Ok(out.into())
-}
-
 fn default_to_proto(column: &Column) -> Result<Option<pb::Default>> {
     use pb::default::Kind;
     let kind = match &column.default {
         ColumnDefault::None => return Ok(None),
         ColumnDefault::Value(Value::Null) => Kind::Null(true),
-        ColumnDefault::Value(value) => Kind::Value(encode_value(value, &column.ty)?),
+        ColumnDefault::Value(value) => Kind::Value(value_text(value, &column.ty).into()),
         ColumnDefault::CurrentTimestamp(fsp) => Kind::CurrentTimestampFsp(u32::from(*fsp)),
     };
     Ok(Some(pb::Default { kind: Some(kind) }))
@@ -58,17 +51,13 @@ fn default_from_proto(default: Option<&pb::Default>, ty: &FieldType) -> Result<C
     Ok(match default.and_then(|d| d.kind.as_ref()) {
         None => ColumnDefault::None,
         Some(Kind::Null(_)) => ColumnDefault::Value(Value::Null),
-        Some(Kind::Value(bytes)) => ColumnDefault::Value(decode_value(bytes, ty)?),
+        Some(Kind::Value(bytes)) => ColumnDefault::Value(text_value(bytes, ty)?),
         Some(Kind::CurrentTimestampFsp(fsp)) => ColumnDefault::CurrentTimestamp(u8::try_from(*fsp).map_err(corrupt)?),
     })
 }
 
-fn decode_value(bytes: &[u8], ty: &FieldType) -> Result<Value> {
-    Ok(basalt_expr::row::decode_stored_value(bytes, ty, &TimeZone::UTC)?)
-}
-
 fn column_to_proto(column: &Column) -> Result<pb::Column> {
-    let original = column.original_default.as_ref().map(|v| encode_value(v, &column.ty)).transpose()?;
+    let original = column.original_default.as_ref().map(|v| Bytes::from(value_text(v, &column.ty)));
     Ok(pb::Column {
         id: column.id,
         name: column.name.clone(),
@@ -94,7 +83,7 @@ fn column_from_proto(p: &pb::Column) -> Result<Column> {
         on_update_now: p.on_update_now,
         comment: p.comment.clone(),
         state: state_from_proto(p.state)?,
-        original_default: p.has_original_default.then(|| decode_value(&p.original_default, &ty)).transpose()?,
+        original_default: p.has_original_default.then(|| text_value(&p.original_default, &ty)).transpose()?,
         ty,
     })
 }

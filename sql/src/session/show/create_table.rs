@@ -60,9 +60,7 @@ fn is_blob(ty: &FieldType) -> bool {
 
 /// A default as text, as SHOW COLUMNS and information_schema print it.
 pub fn default_text(value: &Value, ty: &FieldType) -> String {
-    let mut out = Vec::new();
-    basalt_expr::convert::format_value(value, ty, &mut out);
-    String::from_utf8_lossy(&out).into_owned()
+    String::from_utf8_lossy(&crate::catalog::value_text(value, ty)).into_owned()
 }
 
 fn index_line(table: &Table, index: &Index) -> String {

@@ -1,0 +1,378 @@
+//! One schema change from its statement to its answer.
+
+use super::create_table::{TableDefaults, build_index, build_table};
+use super::job;
+use crate::catalog::model::{Database, Schema, Table};
+use crate::catalog::store::Step;
+use crate::catalog::{Catalog, config, keys};
+use crate::error::{Error, Result};
+use crate::parser::ast::ObjectName;
+use crate::parser::statement::{AlterAction, CreateTable, Ddl, KeyDefinition, KeyKind};
+use basalt_client::TxnOptions;
+use basalt_common::TableId;
+use basalt_expr::EvalContext;
+use basalt_expr::collation::Collation;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// How often a step is tried when another change gets in between.
+const STEP_TRIES: u32 = 20;
+
+/// What a schema change needs of its session.
+pub struct DdlContext<'a> {
+    /// The catalog.
+    pub catalog: &'a Catalog,
+    /// The current database.
+    pub database: Option<&'a str>,
+    /// Modes, and where notes go (`IF NOT EXISTS` on what exists).
+    pub eval: &'a EvalContext,
+}
+
+impl DdlContext<'_> {
+    fn database_of<'n>(&'n self, name: &'n ObjectName) -> Result<&'n str> {
+        name.database.as_deref().or(self.database).ok_or_else(Error::no_database)
+    }
+
+    fn note(&self, error: &Error) {
+        self.eval.warnings.push(error.code(), error.to_string());
+    }
+}
+
+/// Runs a schema change; at return every SQL server works under the new schema.
+///
+/// # Errors
+/// MySQL's. A change that failed left nothing behind.
+pub async fn execute(ctx: &DdlContext<'_>, ddl: &Ddl) -> Result<()> {
+    match ddl {
+        Ddl::CreateDatabase { name, if_not_exists, charset, collation } => {
+            create_database(ctx, name, *if_not_exists, charset.as_deref(), collation.as_deref()).await
+        }
+        Ddl::AlterDatabase { name, charset, collation } => {
+            let name = name.as_deref().or(ctx.database).ok_or_else(Error::no_database)?;
+            alter_database(ctx, name, charset.as_deref(), collation.as_deref()).await
+        }
+        Ddl::DropDatabase { name, if_exists } => drop_database(ctx, name, *if_exists).await,
+        Ddl::CreateTable(statement) => create_table(ctx, statement).await,
+        Ddl::DropTable { tables, if_exists, temporary } => {
+            if *temporary { Err(Error::not_supported("TEMPORARY tables")) } else { drop_tables(ctx, tables, *if_exists).await }
+        }
+        Ddl::DropView { views, if_exists } => {
+            let first = views.first().map_or(String::new(), |v| v.name.clone());
+            let error = Error::unknown_table(first);
+            if *if_exists { Ok(ctx.note(&error)) } else { Err(error) }
+        }
+        Ddl::Truncate(name) => truncate(ctx, name).await,
+        Ddl::Rename(pairs) => rename(ctx, pairs).await,
+        Ddl::AlterTable { table, actions } => alter_table(ctx, table, actions).await,
+        Ddl::CreateIndex { table, key, if_not_exists } => add_index(ctx, table, key, *if_not_exists).await,
+        Ddl::DropIndex { table, name, if_exists } => drop_index(ctx, table, name, *if_exists).await,
+    }
+}
+
+/// Runs a change of one step: `change` edits what the step's transaction sees, and says whether there is anything to do.
+async fn one_step<F>(ctx: &DdlContext<'_>, mut change: F) -> Result<()>
+where
+    F: FnMut(&mut Step) -> Result<bool>,
+{
+    let mut tries = 0;
+    loop {
+        let mut step = Step::new(ctx.catalog.cluster().begin(TxnOptions::default()).await?).await?;
+        if !change(&mut step)? {
+            return Ok(());
+        }
+        match step.commit().await {
+            Ok(version) => return ctx.catalog.wait_for_all(version).await,
+            Err(error) if error.is_write_conflict() && tries < STEP_TRIES => tries += 1,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn check_name(name: &str) -> Result<()> {
+    if name.is_empty() || name.ends_with(' ') {
+        return Err(Error::User { code: 1102, sqlstate: "42000", message: format!("Incorrect database name '{name}'") });
+    }
+    Ok(())
+}
+
+fn is_system(name: &str) -> bool {
+    ["information_schema", "mysql", "performance_schema", "sys"].iter().any(|s| s.eq_ignore_ascii_case(name))
+}
+
+fn denied(name: &str) -> Error {
+    Error::User { code: 1044, sqlstate: "42000", message: format!("Access denied to system database '{name}'") }
+}
+
+async fn create_database(ctx: &DdlContext<'_>, name: &str, if_not_exists: bool, charset: Option<&str>, collation: Option<&str>) -> Result<()> {
+    check_name(name)?;
+    let collation = match (collation, charset) {
+        (Some(name), _) => Collation::from_name(name)?,
+        (None, Some(charset)) => Collation::of_charset(charset)?,
+        (None, None) => Collation::default(),
+    };
+    let id = ctx.catalog.cluster().pd().allocate_ids(1).await?;
+    one_step(ctx, |step| {
+        if step.schema.database(name).is_some() || is_system(name) {
+            let error = Error::database_exists(name);
+            return if if_not_exists { Ok(ctx.note(&error)).map(|()| false) } else { Err(error) };
+        }
+        let database = Database {
+            id,
+            name: name.to_string(),
+            charset: collation.charset().to_string(),
+            collation: collation.name().to_string(),
+            tables: BTreeMap::new(),
+        };
+        step.put_database(&database)?;
+        Ok(true)
+    })
+    .await
+}
+
+async fn alter_database(ctx: &DdlContext<'_>, name: &str, charset: Option<&str>, collation: Option<&str>) -> Result<()> {
+    let collation = match (collation, charset) {
+        (Some(name), _) => Collation::from_name(name)?,
+        (None, Some(charset)) => Collation::of_charset(charset)?,
+        (None, None) => return Ok(()),
+    };
+    one_step(ctx, |step| {
+        let mut database = (**step.schema.database(name).ok_or_else(|| Error::unknown_database(name))?).clone();
+        database.charset = collation.charset().to_string();
+        database.collation = collation.name().to_string();
+        step.put_database(&database)?;
+        Ok(true)
+    })
+    .await
+}
+
+async fn drop_database(ctx: &DdlContext<'_>, name: &str, if_exists: bool) -> Result<()> {
+    if is_system(name) {
+        return Err(denied(name));
+    }
+    one_step(ctx, |step| {
+        let Some(database) = step.schema.database(name).cloned() else {
+            let error = Error::no_database_to_drop(name);
+            return if if_exists { Ok(ctx.note(&error)).map(|()| false) } else { Err(error) };
+        };
+        for table in database.tables.values() {
+            step.delete_table(table)?;
+        }
+        step.delete_database(&database)?;
+        Ok(true)
+    })
+    .await
+}
+
+async fn create_table(ctx: &DdlContext<'_>, statement: &CreateTable) -> Result<()> {
+    if statement.select.is_some() {
+        return Err(Error::not_supported("CREATE TABLE … SELECT"));
+    }
+    let database_name = ctx.database_of(&statement.name)?;
+    if is_system(database_name) {
+        return Err(denied(database_name));
+    }
+    let id = TableId(ctx.catalog.cluster().pd().allocate_ids(1).await?);
+    let now_unix_ms = ctx.catalog.cluster().timestamp().await?.physical_ms();
+    one_step(ctx, |step| {
+        let database = step.schema.database(database_name).cloned().ok_or_else(|| Error::unknown_database(database_name))?;
+        if database.tables.contains_key(&statement.name.name.to_lowercase()) {
+            let error = Error::table_exists(&statement.name.name);
+            return if statement.if_not_exists { Ok(ctx.note(&error)).map(|()| false) } else { Err(error) };
+        }
+        if step.schema.databases.values().map(|d| d.tables.len()).sum::<usize>() >= config::TABLES_MAX {
+            return Err(Error::Internal(format!("a cluster holds at most {} tables", config::TABLES_MAX)));
+        }
+        let table = match &statement.like {
+            None => {
+                let defaults = TableDefaults {
+                    id,
+                    database_id: database.id,
+                    charset: database.charset.clone(),
+                    collation: database.collation.clone(),
+                    now_unix_ms,
+                };
+                build_table(statement, defaults, ctx.eval)?
+            }
+            Some(like) => {
+                let mut table = (*find(&step.schema, ctx, like)?).clone();
+                (table.id, table.database_id, table.name) = (id, database.id, statement.name.name.clone());
+                table.created_unix_ms = now_unix_ms;
+                table
+            }
+        };
+        if let Some(next) = statement.options.auto_increment {
+            step.put_number(keys::auto_increment(id), next.max(1))?;
+        }
+        step.put_table(&table)?;
+        Ok(true)
+    })
+    .await
+}
+
+/// A table by its name in the statement.
+fn find(schema: &Schema, ctx: &DdlContext<'_>, name: &ObjectName) -> Result<Arc<Table>> {
+    let database = ctx.database_of(name)?;
+    if schema.database(database).is_none() {
+        return Err(Error::unknown_database(database));
+    }
+    schema.table(database, &name.name).cloned().ok_or_else(|| Error::no_such_table(database, &name.name))
+}
+
+async fn drop_tables(ctx: &DdlContext<'_>, tables: &[ObjectName], if_exists: bool) -> Result<()> {
+    one_step(ctx, |step| {
+        let (mut found, mut missing) = (Vec::new(), Vec::new());
+        for name in tables {
+            match step.schema.table(ctx.database_of(name)?, &name.name) {
+                Some(table) => found.push(table.clone()),
+                None => missing.push(format!("{}.{}", ctx.database_of(name)?, name.name)),
+            }
+        }
+        if !missing.is_empty() {
+            let error = Error::unknown_table(missing.join(","));
+            if !if_exists {
+                return Err(error);
+            }
+            missing.iter().for_each(|name| ctx.note(&Error::unknown_table(name)));
+        }
+        for table in &found {
+            step.delete_table(table)?;
+        }
+        Ok(!found.is_empty())
+    })
+    .await
+}
+
+async fn truncate(ctx: &DdlContext<'_>, name: &ObjectName) -> Result<()> {
+    let id = TableId(ctx.catalog.cluster().pd().allocate_ids(1).await?);
+    one_step(ctx, |step| {
+        let old = find(&step.schema, ctx, name)?;
+        step.delete_table(&old)?;
+        let mut table = (*old).clone();
+        table.id = id;
+        // An index that was being added has nothing left to fill in; its job finds the table gone and ends.
+        table.indexes.retain(|i| i.state == crate::catalog::model::SchemaState::Public);
+        step.put_table(&table)?;
+        Ok(true)
+    })
+    .await
+}
+
+async fn rename(ctx: &DdlContext<'_>, pairs: &[(ObjectName, ObjectName)]) -> Result<()> {
+    one_step(ctx, |step| {
+        // `RENAME a TO b, b TO c` sees its own effects in order.
+        let mut schema = step.schema.clone();
+        for (from, to) in pairs {
+            let old = find(&schema, ctx, from)?;
+            let database_name = ctx.database_of(to)?;
+            let database = schema.database(database_name).cloned().ok_or_else(|| Error::unknown_database(database_name))?;
+            if database.tables.contains_key(&to.name.to_lowercase()) {
+                return Err(Error::table_exists(&to.name));
+            }
+            let mut table = (*old).clone();
+            if old.database_id != database.id {
+                step.txn.delete(keys::table(old.database_id, old.id))?;
+            }
+            (table.database_id, table.name) = (database.id, to.name.clone());
+            step.put_table(&table)?;
+            move_in(&mut schema, &old, table);
+        }
+        Ok(true)
+    })
+    .await
+}
+
+fn move_in(schema: &mut Schema, old: &Table, new: Table) {
+    for database in schema.databases.values_mut() {
+        if database.id == old.database_id {
+            Arc::make_mut(database).tables.remove(&old.name.to_lowercase());
+        }
+    }
+    for database in schema.databases.values_mut() {
+        if database.id == new.database_id {
+            Arc::make_mut(database).tables.insert(new.name.to_lowercase(), Arc::new(new.clone()));
+        }
+    }
+}
+
+async fn alter_table(ctx: &DdlContext<'_>, table: &ObjectName, actions: &[AlterAction]) -> Result<()> {
+    // Everything is looked at before anything is done: a list with one refused action does nothing.
+    let schema = ctx.catalog.schema()?;
+    find(&schema, ctx, table)?;
+    for action in actions {
+        match action {
+            AlterAction::Unsupported(what) => return Err(Error::not_supported(format!("ALTER TABLE … {what}"))),
+            AlterAction::AddKey(key) if key.kind == KeyKind::Primary => return Err(Error::not_supported("adding a primary key to a table")),
+            AlterAction::DropPrimaryKey => return Err(Error::not_supported("dropping a primary key")),
+            _ => {}
+        }
+    }
+    for action in actions {
+        match action {
+            AlterAction::AddKey(key) => add_index(ctx, table, key, key.if_not_exists).await?,
+            AlterAction::DropKey { name, if_exists } => drop_index(ctx, table, name, *if_exists).await?,
+            AlterAction::Rename(to) => rename(ctx, &[(table.clone(), to.clone())]).await?,
+            AlterAction::AutoIncrement(next) => {
+                let table = find(&*ctx.catalog.schema()?, ctx, table)?;
+                ctx.catalog.sequences().observe_auto_increment(table.id, next.saturating_sub(1)).await?;
+            }
+            AlterAction::EnableKeys(_) => ctx.eval.warnings.push(1031, "Table storage engine doesn't have this option"),
+            AlterAction::NoEffect => {}
+            AlterAction::Unsupported(_) | AlterAction::DropPrimaryKey => unreachable!("refused above"),
+        }
+    }
+    Ok(())
+}
+
+async fn add_index(ctx: &DdlContext<'_>, table: &ObjectName, key: &KeyDefinition, if_not_exists: bool) -> Result<()> {
+    let id = ctx.catalog.cluster().pd().allocate_ids(1).await?;
+    let mut enqueued = false;
+    one_step(ctx, |step| {
+        enqueued = false;
+        let mut table = (*find(&step.schema, ctx, table)?).clone();
+        if let Some(name) = key.name.as_ref().filter(|name| table.index(name).is_some()) {
+            let error = Error::duplicate_key_name(name);
+            return if if_not_exists { Ok(ctx.note(&error)).map(|()| false) } else { Err(error) };
+        }
+        let index_id = basalt_common::IndexId(table.next_index_id);
+        let mut index = build_index(index_id, key, &mut table.columns, &table.indexes)?;
+        index.state = crate::catalog::model::SchemaState::DeleteOnly;
+        job::enqueue_add_index(step, id, &table, &index, ctx.catalog.server_id())?;
+        table.next_index_id += 1;
+        table.indexes.push(index);
+        step.put_table(&table)?;
+        enqueued = true;
+        Ok(true)
+    })
+    .await?;
+    if enqueued { job::run(ctx.catalog, id).await } else { Ok(()) }
+}
+
+async fn drop_index(ctx: &DdlContext<'_>, table: &ObjectName, name: &str, if_exists: bool) -> Result<()> {
+    let id = ctx.catalog.cluster().pd().allocate_ids(1).await?;
+    let mut enqueued = false;
+    one_step(ctx, |step| {
+        enqueued = false;
+        let mut table = (*find(&step.schema, ctx, table)?).clone();
+        let Some(position) = table.indexes.iter().position(|i| i.name.eq_ignore_ascii_case(name)) else {
+            let error = Error::cannot_drop_key(name);
+            return if if_exists { Ok(ctx.note(&error)).map(|()| false) } else { Err(error) };
+        };
+        if table.indexes[position].primary {
+            return Err(Error::not_supported("dropping a primary key"));
+        }
+        let lead = table.indexes[position].columns.first().map(|c| c.column);
+        table.indexes[position].state = crate::catalog::model::SchemaState::WriteOnly;
+        let others_lead = |column: usize| {
+            table.indexes.iter().enumerate().any(|(i, other)| i != position && other.columns.first().is_some_and(|c| c.column == column))
+        };
+        if table.auto_increment_column().is_some_and(|auto| lead == Some(auto) && !others_lead(auto)) {
+            return Err(Error::wrong_auto_increment());
+        }
+        job::enqueue_drop_index(step, id, &table, &table.indexes[position], ctx.catalog.server_id())?;
+        step.put_table(&table)?;
+        enqueued = true;
+        Ok(true)
+    })
+    .await?;
+    if enqueued { job::run(ctx.catalog, id).await } else { Ok(()) }
+}
