@@ -22,6 +22,9 @@ pub enum Error {
     /// A value could not be calculated or stored: tell the user.
     #[error(transparent)]
     Eval(#[from] EvalError),
+    /// The cluster could not do it: a conflict, a lock, a region without leader.
+    #[error(transparent)]
+    Client(#[from] basalt_client::Error),
     /// The schema changed under the statement: bind it again and run it once more.
     #[error("Information schema is changed during the execution of the statement")]
     SchemaChanged,
@@ -51,6 +54,7 @@ impl Error {
         match self {
             Error::User { code, sqlstate, message } => (*code, sqlstate, message.clone()),
             Error::Eval(error) => (error.code(), error.sqlstate(), error.to_string()),
+            Error::Client(error) => client_error(error),
             Error::SchemaChanged => (8028, "HY000", self.to_string()),
             Error::Killed => (1317, "70100", self.to_string()),
             Error::Internal(_) => (1105, "HY000", self.to_string()),
@@ -60,6 +64,38 @@ impl Error {
     /// MySQL's number.
     pub fn code(&self) -> u16 {
         self.to_mysql().0
+    }
+
+    /// True when somebody else committed in between, or rolled this transaction back: it had no effect and may run again.
+    pub fn is_write_conflict(&self) -> bool {
+        matches!(self, Error::Client(basalt_client::Error::WriteConflict { .. } | basalt_client::Error::Aborted { .. }))
+    }
+
+    /// True when it is not known whether the transaction committed; only what does no harm twice may run again.
+    pub fn is_undetermined(&self) -> bool {
+        matches!(self, Error::Client(basalt_client::Error::Undetermined(_)))
+    }
+}
+
+/// MySQL's (or TiDB's) number, SQLSTATE and text of the cluster's errors.
+fn client_error(error: &basalt_client::Error) -> (u16, &'static str, String) {
+    use basalt_client::Error as E;
+    let text = error.to_string();
+    match error {
+        E::WriteConflict { .. } | E::Aborted { .. } => (9007, "HY000", format!("Write conflict, {text} [try again later]")),
+        E::Deadlock { .. } => (1213, "40001", "Deadlock found when trying to get lock; try restarting transaction".into()),
+        E::LockTimeout { .. } => (1205, "HY000", "Lock wait timeout exceeded; try restarting transaction".into()),
+        E::LockNotAvailable { .. } => (3572, "HY000", "Statement aborted because lock(s) could not be acquired immediately and NOWAIT is set.".into()),
+        E::AlreadyExists { .. } => (1062, "23000", text),
+        E::Undetermined(_) => (8501, "HY000", format!("{text}; the transaction may or may not have committed")),
+        E::RegionUnavailable(_) => (9005, "HY000", text),
+        E::PdUnavailable(_) => (9001, "HY000", text),
+        E::TxnTooLarge { .. } => (8004, "HY000", format!("Transaction is too large, {text}")),
+        E::EntryTooLarge { .. } => (8025, "HY000", text),
+        E::CommitTsTooLarge { .. } => (8028, "HY000", text),
+        E::Sql { code, message, .. } => (*code, "HY000", message.clone()),
+        E::Shutdown => (1053, "08S01", "Server shutdown in progress".into()),
+        E::AssertionFailed { .. } | E::Corrupt(_) | E::Invalid(_) => (1105, "HY000", text),
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod binder;
 pub mod catalog;
+pub mod ddl;
 pub mod error;
 pub mod parser;
 pub mod plan;

@@ -97,7 +97,7 @@ async fn fill_batch(catalog: &Catalog, table: &Table, index: &Index, range: KeyR
 }
 
 async fn write_entries(txn: &mut Transaction, table: &Table, index: &Index, range: &KeyRange) -> Result<u64> {
-    let zone = TimeZone::UTC;
+    let zone = TimeZone::utc();
     let columns: Vec<ScanColumn> = index.columns.iter().map(|part| scan_column(table, part.column, &zone)).collect::<Result<_>>()?;
     let parts: Vec<IndexPart> = index
         .columns

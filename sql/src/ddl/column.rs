@@ -85,7 +85,7 @@ pub fn field_type(name: &str, ty: &DataType, collation: Collation) -> Result<Fie
         "longblob" => blob(LongBlob),
         "bit" => FieldType { length: within(name, ty.length.unwrap_or(1).max(1), BIT_MAX)?, unsigned: true, ..FieldType::new(Bit) },
         "varchar" | "nvarchar" | "varbinary" => return Err(Error::syntax("", 1)),
-        other => return Err(Error::not_supported(format!("the type {}", other.to_uppercase()))),
+        other => return Err(Error::unsupported(format!("the type {}", other.to_uppercase()))),
     })
 }
 
@@ -108,13 +108,13 @@ fn string_collation(ty: &DataType, table: Collation) -> Result<Collation> {
 /// As [`field_type`]; 1067 for a default that does not fit, 1235 for what Basalt does not have.
 pub fn build_column(id: u32, definition: &ColumnDefinition, collation: Collation, eval: &EvalContext) -> Result<Column> {
     if definition.generated {
-        return Err(Error::not_supported("generated columns"));
+        return Err(Error::unsupported("generated columns"));
     }
     if definition.references {
-        return Err(Error::not_supported("foreign keys"));
+        return Err(Error::unsupported("foreign keys"));
     }
     if definition.check {
-        return Err(Error::not_supported("CHECK constraints"));
+        return Err(Error::unsupported("CHECK constraints"));
     }
     let mut ty = field_type(&definition.name, &definition.ty, collation)?;
     let serial = definition.ty.name == "serial";
@@ -160,7 +160,7 @@ fn default_value(name: &str, expr: &Expr, ty: &FieldType, eval: &EvalContext) ->
         let fits = matches!(ty.kind, TypeKind::DateTime | TypeKind::Timestamp) && fsp == ty.decimals;
         return if fits { Ok(ColumnDefault::CurrentTimestamp(fsp)) } else { Err(invalid()) };
     }
-    let (value, from) = constant(expr).ok_or_else(|| Error::not_supported("expressions as defaults"))?;
+    let (value, from) = constant(expr).ok_or_else(|| Error::unsupported("expressions as defaults"))?;
     if value.is_null() {
         return Ok(ColumnDefault::Value(Value::Null));
     }

@@ -31,10 +31,10 @@ pub struct TableDefaults {
 /// MySQL's for tables that do not fit together: 1060, 1061, 1068, 1072, 1075, 1113, and 1235 for what Basalt does not have.
 pub fn build_table(statement: &CreateTable, defaults: TableDefaults, eval: &EvalContext) -> Result<Table> {
     if statement.temporary {
-        return Err(Error::not_supported("TEMPORARY tables"));
+        return Err(Error::unsupported("TEMPORARY tables"));
     }
     if statement.options.partition {
-        return Err(Error::not_supported("partitioned tables"));
+        return Err(Error::unsupported("partitioned tables"));
     }
     if statement.columns.is_empty() {
         return Err(Error::User { code: 1113, sqlstate: "42000", message: "A table must have at least 1 column".into() });
@@ -120,10 +120,10 @@ pub(super) fn build_index(id: IndexId, key: &KeyDefinition, columns: &mut [Colum
         KeyKind::Primary => (true, true),
         KeyKind::Unique => (true, false),
         KeyKind::Plain => (false, false),
-        KeyKind::FullText => return Err(Error::not_supported("FULLTEXT indexes")),
-        KeyKind::Spatial => return Err(Error::not_supported("SPATIAL indexes")),
-        KeyKind::Foreign => return Err(Error::not_supported("foreign keys")),
-        KeyKind::Check => return Err(Error::not_supported("CHECK constraints")),
+        KeyKind::FullText => return Err(Error::unsupported("FULLTEXT indexes")),
+        KeyKind::Spatial => return Err(Error::unsupported("SPATIAL indexes")),
+        KeyKind::Foreign => return Err(Error::unsupported("foreign keys")),
+        KeyKind::Check => return Err(Error::unsupported("CHECK constraints")),
     };
     if primary && others.iter().any(|i| i.primary) {
         return Err(Error::two_primary_keys());
@@ -136,7 +136,7 @@ pub(super) fn build_index(id: IndexId, key: &KeyDefinition, columns: &mut [Colum
     }
     let mut parts: Vec<IndexColumn> = Vec::with_capacity(key.parts.len());
     for part in &key.parts {
-        let name = part.column.as_deref().ok_or_else(|| Error::not_supported("indexes over expressions"))?;
+        let name = part.column.as_deref().ok_or_else(|| Error::unsupported("indexes over expressions"))?;
         if part.descending {
             // MySQL before 8.0 read past DESC; an index that is walked backward serves the same queries.
             tracing::debug!(name, "DESC in an index is read past");

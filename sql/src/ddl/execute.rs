@@ -54,7 +54,7 @@ pub async fn execute(ctx: &DdlContext<'_>, ddl: &Ddl) -> Result<()> {
         Ddl::DropDatabase { name, if_exists } => drop_database(ctx, name, *if_exists).await,
         Ddl::CreateTable(statement) => create_table(ctx, statement).await,
         Ddl::DropTable { tables, if_exists, temporary } => {
-            if *temporary { Err(Error::not_supported("TEMPORARY tables")) } else { drop_tables(ctx, tables, *if_exists).await }
+            if *temporary { Err(Error::unsupported("TEMPORARY tables")) } else { drop_tables(ctx, tables, *if_exists).await }
         }
         Ddl::DropView { views, if_exists } => {
             let first = views.first().map_or(String::new(), |v| v.name.clone());
@@ -165,7 +165,7 @@ async fn drop_database(ctx: &DdlContext<'_>, name: &str, if_exists: bool) -> Res
 
 async fn create_table(ctx: &DdlContext<'_>, statement: &CreateTable) -> Result<()> {
     if statement.select.is_some() {
-        return Err(Error::not_supported("CREATE TABLE … SELECT"));
+        return Err(Error::unsupported("CREATE TABLE … SELECT"));
     }
     let database_name = ctx.database_of(&statement.name)?;
     if is_system(database_name) {
@@ -300,9 +300,9 @@ async fn alter_table(ctx: &DdlContext<'_>, table: &ObjectName, actions: &[AlterA
     find(&schema, ctx, table)?;
     for action in actions {
         match action {
-            AlterAction::Unsupported(what) => return Err(Error::not_supported(format!("ALTER TABLE … {what}"))),
-            AlterAction::AddKey(key) if key.kind == KeyKind::Primary => return Err(Error::not_supported("adding a primary key to a table")),
-            AlterAction::DropPrimaryKey => return Err(Error::not_supported("dropping a primary key")),
+            AlterAction::Unsupported(what) => return Err(Error::unsupported(format!("ALTER TABLE … {what}"))),
+            AlterAction::AddKey(key) if key.kind == KeyKind::Primary => return Err(Error::unsupported("adding a primary key to a table")),
+            AlterAction::DropPrimaryKey => return Err(Error::unsupported("dropping a primary key")),
             _ => {}
         }
     }
@@ -358,7 +358,7 @@ async fn drop_index(ctx: &DdlContext<'_>, table: &ObjectName, name: &str, if_exi
             return if if_exists { Ok(ctx.note(&error)).map(|()| false) } else { Err(error) };
         };
         if table.indexes[position].primary {
-            return Err(Error::not_supported("dropping a primary key"));
+            return Err(Error::unsupported("dropping a primary key"));
         }
         let lead = table.indexes[position].columns.first().map(|c| c.column);
         table.indexes[position].state = crate::catalog::model::SchemaState::WriteOnly;
