@@ -1,9 +1,20 @@
-//! Conversions of values within expressions: lenient, with warnings.
+//! Conversions of values within expressions: `CAST` and the implicit casts. Lenient: what cannot be read wholly is read as
+//! far as it goes, with a warning (an error in strict writes).
+//!
+//! | to | from a string | from a number | from a date or time |
+//! |---|---|---|---|
+//! | integer | digits at its front | rounded half away from zero | `YYYYMMDDhhmmss`, `hhmmss` |
+//! | DOUBLE, DECIMAL | number at its front | nearest | the same with the fraction |
+//! | date, time | [`crate::temporal::parse`]; NULL if it is none | digits as `YYYYMMDD…`; NULL if none | parts are kept or cut |
+//! | string | cut to length | as printed | as printed |
 
+use crate::collation::Collation;
 use crate::context::EvalContext;
+use crate::decimal::Decimal;
 use crate::error::EvalError;
 use crate::number;
-use crate::types::{EvalType, FieldType, TypeKind};
+use crate::temporal::{self, DateTime, SECOND, parse};
+use crate::types::{EvalType, FieldType, TypeKind, UNSPECIFIED};
 use crate::value::Value;
 
 /// The double nearest to a value, without warnings; strings give the number at their front, NULL gives 0.
@@ -17,8 +28,20 @@ pub fn to_f64_quiet(value: &Value) -> f64 {
         Value::String(s) => number::parse_double(s.as_bytes()).0,
         Value::Bytes(b) => number::parse_double(b).0,
         Value::DateTime(v) => v.to_number() as f64 + f64::from(v.fields().micro) / 1e6,
-        Value::Time(v) => crate::temporal::time_number(*v) as f64 + (*v % crate::temporal::SECOND) as f64 / 1e6,
+        Value::Time(v) => temporal::time_number(*v) as f64 + (*v % SECOND) as f64 / 1e6,
     }
+}
+
+/// The truth of a value: not 0; `None` for NULL.
+pub fn truth(value: &Value) -> Option<bool> {
+    Some(match value {
+        Value::Null => return None,
+        Value::Int(v) | Value::Time(v) => *v != 0,
+        Value::UInt(v) => *v != 0,
+        Value::Decimal(v) => !v.is_zero(),
+        Value::DateTime(v) => v.0 != 0,
+        other => to_f64_quiet(other) != 0.0,
+    })
 }
 
 /// The value as text for messages.
@@ -31,19 +54,341 @@ pub fn display(value: &Value) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
+/// The value's text, as `CONCAT` sees it.
+pub fn to_text(value: &Value, ty: &FieldType) -> Vec<u8> {
+    let mut out = Vec::new();
+    crate::cell::format_value(ty, value, &mut out);
+    out
+}
+
+fn truncated(kind: &'static str, value: &Value) -> EvalError {
+    EvalError::TruncatedWrongValue { kind, value: display(value) }
+}
+
 /// Converts a value to another type, as `CAST` and the implicit casts do.
 ///
 /// # Errors
-/// [`EvalError`] when strict mode makes an error of a warning.
+/// [`EvalError`] when strict mode makes an error of a warning, and for types that nothing is cast to.
 pub fn cast_value(value: &Value, from: &FieldType, to: &FieldType, ctx: &EvalContext) -> Result<Value, EvalError> {
-    let _ = (from, ctx);
     if value.is_null() {
         return Ok(Value::Null);
     }
-    match (to.eval_type(), value) {
-        (EvalType::Int, Value::Int(_)) if !to.unsigned => Ok(value.clone()),
-        (EvalType::Real, _) => Ok(Value::Double(to_f64_quiet(value))),
-        (EvalType::String, Value::String(_)) if to.kind != TypeKind::Char => Ok(value.clone()),
-        _ => Err(EvalError::Unsupported(format!("CAST AS {}", to.sql_name()))),
+    match to.eval_type() {
+        EvalType::Null => Ok(Value::Null),
+        EvalType::Int => to_integer(value, to, ctx),
+        EvalType::Real => {
+            let number = to_f64(value, ctx)?;
+            Ok(Value::Double(if to.kind == TypeKind::Float { f64::from(number as f32) } else { number }))
+        }
+        EvalType::Decimal => to_decimal_type(value, to, ctx),
+        EvalType::String => to_string_type(value, from, to, ctx),
+        EvalType::DateTime => Ok(to_datetime(value, from, to, ctx)?.map_or(Value::Null, Value::DateTime)),
+        EvalType::Duration => Ok(to_time(value, to.decimals, ctx)?.map_or(Value::Null, Value::Time)),
+    }
+}
+
+/// The double of a value, with a warning for strings that are not numbers.
+///
+/// # Errors
+/// In strict writes instead of the warning.
+pub fn to_f64(value: &Value, ctx: &EvalContext) -> Result<f64, EvalError> {
+    let Some(bytes) = value.as_bytes() else { return Ok(to_f64_quiet(value)) };
+    let (number, complete) = number::parse_double(bytes);
+    if !complete {
+        ctx.soften(truncated("DOUBLE", value))?;
+    }
+    Ok(number)
+}
+
+/// The integer of a value in 128 bits, rounded half away from zero.
+///
+/// # Errors
+/// In strict writes instead of a warning.
+pub fn to_i128(value: &Value, ctx: &EvalContext) -> Result<i128, EvalError> {
+    Ok(match value {
+        Value::Null => 0,
+        Value::Int(v) => i128::from(*v),
+        Value::UInt(v) => i128::from(*v),
+        Value::Double(v) => v.round() as i128,
+        Value::Decimal(v) => v.to_i128().unwrap_or(if v.is_negative() { i128::MIN } else { i128::MAX }),
+        Value::String(_) | Value::Bytes(_) => {
+            let (number, complete) = number::parse_integer(value.as_bytes().unwrap_or_default());
+            if !complete {
+                ctx.soften(truncated("INTEGER", value))?;
+            }
+            number
+        }
+        Value::DateTime(v) => i128::from(v.round(0).to_number()),
+        Value::Time(v) => i128::from(temporal::time_number(temporal::round_time(*v, 0))),
+    })
+}
+
+/// The bits of a value as bit operators see them: negative numbers wrap.
+///
+/// # Errors
+/// In strict writes instead of a warning.
+pub fn to_bits(value: &Value, ctx: &EvalContext) -> Result<u64, EvalError> {
+    let number = to_i128(value, ctx)?;
+    Ok(number.clamp(i128::from(i64::MIN), i128::from(u64::MAX)) as u64)
+}
+
+fn to_integer(value: &Value, to: &FieldType, ctx: &EvalContext) -> Result<Value, EvalError> {
+    match (value, to.unsigned) {
+        // CAST of an integer keeps the bits.
+        (Value::Int(v), true) => return Ok(Value::UInt(*v as u64)),
+        (Value::Int(v), false) => return Ok(Value::Int(*v)),
+        (Value::UInt(v), true) => return Ok(Value::UInt(*v)),
+        (Value::UInt(v), false) => return Ok(Value::Int(*v as i64)),
+        _ => {}
+    }
+    let number = to_i128(value, ctx)?;
+    let is_string = value.as_bytes().is_some();
+    if to.unsigned {
+        let low = if matches!(value, Value::Decimal(_)) { 0 } else { i128::from(i64::MIN) };
+        let fitted = number.clamp(low, i128::from(u64::MAX));
+        if fitted != number {
+            ctx.soften(truncated("INTEGER", value))?;
+        }
+        return Ok(Value::UInt(fitted as u64));
+    }
+    // A string beyond the signed range but within the unsigned one wraps, as in MySQL.
+    let high = if is_string { i128::from(u64::MAX) } else { i128::from(i64::MAX) };
+    let fitted = number.clamp(i128::from(i64::MIN), high);
+    if fitted != number {
+        ctx.soften(truncated("INTEGER", value))?;
+    }
+    Ok(Value::Int(fitted as i64))
+}
+
+/// The decimal of a value at its own scale, with a warning for strings that are not numbers.
+///
+/// # Errors
+/// In strict writes instead of the warning; 1690 for a double beyond 65 digits.
+pub fn to_decimal(value: &Value, ctx: &EvalContext) -> Result<Decimal, EvalError> {
+    let fraction = |whole: i128, micro: i64| Decimal::new(whole * 1_000_000 + i128::from(micro), 6);
+    Ok(match value {
+        Value::Null => Decimal::ZERO,
+        Value::Int(v) => Decimal::from(*v),
+        Value::UInt(v) => Decimal::from(*v),
+        Value::Decimal(v) => *v,
+        Value::Double(v) => Decimal::from_f64(*v)
+            .ok_or_else(|| EvalError::ResultOutOfRange { kind: "DECIMAL", expression: display(value) })?,
+        Value::String(_) | Value::Bytes(_) => {
+            let bytes = value.as_bytes().unwrap_or_default();
+            let parsed = Decimal::parse(bytes);
+            let used = parsed.map_or(0, |p| p.1);
+            if parsed.is_none() || !bytes[used..].iter().all(u8::is_ascii_whitespace) {
+                ctx.soften(truncated("DECIMAL", value))?;
+            }
+            parsed.map_or(Decimal::ZERO, |p| p.0)
+        }
+        Value::DateTime(v) if v.fields().micro == 0 => Decimal::from(v.to_number()),
+        Value::DateTime(v) => fraction(i128::from(v.to_number()), i64::from(v.fields().micro)),
+        Value::Time(v) if v % SECOND == 0 => Decimal::from(temporal::time_number(*v)),
+        Value::Time(v) => fraction(i128::from(temporal::time_number(*v)), v % SECOND),
+    })
+}
+
+/// The largest DECIMAL(precision, scale), with the sign wanted.
+pub fn decimal_limit(precision: u32, scale: u8, negative: bool) -> Decimal {
+    let all_nines = crate::decimal::power_of_ten(precision.min(76)).wrapping_sub(arrow::datatypes::i256::ONE);
+    let limit = Decimal::from_i256(all_nines, scale);
+    if negative { limit.negate() } else { limit }
+}
+
+fn to_decimal_type(value: &Value, to: &FieldType, ctx: &EvalContext) -> Result<Value, EvalError> {
+    let decimal = to_decimal(value, ctx)?;
+    let fitted = decimal.rescale(to.decimals).filter(|d| d.fits(to.length, to.decimals));
+    match fitted {
+        Some(d) if to.unsigned && d.is_negative() => {
+            ctx.soften(truncated("DECIMAL", value))?;
+            Ok(Value::Decimal(Decimal::new(0, to.decimals)))
+        }
+        Some(d) => Ok(Value::Decimal(d)),
+        None => {
+            ctx.soften(truncated("DECIMAL", value))?;
+            Ok(Value::Decimal(decimal_limit(to.length, to.decimals, decimal.is_negative())))
+        }
+    }
+}
+
+fn to_string_type(value: &Value, from: &FieldType, to: &FieldType, ctx: &EvalContext) -> Result<Value, EvalError> {
+    let binary = to.is_binary_string();
+    let limit = if to.length == UNSPECIFIED { usize::MAX } else { to.length as usize };
+    if let (Value::String(text), false) = (value, binary) {
+        return match text.char_indices().nth(limit) {
+            None => Ok(value.clone()),
+            Some((end, _)) => {
+                ctx.soften(truncated("CHAR", value))?;
+                Ok(Value::from(&text[..end]))
+            }
+        };
+    }
+    let mut bytes = match value.as_bytes() {
+        Some(bytes) => bytes.to_vec(),
+        None => to_text(value, from),
+    };
+    if binary {
+        if bytes.len() > limit {
+            ctx.soften(truncated("BINARY", value))?;
+            bytes.truncate(limit);
+        }
+        if to.kind == TypeKind::Binary && to.length != UNSPECIFIED {
+            bytes.resize(limit, 0);
+        }
+        return Ok(Value::from(bytes));
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => match text.char_indices().nth(limit) {
+            None => Ok(Value::from(text)),
+            Some((end, _)) => {
+                ctx.soften(truncated("CHAR", value))?;
+                Ok(Value::from(&text[..end]))
+            }
+        },
+        Err(error) => {
+            let shown: String = error.as_bytes().iter().take(6).map(|b| format!("{b:02X}")).collect();
+            ctx.warnings.push(1300, format!("Invalid utf8mb4 character string: '{shown}'"));
+            Ok(Value::Null)
+        }
+    }
+}
+
+fn incorrect(kind: &'static str, value: &Value) -> EvalError {
+    EvalError::IncorrectTemporal { kind, value: display(value) }
+}
+
+fn datetime_kind(to: &FieldType) -> &'static str {
+    if to.kind == TypeKind::Date { "date" } else { "datetime" }
+}
+
+/// True when the mode lets a date with zero parts be.
+pub fn zero_parts_allowed(date: DateTime, ctx: &EvalContext) -> bool {
+    if date.is_zero_date() { !ctx.mode.no_zero_date } else { date.is_real_date() || !ctx.mode.no_zero_in_date }
+}
+
+/// The date and time of a value, fitted to `to` (midnight for DATE); `None` with a warning when it is none.
+///
+/// # Errors
+/// In strict writes instead of the warning.
+pub fn to_datetime(
+    value: &Value,
+    from: &FieldType,
+    to: &FieldType,
+    ctx: &EvalContext,
+) -> Result<Option<DateTime>, EvalError> {
+    let fit = |value: DateTime| if to.kind == TypeKind::Date { value.date() } else { value.round(to.decimals) };
+    let parsed = match value {
+        Value::DateTime(v) => return Ok(Some(fit(*v))),
+        Value::Time(v) => {
+            let today = now_local(ctx).date().to_micros().unwrap_or_default();
+            return Ok(DateTime::from_micros(today + v).map(fit));
+        }
+        Value::String(_) | Value::Bytes(_) => parse::datetime(value.as_bytes().unwrap_or_default()),
+        Value::Double(_) | Value::Decimal(_) => {
+            let decimal = to_decimal(value, ctx)?;
+            let whole = decimal.truncate(0).to_i128().unwrap_or(i128::MAX);
+            let micro = decimal.rescale(6).and_then(|d| d.unscaled().to_i128()).unwrap_or_default() % 1_000_000;
+            parse::datetime_of_number(whole).map(|p| {
+                let with_fraction = p.value.to_micros().and_then(|m| DateTime::from_micros(m + micro as i64));
+                parse::Parsed { value: with_fraction.filter(|_| p.has_time).unwrap_or(p.value), ..p }
+            })
+        }
+        Value::Int(year) if from.kind == TypeKind::Year => {
+            parse::datetime_of_number(i128::from(*year) * 10_000 + 101)
+        }
+        _ => parse::datetime_of_number(to_i128(value, ctx)?),
+    };
+    match parsed {
+        Some(p) if zero_parts_allowed(p.value, ctx) => {
+            if p.truncated {
+                ctx.soften(EvalError::TruncatedWrongValue { kind: datetime_kind(to), value: display(value) })?;
+            }
+            Ok(Some(fit(p.value)))
+        }
+        _ => {
+            ctx.soften(incorrect(datetime_kind(to), value))?;
+            Ok(None)
+        }
+    }
+}
+
+/// The time of a value, with `fsp` digits of fraction; `None` with a warning when it is none.
+///
+/// # Errors
+/// In strict writes instead of the warning.
+pub fn to_time(value: &Value, fsp: u8, ctx: &EvalContext) -> Result<Option<i64>, EvalError> {
+    let parsed = match value {
+        Value::Time(v) => return Ok(Some(temporal::round_time(*v, fsp))),
+        Value::DateTime(v) => return Ok(Some(v.round(fsp).time_of_day())),
+        Value::String(_) | Value::Bytes(_) => parse::time(value.as_bytes().unwrap_or_default()),
+        Value::Double(_) | Value::Decimal(_) => {
+            let decimal = to_decimal(value, ctx)?;
+            let whole = decimal.truncate(0).to_i128().unwrap_or(i128::MAX);
+            let micro = decimal.rescale(6).and_then(|d| d.unscaled().to_i128()).unwrap_or_default() % 1_000_000;
+            parse::time_of_number(whole).map(|p| parse::Parsed { value: p.value + micro as i64, ..p })
+        }
+        _ => parse::time_of_number(to_i128(value, ctx)?),
+    };
+    match parsed {
+        Some(p) => {
+            if p.truncated {
+                ctx.soften(EvalError::TruncatedWrongValue { kind: "time", value: display(value) })?;
+            }
+            Ok(Some(temporal::round_time(p.value, fsp)))
+        }
+        None => {
+            ctx.soften(incorrect("time", value))?;
+            Ok(None)
+        }
+    }
+}
+
+/// The statement's time in the session's zone, with all six digits.
+pub fn now_local(ctx: &EvalContext) -> DateTime {
+    ctx.time_zone.local_of_unix(ctx.now_unix_micros).unwrap_or_default()
+}
+
+/// The type that a string constant of `collation` has.
+pub fn text_type(length: u32, collation: Collation) -> FieldType {
+    FieldType::varchar(length).with_collation(collation)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cast(value: Value, to: FieldType) -> (String, u64) {
+        let ctx = EvalContext::default();
+        let from = crate::func::literal_type(&value);
+        let result = cast_value(&value, &from, &to, &ctx).unwrap();
+        let text = if result.is_null() { "NULL".into() } else { String::from_utf8(to_text(&result, &to)).unwrap() };
+        (text, ctx.warnings.count())
+    }
+
+    #[test]
+    fn casts_are_mysqls() {
+        let (int, uint) = (FieldType::bigint(), FieldType::bigint_unsigned());
+        let cases: Vec<(Value, FieldType, &str, u64)> = vec![
+            ("12abc".into(), int.clone(), "12", 1),
+            ("1.9".into(), int.clone(), "1", 1),
+            (Value::Double(1.5), int.clone(), "2", 0),
+            (Value::Double(-1.5), int.clone(), "-2", 0),
+            (Value::Int(-1), uint.clone(), "18446744073709551615", 0),
+            (Value::UInt(u64::MAX), int.clone(), "-1", 0),
+            ("18446744073709551615".into(), uint, "18446744073709551615", 0),
+            ("abc".into(), FieldType::double(), "0", 1),
+            ("123.456".into(), FieldType::decimal(5, 1), "123.5", 0),
+            ("123456".into(), FieldType::decimal(5, 1), "9999.9", 1),
+            ("2020-02-30".into(), FieldType::date(), "NULL", 1),
+            ("2020-02-28 10:00:00".into(), FieldType::date(), "2020-02-28", 0),
+            (Value::Int(20200228), FieldType::datetime(0), "2020-02-28 00:00:00", 0),
+            ("10:11:12.6".into(), FieldType::time(0), "10:11:13", 0),
+            ("abcdef".into(), FieldType::new(TypeKind::Char), "a", 1),
+            (Value::DateTime(DateTime::from_date(2020, 1, 2)), int, "20200102000000", 0),
+        ];
+        for (value, to, text, warnings) in cases {
+            assert_eq!(cast(value.clone(), to.clone()), (text.to_string(), warnings), "{value:?} AS {to:?}");
+        }
     }
 }

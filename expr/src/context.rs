@@ -7,6 +7,7 @@ use crate::error::EvalError;
 use crate::temporal::zone::TimeZone;
 use crate::value::Value;
 use basalt_common::codec::{CodecError, decode_varint, encode_varint};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Most warnings kept of one statement (`max_error_count`); the rest are counted.
@@ -129,6 +130,8 @@ pub struct EvalContext {
     pub now_unix_micros: i64,
     /// Seed of RAND() without arguments.
     pub seed: u64,
+    /// Calls of [`EvalContext::next_seed`] so far.
+    pub seeds_used: Arc<AtomicU64>,
     /// The connection.
     pub session: Arc<SessionInfo>,
     /// Values of [`crate::Expr::Parameter`]s.
@@ -148,6 +151,7 @@ impl Default for EvalContext {
             time_zone: TimeZone::utc(),
             now_unix_micros: 0,
             seed: 0,
+            seeds_used: Arc::default(),
             session: Arc::default(),
             parameters: Arc::from([]),
             warnings: Warnings::default(),
@@ -167,6 +171,12 @@ impl EvalContext {
         }
         self.warnings.push_error(&error);
         Ok(())
+    }
+
+    /// A seed for RAND(): different for every use within the statement, the same again for the same statement's seed.
+    pub fn next_seed(&self) -> u64 {
+        let uses = self.seeds_used.fetch_add(1, Ordering::Relaxed);
+        self.seed.wrapping_add(uses.wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
     /// Handles a division by zero, whose result is NULL.

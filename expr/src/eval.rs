@@ -1,11 +1,22 @@
-//! Runs expressions over batches.
+//! Runs expressions: over batches ([`eval`]) and over one row ([`eval_row`]), with the same kernels and results.
+//!
+//! Over a batch, a constant stays one value until an array is asked for. AND, OR and CASE look only at the rows that they
+//! would reach one by one: a part that can fail or warn runs over a batch of just those rows, so `b <> 0 AND a / b > 1`
+//! divides by no zero.
 
+use crate::cast::truth;
 use crate::context::EvalContext;
+use crate::convert::{ColumnBuilder, ColumnReader, array_of};
 use crate::error::EvalError;
 use crate::expr::Expr;
-use crate::types::FieldType;
+use crate::func::spec::{self, Call};
+use crate::func::{Func, compare, vector};
+use crate::types::{EvalType, FieldType, TypeKind};
 use crate::value::Value;
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array};
+use arrow::compute::kernels::boolean::{and_kleene, or_kleene};
+use arrow::compute::{interleave, take};
+use std::collections::{BTreeSet, HashSet};
 
 /// A column of results, or one value for all rows.
 #[derive(Clone, Debug)]
@@ -24,8 +35,9 @@ impl ColumnarValue {
     pub fn into_array(self, ty: &FieldType, rows: usize) -> Result<ArrayRef, EvalError> {
         match self {
             ColumnarValue::Array(array) => Ok(array),
+            ColumnarValue::Scalar(Value::Null) => Ok(new_null_array(&ty.arrow_type(), rows)),
             ColumnarValue::Scalar(value) => {
-                let mut builder = crate::convert::ColumnBuilder::new(ty, rows);
+                let mut builder = ColumnBuilder::new(ty, rows);
                 for _ in 0..rows {
                     builder.append(&value)?;
                 }
@@ -38,17 +50,43 @@ impl ColumnarValue {
 /// Evaluates `expr` for every row of `batch`.
 ///
 /// # Errors
-/// [`EvalError`] of the first row that fails.
+/// [`EvalError`] of a row that fails.
 pub fn eval(expr: &Expr, batch: &RecordBatch, ctx: &EvalContext) -> Result<ColumnarValue, EvalError> {
-    let _ = ctx;
     match expr {
         Expr::Column { index, .. } => match batch.columns().get(*index) {
             Some(array) => Ok(ColumnarValue::Array(array.clone())),
             None => Err(EvalError::Internal(format!("no column {index}"))),
         },
         Expr::Literal(value, _) => Ok(ColumnarValue::Scalar(value.clone())),
-        _ => Err(EvalError::Unsupported("functions".into())),
+        Expr::Parameter { .. } => eval_scalar(expr, ctx).map(ColumnarValue::Scalar),
+        Expr::Call { func: func @ (Func::And | Func::Or), args, .. } => logic(*func, args, batch, ctx),
+        Expr::Call { func, args, ty } => {
+            let values = args.iter().map(|arg| eval(arg, batch, ctx)).collect::<Result<Vec<_>, _>>()?;
+            vector::run(&Call::new(*func, ty, args, ctx), &values, batch.num_rows())
+        }
+        Expr::Case { branches, otherwise, ty } => case(branches, otherwise.as_deref(), ty, batch, ctx),
+        Expr::InList { expr, list, negated, .. } => in_list(expr, list, *negated, batch, ctx),
     }
+}
+
+/// Evaluates `expr` to an array.
+///
+/// # Errors
+/// As [`eval`].
+pub fn eval_array(expr: &Expr, batch: &RecordBatch, ctx: &EvalContext) -> Result<ArrayRef, EvalError> {
+    eval(expr, batch, ctx)?.into_array(expr.ty(), batch.num_rows())
+}
+
+/// Evaluates a condition: true where it is true, false where it is false or NULL.
+///
+/// # Errors
+/// As [`eval`].
+pub fn eval_filter(predicate: &Expr, batch: &RecordBatch, ctx: &EvalContext) -> Result<BooleanArray, EvalError> {
+    let mask = truth_mask(&eval(predicate, batch, ctx)?, predicate.ty(), batch.num_rows())?;
+    Ok(match mask.nulls() {
+        Some(nulls) => BooleanArray::new(mask.values() & nulls.inner(), None),
+        None => mask,
+    })
 }
 
 /// Evaluates an expression without columns.
@@ -71,6 +109,250 @@ pub fn eval_row(expr: &Expr, row: &[Value], ctx: &EvalContext) -> Result<Value, 
         Expr::Parameter { index, .. } => {
             ctx.parameters.get(*index).cloned().ok_or_else(|| missing("parameter", *index))
         }
-        _ => Err(EvalError::Unsupported("functions".into())),
+        Expr::Call { func: func @ (Func::And | Func::Or), args, .. } => {
+            let decides = *func == Func::Or;
+            let mut result = Some(!decides);
+            for arg in args {
+                match truth(&eval_row(arg, row, ctx)?) {
+                    Some(value) if value == decides => return Ok(Value::bool(decides)),
+                    Some(_) => {}
+                    None => result = None,
+                }
+            }
+            Ok(result.map_or(Value::Null, Value::bool))
+        }
+        Expr::Call { func, args, ty } => {
+            let values = args.iter().map(|arg| eval_row(arg, row, ctx)).collect::<Result<Vec<_>, _>>()?;
+            vector::run_row(&Call::new(*func, ty, args, ctx), &values)
+        }
+        Expr::Case { branches, otherwise, .. } => {
+            for (condition, result) in branches {
+                if truth(&eval_row(condition, row, ctx)?) == Some(true) {
+                    return eval_row(result, row, ctx);
+                }
+            }
+            otherwise.as_ref().map_or(Ok(Value::Null), |e| eval_row(e, row, ctx))
+        }
+        Expr::InList { expr, list, negated, .. } => {
+            let needle = eval_row(expr, row, ctx)?;
+            if needle.is_null() {
+                return Ok(Value::Null);
+            }
+            let mut unknown = false;
+            for item in list {
+                let value = eval_row(item, row, ctx)?;
+                if value.is_null() {
+                    unknown = true;
+                } else if compare(&needle, &value, expr.ty()).is_eq() {
+                    return Ok(Value::bool(!negated));
+                }
+            }
+            Ok(if unknown { Value::Null } else { Value::bool(*negated) })
+        }
     }
+}
+
+/// Truth of every row.
+pub(crate) fn truth_mask(value: &ColumnarValue, ty: &FieldType, rows: usize) -> Result<BooleanArray, EvalError> {
+    match value {
+        ColumnarValue::Scalar(value) => Ok(match truth(value) {
+            Some(value) => BooleanArray::from(vec![value; rows]),
+            None => BooleanArray::new_null(rows),
+        }),
+        ColumnarValue::Array(array) => vector::truth_of_array(array, ty),
+    }
+}
+
+/// True for parts that neither fail nor warn, so that running them on a row too many is no harm.
+fn is_harmless(expr: &Expr) -> bool {
+    let mut harmless = true;
+    expr.visit(&mut |e| {
+        if let Expr::Call { func, .. } = e {
+            use Func::*;
+            harmless &= matches!(
+                func,
+                And | Or | Not | Xor | Eq | NullSafeEq | Ne | Lt | Le | Gt | Ge | Between | IsNull | IsNotNull | IsTrue
+                    | IsFalse | IsNotTrue | IsNotFalse | Like | CollateTo | Coalesce
+            );
+        }
+    });
+    harmless
+}
+
+/// The rows of a batch at these positions.
+fn select(batch: &RecordBatch, rows: &[u32]) -> Result<RecordBatch, EvalError> {
+    if rows.len() == batch.num_rows() {
+        return Ok(batch.clone());
+    }
+    let indices = UInt32Array::from(rows.to_vec());
+    let columns = batch.columns().iter().map(|c| take(c, &indices, None)).collect::<Result<Vec<_>, _>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+    Ok(RecordBatch::try_new_with_options(batch.schema(), columns, &options)?)
+}
+
+fn logic(func: Func, args: &[Expr], batch: &RecordBatch, ctx: &EvalContext) -> Result<ColumnarValue, EvalError> {
+    let rows = batch.num_rows();
+    let decides = func == Func::Or;
+    let mut result: Option<BooleanArray> = None;
+    for arg in args {
+        let mask = match &result {
+            None => truth_mask(&eval(arg, batch, ctx)?, arg.ty(), rows)?,
+            Some(so_far) => {
+                let is_open = |row: usize| so_far.is_null(row) || so_far.value(row) != decides;
+                let open: Vec<u32> = if is_harmless(arg) {
+                    (0..rows as u32).collect()
+                } else {
+                    (0..rows as u32).filter(|row| is_open(*row as usize)).collect()
+                };
+                if open.is_empty() || (0..rows).all(|row| !is_open(row)) {
+                    break;
+                }
+                let part = select(batch, &open)?;
+                let mask = truth_mask(&eval(arg, &part, ctx)?, arg.ty(), open.len())?;
+                let mask = if open.len() == rows { mask } else { spread(&mask, &open, rows, decides) };
+                if decides { or_kleene(so_far, &mask)? } else { and_kleene(so_far, &mask)? }
+            }
+        };
+        result = Some(mask);
+    }
+    let result = result.unwrap_or_else(|| BooleanArray::from(vec![!decides; rows]));
+    Ok(ColumnarValue::Array(vector::integers_of(&result)))
+}
+
+/// A mask of some rows as one of all, `other` for those not in `at`.
+fn spread(mask: &BooleanArray, at: &[u32], rows: usize, other: bool) -> BooleanArray {
+    let mut all = vec![Some(other); rows];
+    for (from, to) in at.iter().enumerate() {
+        all[*to as usize] = mask.is_valid(from).then(|| mask.value(from));
+    }
+    BooleanArray::from(all)
+}
+
+fn case(
+    branches: &[(Expr, Expr)],
+    otherwise: Option<&Expr>,
+    ty: &FieldType,
+    batch: &RecordBatch,
+    ctx: &EvalContext,
+) -> Result<ColumnarValue, EvalError> {
+    let rows = batch.num_rows();
+    // Where each row's result comes from; piece 0 is NULL.
+    let mut pieces: Vec<ArrayRef> = vec![new_null_array(&ty.arrow_type(), 1)];
+    let mut source = vec![(0usize, 0usize); rows];
+    let mut open: Vec<u32> = (0..rows as u32).collect();
+    let mut place = |rows: &[u32], result: &Expr| -> Result<(), EvalError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let part = select(batch, rows)?;
+        let array = eval(result, &part, ctx)?.into_array(ty, rows.len())?;
+        let array = if array.data_type() == &ty.arrow_type() { array } else { retype(&array, result.ty(), ty)? };
+        for (at, row) in rows.iter().enumerate() {
+            source[*row as usize] = (pieces.len(), at);
+        }
+        pieces.push(array);
+        Ok(())
+    };
+    for (condition, result) in branches {
+        if open.is_empty() {
+            break;
+        }
+        let part = select(batch, &open)?;
+        let mask = truth_mask(&eval(condition, &part, ctx)?, condition.ty(), open.len())?;
+        let (mut hit, mut rest) = (Vec::new(), Vec::new());
+        for (at, row) in open.iter().enumerate() {
+            if mask.is_valid(at) && mask.value(at) { hit.push(*row) } else { rest.push(*row) }
+        }
+        place(&hit, result)?;
+        open = rest;
+    }
+    if let Some(otherwise) = otherwise {
+        place(&open, otherwise)?;
+    }
+    let arrays: Vec<&dyn Array> = pieces.iter().map(|p| p.as_ref()).collect();
+    Ok(ColumnarValue::Array(interleave(&arrays, &source)?))
+}
+
+/// An array brought to the Arrow type of `to` value by value (a bare NULL, a decimal of another width).
+fn retype(array: &ArrayRef, from: &FieldType, to: &FieldType) -> Result<ArrayRef, EvalError> {
+    let reader = ColumnReader::new(array.as_ref(), from)?;
+    let values: Vec<Value> = (0..array.len()).map(|row| reader.value(row)).collect();
+    array_of(to, &values)
+}
+
+/// Constants of an IN list, for look-ups.
+enum Haystack {
+    Integers(HashSet<i64>),
+    /// Weights of strings.
+    Weights(BTreeSet<Vec<u8>>),
+    Values(Vec<Value>),
+}
+
+fn in_list(
+    expr: &Expr,
+    list: &[Expr],
+    negated: bool,
+    batch: &RecordBatch,
+    ctx: &EvalContext,
+) -> Result<ColumnarValue, EvalError> {
+    let rows = batch.num_rows();
+    if !list.iter().all(Expr::is_constant) {
+        // A list with columns: an OR of equalities, as written.
+        let ty = FieldType::boolean();
+        let pairs = list.iter().map(|item| Expr::Call {
+            func: Func::Eq,
+            args: vec![expr.clone(), item.clone()],
+            ty: ty.clone(),
+        });
+        let any = Expr::Call { func: Func::Or, args: pairs.collect(), ty: ty.clone() };
+        let whole = if negated { Expr::Call { func: Func::Not, args: vec![any], ty } } else { any };
+        return eval(&whole, batch, ctx);
+    }
+    let ColumnarValue::Array(needles) = eval(expr, batch, ctx)? else {
+        let value = eval_row(&Expr::InList { expr: Box::new(expr.clone()), list: list.to_vec(), negated, ty: FieldType::boolean() }, &[], ctx)?;
+        return Ok(ColumnarValue::Scalar(value));
+    };
+    let ty = expr.ty();
+    let values = list.iter().map(|item| eval_scalar(item, ctx)).collect::<Result<Vec<_>, _>>()?;
+    let unknown = values.iter().any(Value::is_null);
+    let haystack = haystack(ty, values);
+    let reader = ColumnReader::new(needles.as_ref(), ty)?;
+    let mut builder = ColumnBuilder::new(&FieldType::boolean(), rows);
+    for row in 0..rows {
+        let found = match (&haystack, reader.bytes(row)) {
+            _ if needles.is_null(row) || ty.kind == TypeKind::Null => {
+                builder.append_null();
+                continue;
+            }
+            (Haystack::Weights(set), Some(bytes)) => set.contains(&*ty.collation.weight(bytes)),
+            (Haystack::Integers(set), _) => reader.value(row).as_i64().is_some_and(|v| set.contains(&v)),
+            (Haystack::Values(all), _) => {
+                let needle = reader.value(row);
+                all.iter().any(|value| compare(&needle, value, ty).is_eq())
+            }
+            (Haystack::Weights(_), None) => false,
+        };
+        match (found, unknown) {
+            (false, true) => builder.append_null(),
+            _ => builder.append(&Value::bool(found != negated))?,
+        }
+    }
+    Ok(ColumnarValue::Array(builder.finish()))
+}
+
+fn haystack(ty: &FieldType, values: Vec<Value>) -> Haystack {
+    let known: Vec<Value> = values.into_iter().filter(|v| !v.is_null()).collect();
+    if ty.is_integer() && known.iter().all(|v| v.as_i64().is_some()) {
+        return Haystack::Integers(known.iter().filter_map(Value::as_i64).collect());
+    }
+    if ty.eval_type() == EvalType::String && known.iter().all(|v| v.as_bytes().is_some()) {
+        let weight = |v: &Value| ty.collation.weight(v.as_bytes().unwrap_or_default()).into_owned();
+        return Haystack::Weights(known.iter().map(weight).collect());
+    }
+    Haystack::Values(known)
+}
+
+/// True when calls of `func` can run; false for those answered with error 1235.
+pub fn is_runnable(func: Func) -> bool {
+    spec::of(func).is_some()
 }

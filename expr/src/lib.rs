@@ -17,6 +17,7 @@
 //! [`EvalContext`]); DataFusion never decides a conversion, because every conversion is a node of the tree; a batch from
 //! Arrow's side and a row of [`Value`]s go through the same kernels.
 
+pub mod aggregate;
 pub mod cast;
 pub mod cell;
 pub mod collation;
@@ -44,7 +45,7 @@ pub use collation::Collation;
 pub use context::{EvalContext, SessionInfo, SqlMode, Warning, Warnings};
 pub use decimal::Decimal;
 pub use error::{EvalError, ExprError};
-pub use eval::{ColumnarValue, eval, eval_row, eval_scalar};
+pub use eval::{ColumnarValue, eval, eval_array, eval_filter, eval_row, eval_scalar};
 pub use expr::Expr;
 pub use func::Func;
 pub use types::{EvalType, FieldType, TypeKind};

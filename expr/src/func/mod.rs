@@ -1,14 +1,47 @@
 //! Functions and operators: the registry, type inference and the kernels.
+//!
+//! ```text
+//! Func::by_name("concat") ── infer(func, args) ──▶ Expr::Call { func, args with casts, ty }
+//!                               │                        │
+//!                            spec::of(func)            eval: vector::run, or the spec's kernel row by row
+//! ```
+//! | file | holds |
+//! |---|---|
+//! | [`list`] | the enum of all functions and their names |
+//! | [`spec`] | how a function is described; the table of descriptions |
+//! | [`infer`] | result types, implicit casts, collations |
+//! | [`vector`] | kernels over whole Arrow arrays |
+//! | the others | one family of functions each |
+//!
+//! A new function is a name in `list.rs` and a line with a kernel in its family. A name without a description answers
+//! with error 1235.
 
+mod arithmetic;
+mod bits;
+mod compare;
+mod conversion;
+mod datetime;
+mod datetime_arith;
+mod datetime_format;
+mod hash;
+pub(crate) mod infer;
+mod info;
 mod list;
+mod logic;
+mod math;
+mod pattern;
+pub(crate) mod spec;
+mod string;
+mod text;
+pub(crate) mod vector;
 
+pub use compare::compare;
+pub use datetime_arith::{Interval, IntervalUnit};
+pub use infer::{case, cast, cast_explicit, collate, common_type, common_type_of, in_list, infer, unify};
 pub use list::{ALL, Func};
 
-use crate::error::ExprError;
-use crate::expr::Expr;
 use crate::types::{FieldType, NOT_FIXED};
 use crate::value::Value;
-use std::cmp::Ordering;
 
 /// When a call gives the same result again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,6 +87,10 @@ impl Func {
             _ => Volatility::Immutable,
         }
     }
+    /// True when calls of it run; false for names that answer with error 1235.
+    pub fn is_supported(self) -> bool {
+        spec::of(self).is_some() || matches!(self, Func::If | Func::IfNull | Func::NullIf | Func::Between)
+    }
 }
 
 /// The type of a literal that holds this value.
@@ -70,62 +107,4 @@ pub fn literal_type(value: &Value) -> FieldType {
         Value::Time(t) => FieldType::time(if t % crate::temporal::SECOND == 0 { 0 } else { 6 }),
     };
     ty.required()
-}
-
-/// Builds the call of `func`: finds the result's type and puts implicit casts around the arguments.
-///
-/// # Errors
-/// [`ExprError`] when the number or the types of the arguments do not suit.
-pub fn infer(func: Func, args: Vec<Expr>) -> Result<Expr, ExprError> {
-    let _ = args;
-    Err(ExprError::Unsupported(func.name().to_string()))
-}
-
-/// `expr` converted to `ty`; itself when nothing has to be done.
-pub fn cast(expr: Expr, ty: FieldType) -> Expr {
-    Expr::Call { func: Func::Cast, args: vec![expr], ty }
-}
-
-/// `[NOT] IN` with both sides brought to one type.
-///
-/// # Errors
-/// [`ExprError`] when no type compares them.
-pub fn in_list(expr: Expr, list: Vec<Expr>, negated: bool) -> Result<Expr, ExprError> {
-    Ok(Expr::InList { expr: Box::new(expr), list, negated, ty: FieldType::boolean() })
-}
-
-/// `CASE WHEN … END` (an operand is compared by the caller) with results brought to one type.
-///
-/// # Errors
-/// [`ExprError`] when the results have no common type.
-pub fn case(branches: Vec<(Expr, Expr)>, otherwise: Option<Expr>) -> Result<Expr, ExprError> {
-    let ty = branches.first().map_or_else(FieldType::null, |(_, r)| r.ty().clone());
-    Ok(Expr::Case { branches, otherwise: otherwise.map(Box::new), ty })
-}
-
-/// The common type of expressions that meet in one column: CASE, COALESCE, UNION, VALUES.
-///
-/// # Errors
-/// [`ExprError::CollationMix`].
-pub fn common_type(types: &[&FieldType]) -> Result<FieldType, ExprError> {
-    types.first().map(|t| (*t).clone()).ok_or_else(|| ExprError::BadArguments("case".into()))
-}
-
-/// SQL's order of two values of one type; NULL is first. Strings compare in `ty`'s collation.
-pub fn compare(a: &Value, b: &Value, ty: &FieldType) -> Ordering {
-    use Value::*;
-    match (a, b) {
-        (Null, Null) => Ordering::Equal,
-        (Null, _) => Ordering::Less,
-        (_, Null) => Ordering::Greater,
-        (Int(_) | UInt(_), Int(_) | UInt(_)) => a.as_i128().cmp(&b.as_i128()),
-        (Double(x), Double(y)) => x.partial_cmp(y).unwrap_or(Ordering::Equal),
-        (Decimal(x), Decimal(y)) => x.cmp(y),
-        (DateTime(x), DateTime(y)) => x.cmp(y),
-        (Time(x), Time(y)) => x.cmp(y),
-        _ => match (a.as_bytes(), b.as_bytes()) {
-            (Some(x), Some(y)) => ty.collation.compare(x, y),
-            _ => crate::cast::to_f64_quiet(a).partial_cmp(&crate::cast::to_f64_quiet(b)).unwrap_or(Ordering::Equal),
-        },
-    }
 }

@@ -1,0 +1,292 @@
+//! Dates and times, part one: the current time, parts of a date, building dates and times.
+
+use super::Func;
+use super::infer::cast;
+use super::spec::{Arg, Call, Ret, Spec};
+use crate::cast::{now_local, to_f64_quiet, to_i128};
+use crate::error::{EvalError, ExprError};
+use crate::expr::Expr;
+use crate::temporal::{self, DAY, DateTime, SECOND, TIME_MAX, calendar, zone::unix_epoch};
+use crate::types::{EvalType, FieldType};
+use crate::value::Value;
+
+pub(super) fn spec(func: Func) -> Option<Spec> {
+    use Func::*;
+    const DATETIME: &[Arg] = &[Arg::DateTime];
+    const TIME: &[Arg] = &[Arg::Time];
+    const INT: &[Arg] = &[Arg::Int];
+    Some(match func {
+        Now | SysDate | UtcTimestamp => Spec::new(0, 1, INT, Ret::Custom(type_now), now).total(),
+        CurrentDate | UtcDate => Spec::new(0, 0, INT, Ret::Date, now).total(),
+        CurrentTime | UtcTime => Spec::new(0, 1, INT, Ret::Custom(type_now_time), now).total(),
+        Year | Quarter | Month | Day | DayOfWeek | DayOfYear | WeekDay | WeekOfYear | ToDays | ToSeconds => {
+            Spec::new(1, 1, DATETIME, Ret::Int, date_part)
+        }
+        Week | YearWeek => Spec::new(1, 2, &[Arg::DateTime, Arg::Int], Ret::Int, date_part),
+        Hour | Minute | Second | MicroSecond | TimeToSec => {
+            Spec::new(1, 1, &[Arg::Any], Ret::Custom(type_time_part), time_part)
+        }
+        DayName | MonthName => Spec::new(1, 1, DATETIME, Ret::Text(9), name),
+        Date => Spec::new(1, 1, DATETIME, Ret::Date, date),
+        LastDay => Spec::new(1, 1, DATETIME, Ret::Date, last_day),
+        Time => Spec::new(1, 1, TIME, Ret::Custom(type_first), |_, args| Ok(args[0].clone())),
+        Timestamp => Spec::new(1, 2, &[Arg::DateTime, Arg::Time], Ret::Custom(type_timestamp), timestamp),
+        MakeDate => Spec::new(2, 2, INT, Ret::Date, make_date),
+        MakeTime => Spec::new(3, 3, &[Arg::Int, Arg::Int, Arg::Number], Ret::Custom(type_make_time), make_time),
+        FromDays => Spec::new(1, 1, INT, Ret::Date, from_days),
+        SecToTime => Spec::new(1, 1, &[Arg::Number], Ret::Custom(type_seconds), sec_to_time),
+        UnixTimestamp => Spec::new(0, 1, DATETIME, Ret::Custom(type_unix), unix_timestamp),
+        ConvertTz => {
+            Spec::new(3, 3, &[Arg::DateTime, Arg::Text, Arg::Text], Ret::Custom(type_first), convert_tz)
+        }
+        _ => return None,
+    })
+}
+
+/// Digits of fraction that a constant argument asks for.
+fn constant_fsp(args: &[Expr]) -> Result<u8, ExprError> {
+    match args.first() {
+        None => Ok(0),
+        Some(Expr::Literal(value, _)) => match value.as_u64() {
+            Some(fsp @ 0..=6) => Ok(fsp as u8),
+            _ => Err(ExprError::BadArguments("fractional seconds".into())),
+        },
+        Some(_) => Err(ExprError::BadArguments("fractional seconds".into())),
+    }
+}
+
+fn type_now(args: &mut [Expr]) -> Result<FieldType, ExprError> {
+    constant_fsp(args).map(FieldType::datetime)
+}
+
+fn type_now_time(args: &mut [Expr]) -> Result<FieldType, ExprError> {
+    constant_fsp(args).map(FieldType::time)
+}
+
+fn type_first(args: &mut [Expr]) -> Result<FieldType, ExprError> {
+    let ty = args[0].ty();
+    Ok(match ty.eval_type() {
+        EvalType::Duration => FieldType::time(ty.decimals),
+        _ => FieldType::datetime(ty.decimals),
+    })
+}
+
+fn type_timestamp(args: &mut [Expr]) -> Result<FieldType, ExprError> {
+    Ok(FieldType::datetime(args.iter().map(|a| a.ty().decimals).max().unwrap_or(0)))
+}
+
+/// HOUR('2020-01-01 10:00:00') takes a time from a date: dates keep their type, everything else becomes TIME.
+fn type_time_part(args: &mut [Expr]) -> Result<FieldType, ExprError> {
+    if !args[0].ty().is_temporal() {
+        args[0] = super::spec::coerce(std::mem::replace(&mut args[0], Expr::null()), Arg::Time);
+    }
+    Ok(FieldType::bigint())
+}
+
+fn type_make_time(args: &mut [Expr]) -> Result<FieldType, ExprError> {
+    Ok(FieldType::time(args[2].ty().scale().min(6)))
+}
+
+fn type_seconds(args: &mut [Expr]) -> Result<FieldType, ExprError> {
+    Ok(FieldType::time(args[0].ty().scale().min(6)))
+}
+
+fn type_unix(args: &mut [Expr]) -> Result<FieldType, ExprError> {
+    Ok(match args.first().map_or(0, |a| a.ty().decimals.min(6)) {
+        0 => FieldType::bigint(),
+        fsp => FieldType::decimal(12 + u32::from(fsp), fsp),
+    })
+}
+
+fn now(call: &Call<'_>, _: &[Value]) -> Result<Value, EvalError> {
+    let utc = matches!(call.func, Func::UtcTimestamp | Func::UtcDate | Func::UtcTime);
+    let local = if utc {
+        DateTime::from_micros(call.ctx.now_unix_micros + unix_epoch()).unwrap_or_default()
+    } else {
+        now_local(call.ctx)
+    };
+    let cut = local.truncate(call.ty.decimals);
+    Ok(match call.func {
+        Func::CurrentDate | Func::UtcDate => Value::DateTime(local.date()),
+        Func::CurrentTime | Func::UtcTime => Value::Time(cut.time_of_day()),
+        _ => Value::DateTime(cut),
+    })
+}
+
+/// The date of a value that [`Arg::DateTime`] gave.
+pub(super) fn moment(value: &Value) -> DateTime {
+    match value {
+        Value::DateTime(v) => *v,
+        _ => DateTime::ZERO,
+    }
+}
+
+fn date_part(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    let v = moment(&args[0]);
+    let (year, month, day) = (v.year(), v.month(), v.day());
+    let simple = match call.func {
+        Func::Year => Some(year),
+        Func::Month => Some(month),
+        Func::Quarter => Some(month.div_ceil(3)),
+        Func::Day => Some(day),
+        _ => None,
+    };
+    if let Some(part) = simple {
+        return Ok(Value::Int(i64::from(part)));
+    }
+    if !v.is_real_date() {
+        return Ok(Value::Null);
+    }
+    let mode = args.get(1).map_or(0, |m| m.as_i64().unwrap_or(0)) as u32;
+    Ok(Value::Int(match call.func {
+        Func::DayOfWeek => i64::from((calendar::weekday(year, month, day) + 1) % 7 + 1),
+        Func::WeekDay => i64::from(calendar::weekday(year, month, day)),
+        Func::DayOfYear => i64::from(calendar::day_of_year(year, month, day)),
+        Func::WeekOfYear => i64::from(calendar::week(year, month, day, 3).1),
+        Func::Week => i64::from(calendar::week(year, month, day, mode).1),
+        Func::YearWeek => {
+            let (year, week) = calendar::week(year, month, day, mode | 2);
+            i64::from(year * 100 + week)
+        }
+        Func::ToDays => calendar::to_days(year, month, day),
+        _ => calendar::to_days(year, month, day) * 86_400 + v.time_of_day() / SECOND,
+    }))
+}
+
+fn time_part(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    let micros = match &args[0] {
+        Value::Time(v) => *v,
+        other => moment(other).time_of_day(),
+    };
+    let seconds = micros.abs() / SECOND;
+    Ok(Value::Int(match call.func {
+        Func::Hour => seconds / 3600,
+        Func::Minute => seconds / 60 % 60,
+        Func::Second => seconds % 60,
+        Func::MicroSecond => micros.abs() % SECOND,
+        _ => micros / SECOND,
+    }))
+}
+
+fn name(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    let v = moment(&args[0]);
+    Ok(match call.func {
+        Func::MonthName if v.month() > 0 => Value::from(calendar::MONTHS[v.month() as usize - 1]),
+        Func::DayName if v.is_real_date() => {
+            Value::from(calendar::WEEKDAYS[calendar::weekday(v.year(), v.month(), v.day()) as usize])
+        }
+        _ => Value::Null,
+    })
+}
+
+fn date(_: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    Ok(Value::DateTime(moment(&args[0]).date()))
+}
+
+fn last_day(_: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    let v = moment(&args[0]);
+    if v.month() == 0 {
+        return Ok(Value::Null);
+    }
+    let day = calendar::days_in_month(v.year(), v.month());
+    Ok(Value::DateTime(DateTime::from_date(v.year(), v.month(), day)))
+}
+
+fn timestamp(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    let Some(Value::Time(time)) = args.get(1) else {
+        return Ok(Value::DateTime(moment(&args[0])));
+    };
+    let sum = moment(&args[0]).to_micros().and_then(|m| DateTime::from_micros(m + time));
+    match sum {
+        Some(sum) => Ok(Value::DateTime(sum)),
+        None => {
+            call.ctx.soften(EvalError::DatetimeOverflow("datetime"))?;
+            Ok(Value::Null)
+        }
+    }
+}
+
+fn make_date(_: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    let (year, day) = (args[0].as_i64().unwrap_or(-1), args[1].as_i64().unwrap_or(0));
+    if !(0..=9999).contains(&year) || day <= 0 {
+        return Ok(Value::Null);
+    }
+    let year = if year < 100 { temporal::parse::two_digit_year(year as u32) } else { year as u32 };
+    let days = calendar::days_from_civil(year, 1, 1).saturating_add(day - 1);
+    Ok(match calendar::civil_from_days(days) {
+        Some((y, m, d)) => Value::DateTime(DateTime::from_date(y, m, d)),
+        None => Value::Null,
+    })
+}
+
+fn make_time(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    let (hour, minute) = (args[0].as_i64().unwrap_or(0), args[1].as_i64().unwrap_or(-1));
+    let second = to_f64_quiet(&args[2]);
+    if !(0..60).contains(&minute) || !(0.0..60.0).contains(&second) {
+        return Ok(Value::Null);
+    }
+    let rest = minute * 60 * SECOND + (second * SECOND as f64).round() as i64;
+    let micros = hour.clamp(-839, 839).abs() * 3600 * SECOND + rest;
+    let micros = temporal::round_time(micros, call.ty.decimals).min(TIME_MAX);
+    Ok(Value::Time(if hour < 0 { -micros } else { micros }))
+}
+
+fn from_days(_: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    let days = args[0].as_i64().unwrap_or(0);
+    let date = calendar::from_days(days).map_or(DateTime::ZERO, |(y, m, d)| DateTime::from_date(y, m, d));
+    Ok(Value::DateTime(date))
+}
+
+fn sec_to_time(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    let micros = match args[0].as_i128() {
+        Some(seconds) => seconds.saturating_mul(i128::from(SECOND)),
+        None => (to_f64_quiet(&args[0]) * SECOND as f64).round() as i128,
+    };
+    let fitted = micros.clamp(-i128::from(TIME_MAX), i128::from(TIME_MAX)) as i64;
+    if i128::from(fitted) != micros {
+        let value = crate::cast::display(&args[0]);
+        call.ctx.soften(EvalError::TruncatedWrongValue { kind: "time", value })?;
+    }
+    Ok(Value::Time(temporal::round_time(fitted, call.ty.decimals)))
+}
+
+fn unix_timestamp(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    let micros = match args.first() {
+        None => call.ctx.now_unix_micros / SECOND * SECOND,
+        Some(value) => call.ctx.time_zone.unix_of_local(moment(value)).unwrap_or(0).max(0),
+    };
+    Ok(match call.ty.eval_type() {
+        EvalType::Decimal => {
+            let unit = temporal::fraction_unit(call.ty.decimals);
+            Value::Decimal(crate::decimal::Decimal::new(i128::from(micros / unit), call.ty.decimals))
+        }
+        _ => Value::Int(micros / SECOND),
+    })
+}
+
+fn convert_tz(_: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    let zone = |v: &Value| {
+        let name = String::from_utf8_lossy(v.as_bytes().unwrap_or_default()).into_owned();
+        temporal::zone::TimeZone::parse(&name)
+    };
+    let (Some(from), Some(to)) = (zone(&args[1]), zone(&args[2])) else { return Ok(Value::Null) };
+    let moved = from.unix_of_local(moment(&args[0])).and_then(|micros| to.local_of_unix(micros));
+    Ok(moved.map_or(Value::Null, Value::DateTime))
+}
+
+/// Whole days of a date since 0000-01-01, for differences.
+pub(super) fn day_number(value: DateTime) -> Option<i64> {
+    value.date().to_micros().map(|m| m / DAY)
+}
+
+/// A bare `INTERVAL`-like integer argument, rounded.
+pub(super) fn integer(call: &Call<'_>, value: &Value) -> Result<i64, EvalError> {
+    let wide = to_i128(value, call.ctx)?;
+    Ok(wide.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64)
+}
+
+/// `expr` as DATETIME with all digits of its fraction.
+pub(super) fn as_datetime(expr: Expr) -> Expr {
+    let fsp = expr.ty().decimals.min(6);
+    if expr.ty().eval_type() == EvalType::DateTime { expr } else { cast(expr, FieldType::datetime(fsp)) }
+}

@@ -1,0 +1,431 @@
+//! MySQL's rules for the types of results and for implicit conversions.
+//!
+//! Arithmetic: a DOUBLE or a string makes a DOUBLE, a DECIMAL a DECIMAL, else BIGINT, unsigned if an operand is.
+//! Comparison ([`unify`]): numbers compare as they are, exactly; strings by the collation both agree on; a date or time
+//! with a string or a constant number turns that into a date or time; everything else as DOUBLE. A string constant beside
+//! an integer or decimal column becomes a number at once when it is one, so that the column's index can be used.
+//!
+//! Collations: an explicit `COLLATE` wins over a column's, that over a constant's. Two different ones of equal rank agree
+//! only if one of them is `binary` or `utf8mb4_bin`, which then wins; else error 1267.
+
+use super::{Func, spec};
+use crate::collation::Collation;
+use crate::context::EvalContext;
+use crate::decimal::Decimal;
+use crate::error::ExprError;
+use crate::expr::Expr;
+use crate::types::{EvalType, FieldType, TypeKind, UNSPECIFIED};
+use crate::value::Value;
+
+/// Builds the call of `func`: finds the result's type and puts implicit casts around the arguments. IF, IFNULL and NULLIF
+/// become CASE and COALESCE.
+///
+/// # Errors
+/// [`ExprError`] when the number or the types of the arguments do not suit.
+pub fn infer(func: Func, args: Vec<Expr>) -> Result<Expr, ExprError> {
+    let count = |n: usize| if args.len() == n { Ok(()) } else { Err(ExprError::ParameterCount(func.name().into())) };
+    match func {
+        Func::If => {
+            count(3)?;
+            let [condition, yes, no] = take(args);
+            return case(vec![(condition, yes)], Some(no));
+        }
+        Func::NullIf => {
+            count(2)?;
+            let [value, other] = take(args);
+            let ty = value.ty().clone();
+            let null = Expr::Literal(Value::Null, ty.clone().nullable());
+            let equal = infer(Func::Eq, vec![value.clone(), other])?;
+            let otherwise = Some(Box::new(value));
+            return Ok(Expr::Case { branches: vec![(equal, null)], otherwise, ty: ty.nullable() });
+        }
+        Func::IfNull => {
+            count(2)?;
+            return infer(Func::Coalesce, args);
+        }
+        Func::Between => {
+            count(3)?;
+            return between(args);
+        }
+        Func::Cast | Func::CollateTo => return Err(ExprError::BadArguments(func.name().into())),
+        _ => {}
+    }
+    let spec = spec::of(func).ok_or_else(|| ExprError::Unsupported(func.name().to_uppercase()))?;
+    if args.len() < spec.min || args.len() > spec.max {
+        return Err(ExprError::ParameterCount(func.name().to_string()));
+    }
+    let want = |at: usize| spec.args.get(at).or(spec.args.last()).copied().unwrap_or(spec::Arg::Any);
+    let mut args: Vec<Expr> =
+        args.into_iter().enumerate().map(|(at, arg)| spec::coerce(arg, want(at))).collect();
+    let ty = spec::result_type(spec.ret, func, &mut args)?;
+    let not_null = spec.total && args.iter().all(|a| a.ty().not_null);
+    Ok(Expr::Call { func, args, ty: FieldType { not_null, ..ty } })
+}
+
+fn take<const N: usize>(args: Vec<Expr>) -> [Expr; N] {
+    <[Expr; N]>::try_from(args).expect("the number of arguments was checked")
+}
+
+/// `expr` converted to `ty`; itself when nothing has to be done, a constant when it is one that converts cleanly.
+pub fn cast(expr: Expr, ty: FieldType) -> Expr {
+    let ty = FieldType { not_null: expr.ty().not_null && !may_fail(expr.ty(), &ty), ..ty };
+    let from = expr.ty();
+    if same_representation(from, &ty) {
+        return match expr {
+            Expr::Literal(value, _) => Expr::Literal(value, ty),
+            other => other,
+        };
+    }
+    if let Expr::Literal(value, from) = &expr {
+        // Not in the session's zone or time: TIME to DATETIME waits for the statement.
+        let depends = from.eval_type() == EvalType::Duration && ty.eval_type() == EvalType::DateTime;
+        let quiet = EvalContext::default();
+        if let (false, Ok(converted)) = (depends, crate::cast::cast_value(value, from, &ty, &quiet))
+            && quiet.warnings.count() == 0
+        {
+            return Expr::Literal(converted, ty);
+        }
+    }
+    Expr::Call { func: Func::Cast, args: vec![expr], ty }
+}
+
+/// The explicit `CAST(expr AS ty)`: as [`cast`], but a string is always cut to its length.
+pub fn cast_explicit(expr: Expr, ty: FieldType) -> Expr {
+    if ty.is_string() && ty.length != UNSPECIFIED || ty.kind == TypeKind::Decimal {
+        let not_null = expr.ty().not_null;
+        return Expr::Call { func: Func::Cast, args: vec![expr], ty: FieldType { not_null, ..ty } };
+    }
+    cast(expr, ty)
+}
+
+/// `expr COLLATE collation`.
+///
+/// # Errors
+/// [`ExprError::BadArguments`] when `expr` is a binary string.
+pub fn collate(expr: Expr, collation: Collation) -> Result<Expr, ExprError> {
+    let text = if expr.ty().is_string() { expr } else { spec::coerce(expr, spec::Arg::Text) };
+    if text.ty().is_binary_string() && collation != Collation::Binary && !matches!(text, Expr::Literal(Value::Null, _)) {
+        return Err(ExprError::CollationMix("binary".into(), collation.name().into(), "collate".into()));
+    }
+    let ty = text.ty().clone().with_collation(collation);
+    Ok(Expr::Call { func: Func::CollateTo, args: vec![text], ty })
+}
+
+fn may_fail(from: &FieldType, to: &FieldType) -> bool {
+    (to.is_temporal() && !from.is_temporal()) || (to.is_string() && from.is_binary_string() && !to.is_binary_string())
+}
+
+/// True when values of `from` are values of `to` as they stand.
+fn same_representation(from: &FieldType, to: &FieldType) -> bool {
+    if from.eval_type() != to.eval_type() {
+        return false;
+    }
+    let wide_enough = to.length == UNSPECIFIED || from.length <= to.length && from.length != UNSPECIFIED;
+    match to.eval_type() {
+        EvalType::Null => true,
+        EvalType::Int => from.unsigned == to.unsigned && to.kind != TypeKind::Year && to.kind != TypeKind::Bit,
+        EvalType::Real => to.kind != TypeKind::Float || from.kind == TypeKind::Float,
+        EvalType::Decimal => from.length == to.length && from.decimals == to.decimals,
+        EvalType::DateTime => {
+            (from.kind == TypeKind::Date) == (to.kind == TypeKind::Date)
+                && (from.decimals == to.decimals || to.kind == TypeKind::Date)
+        }
+        EvalType::Duration => from.decimals == to.decimals,
+        EvalType::String => {
+            from.is_binary_string() == to.is_binary_string() && wide_enough && to.kind != TypeKind::Binary
+        }
+    }
+}
+
+/// What a type counts as in arithmetic.
+pub(crate) fn number_class(ty: &FieldType) -> EvalType {
+    match ty.eval_type() {
+        EvalType::Null => EvalType::Int,
+        EvalType::String => EvalType::Real,
+        EvalType::DateTime | EvalType::Duration if ty.decimals == 0 => EvalType::Int,
+        EvalType::DateTime | EvalType::Duration => EvalType::Decimal,
+        other => other,
+    }
+}
+
+/// How firmly an expression has its collation; smaller is firmer.
+fn coercibility(expr: &Expr) -> u8 {
+    match expr {
+        Expr::Call { func: Func::CollateTo, .. } => 0,
+        _ if !expr.ty().is_string() => 5,
+        Expr::Column { .. } => 2,
+        Expr::Literal(..) | Expr::Parameter { .. } => 4,
+        Expr::Call { func: Func::Cast, .. } => 4,
+        _ => expr.children().into_iter().map(coercibility).min().unwrap_or(4),
+    }
+}
+
+/// The collation that strings of these expressions agree on.
+///
+/// # Errors
+/// [`ExprError::CollationMix`].
+pub(crate) fn merge_collations(args: &[Expr], operation: &str) -> Result<Collation, ExprError> {
+    let mut best: Option<(u8, Collation)> = None;
+    for arg in args.iter().filter(|a| a.ty().is_string()) {
+        let (rank, collation) = (coercibility(arg), arg.ty().collation);
+        best = Some(match best {
+            None => (rank, collation),
+            Some((old, kept)) if kept == collation => (old.min(rank), kept),
+            // Bytes and characters compare as bytes unless a COLLATE was written.
+            Some((old, kept)) if kept == Collation::Binary || collation == Collation::Binary => match (old, rank) {
+                (0, r) if r > 0 => (old, kept),
+                (o, 0) if o > 0 => (rank, collation),
+                _ => (old.min(rank), Collation::Binary),
+            },
+            Some((old, kept)) if old < rank => (old, kept),
+            Some((old, _)) if rank < old => (rank, collation),
+            Some((old, kept)) if old >= 4 && rank >= 4 => {
+                (old, if kept == Collation::default() { collation } else { kept })
+            }
+            Some((old, kept)) if old > 0 && (kept.is_bin() || collation.is_bin()) => (old, Collation::Utf8mb4Bin),
+            Some((_, kept)) => {
+                let (a, b) = (kept.name().into(), collation.name().into());
+                return Err(ExprError::CollationMix(a, b, operation.into()));
+            }
+        });
+    }
+    Ok(best.map_or(Collation::default(), |b| b.1))
+}
+
+/// Gives strings the collation they compare in.
+fn recollate(expr: Expr, collation: Collation) -> Expr {
+    if !expr.ty().is_string() || expr.ty().collation == collation {
+        return expr;
+    }
+    let kind = match (collation, expr.ty().kind) {
+        (Collation::Binary, _) => TypeKind::VarBinary,
+        (_, kind) if expr.ty().is_binary_string() => {
+            debug_assert!(kind != TypeKind::Null);
+            TypeKind::VarChar
+        }
+        (_, kind) => kind,
+    };
+    let ty = FieldType { kind, collation, ..expr.ty().clone() };
+    if ty.is_binary_string() != expr.ty().is_binary_string() {
+        return cast(expr, FieldType { length: UNSPECIFIED, ..ty });
+    }
+    match expr {
+        Expr::Literal(value, _) => Expr::Literal(value, ty),
+        other => Expr::Call { func: Func::CollateTo, args: vec![other], ty },
+    }
+}
+
+pub(crate) fn sum_of_lengths(args: &[Expr]) -> u32 {
+    args.iter().fold(0u32, |sum, a| sum.saturating_add(a.ty().display_width()))
+}
+
+/// Brings the strings among `args` to one collation.
+///
+/// # Errors
+/// [`ExprError::CollationMix`].
+pub(crate) fn unify_collations(args: &mut [Expr], operation: &str) -> Result<Collation, ExprError> {
+    let collation = merge_collations(args, operation)?;
+    for arg in args.iter_mut() {
+        let old = std::mem::replace(arg, Expr::null());
+        *arg = recollate(old, collation);
+    }
+    Ok(collation)
+}
+
+/// A numeric constant that a string constant stands for exactly.
+fn exact_number(value: &Value) -> Option<Value> {
+    let text = value.as_bytes()?;
+    let (decimal, used) = Decimal::parse(text)?;
+    if used != text.len() {
+        return None;
+    }
+    match decimal.normalize() {
+        d if d.scale() == 0 => match d.to_i128() {
+            Some(v) => match i64::try_from(v) {
+                Ok(v) => Some(Value::Int(v)),
+                Err(_) => u64::try_from(v).ok().map(Value::UInt).or(Some(Value::Decimal(d))),
+            },
+            None => Some(Value::Decimal(d)),
+        },
+        d => Some(Value::Decimal(d)),
+    }
+}
+
+/// Brings the two sides of a comparison to types that compare.
+///
+/// # Errors
+/// [`ExprError::CollationMix`].
+pub fn unify(left: Expr, right: Expr, operation: &str) -> Result<(Expr, Expr), ExprError> {
+    use EvalType::*;
+    let (a, b) = (left.ty().eval_type(), right.ty().eval_type());
+    let double = |e: Expr| spec::coerce(e, spec::Arg::Real);
+    Ok(match (a, b) {
+        (Null, _) | (_, Null) => (left, right),
+        (Int | Real | Decimal, Int | Real | Decimal) => (left, right),
+        (String, String) => {
+            let mut both = [left, right];
+            unify_collations(&mut both, operation)?;
+            let [left, right] = both;
+            (left, right)
+        }
+        (DateTime, DateTime) | (Duration, Duration) => (left, right),
+        (DateTime, Duration) => (left, spec::coerce(right, spec::Arg::DateTime)),
+        (Duration, DateTime) => (spec::coerce(left, spec::Arg::DateTime), right),
+        (DateTime, String) => (left, cast(right, FieldType::datetime(6))),
+        (String, DateTime) => (cast(left, FieldType::datetime(6)), right),
+        (Duration, String) => (left, cast(right, FieldType::time(6))),
+        (String, Duration) => (cast(left, FieldType::time(6)), right),
+        (DateTime, _) if matches!(right, Expr::Literal(..)) => (left, cast(right, FieldType::datetime(6))),
+        (_, DateTime) if matches!(left, Expr::Literal(..)) => (cast(left, FieldType::datetime(6)), right),
+        (Duration, _) if matches!(right, Expr::Literal(..)) => (left, cast(right, FieldType::time(6))),
+        (_, Duration) if matches!(left, Expr::Literal(..)) => (cast(left, FieldType::time(6)), right),
+        (Int | Decimal, String) => match &right {
+            Expr::Literal(value, _) if exact_number(value).is_some() => {
+                let number = exact_number(value).unwrap_or_default();
+                (left, Expr::literal(number))
+            }
+            _ => (double(left), double(right)),
+        },
+        (String, Int | Decimal) => {
+            let (right, left) = unify(right, left, operation)?;
+            (left, right)
+        }
+        _ => (double(left), double(right)),
+    })
+}
+
+fn between(args: Vec<Expr>) -> Result<Expr, ExprError> {
+    let [value, low, high] = take(args);
+    let (v1, low) = unify(value.clone(), low, "between")?;
+    let (v2, high) = unify(value, high, "between")?;
+    let not_null = v1.ty().not_null && low.ty().not_null && high.ty().not_null;
+    let ty = FieldType { not_null, ..FieldType::boolean() };
+    if v1 == v2 {
+        return Ok(Expr::Call { func: Func::Between, args: vec![v1, low, high], ty });
+    }
+    let from = Expr::Call { func: Func::Ge, args: vec![v1, low], ty: ty.clone() };
+    let to = Expr::Call { func: Func::Le, args: vec![v2, high], ty: ty.clone() };
+    Ok(Expr::Call { func: Func::And, args: vec![from, to], ty })
+}
+
+/// `[NOT] IN` with both sides brought to one type; a chain of `=` when the items need different conversions.
+///
+/// # Errors
+/// [`ExprError::CollationMix`].
+pub fn in_list(expr: Expr, list: Vec<Expr>, negated: bool) -> Result<Expr, ExprError> {
+    let not_null = expr.ty().not_null && list.iter().all(|item| item.ty().not_null);
+    let ty = FieldType { not_null, ..FieldType::boolean() };
+    let pairs = list
+        .into_iter()
+        .map(|item| unify(expr.clone(), item, "in"))
+        .collect::<Result<Vec<_>, _>>()?;
+    let Some((needle, _)) = pairs.iter().find(|(_, item)| item.ty().kind != TypeKind::Null).or(pairs.first()) else {
+        return Err(ExprError::BadArguments("IN".into()));
+    };
+    let needle = needle.clone();
+    let is_null = |item: &Expr| item.ty().kind == TypeKind::Null;
+    if pairs.iter().all(|(left, item)| *left == needle || is_null(item)) {
+        let list = pairs.into_iter().map(|(_, item)| item).collect();
+        return Ok(Expr::InList { expr: Box::new(needle), list, negated, ty });
+    }
+    let any = pairs
+        .into_iter()
+        .map(|(left, item)| Expr::Call { func: Func::Eq, args: vec![left, item], ty: ty.clone() })
+        .reduce(|a, b| Expr::Call { func: Func::Or, args: vec![a, b], ty: ty.clone() })
+        .ok_or_else(|| ExprError::BadArguments("IN".into()))?;
+    Ok(if negated { Expr::Call { func: Func::Not, args: vec![any], ty } } else { any })
+}
+
+/// `CASE WHEN … END` (an operand is compared by the caller) with results brought to one type.
+///
+/// # Errors
+/// [`ExprError`] when the results have no common type.
+pub fn case(branches: Vec<(Expr, Expr)>, otherwise: Option<Expr>) -> Result<Expr, ExprError> {
+    let results: Vec<&Expr> = branches.iter().map(|(_, r)| r).chain(&otherwise).collect();
+    let ty = common_type_of(&results)?;
+    let ty = if otherwise.is_some() { ty } else { ty.nullable() };
+    Ok(Expr::Case {
+        branches: branches.into_iter().map(|(c, r)| (c, cast(r, ty.clone()))).collect(),
+        otherwise: otherwise.map(|e| Box::new(cast(e, ty.clone()))),
+        ty,
+    })
+}
+
+/// [`common_type`] of expressions; collations by their rank.
+///
+/// # Errors
+/// [`ExprError::CollationMix`].
+pub fn common_type_of(exprs: &[&Expr]) -> Result<FieldType, ExprError> {
+    let types: Vec<&FieldType> = exprs.iter().map(|e| e.ty()).collect();
+    let mut ty = common_type(&types)?;
+    if ty.is_string() && !ty.is_binary_string() {
+        let strings: Vec<Expr> = exprs.iter().filter(|e| e.ty().is_string()).map(|e| (*e).clone()).collect();
+        ty.collation = merge_collations(&strings, "case")?;
+    }
+    Ok(ty)
+}
+
+/// The common type of expressions that meet in one column: CASE, COALESCE, UNION, VALUES.
+///
+/// # Errors
+/// [`ExprError::BadArguments`] for no types at all.
+pub fn common_type(types: &[&FieldType]) -> Result<FieldType, ExprError> {
+    let not_null = types.iter().all(|t| t.not_null);
+    let known: Vec<&FieldType> = types.iter().copied().filter(|t| t.kind != TypeKind::Null).collect();
+    let Some(first) = known.first() else {
+        return if types.is_empty() { Err(ExprError::BadArguments("case".into())) } else { Ok(FieldType::null()) };
+    };
+    let all = |f: &dyn Fn(&FieldType) -> bool| known.iter().all(|t| f(t));
+    let ty = if all(&|t| t == *first || FieldType { not_null: first.not_null, ..t.clone() } == **first) {
+        (*first).clone()
+    } else if all(&|t| t.is_integer()) {
+        common_integer(&known)
+    } else if all(&|t| t.is_numeric()) {
+        common_number(&known)
+    } else if all(&|t| t.is_temporal()) {
+        let fsp = known.iter().map(|t| t.decimals).max().unwrap_or(0);
+        match () {
+            () if all(&|t| t.kind == TypeKind::Time) => FieldType::time(fsp),
+            () if all(&|t| t.kind == TypeKind::Date) => FieldType::date(),
+            () if all(&|t| t.kind == TypeKind::Timestamp) => {
+                FieldType { decimals: fsp, ..FieldType::new(TypeKind::Timestamp) }
+            }
+            () => FieldType::datetime(fsp),
+        }
+    } else {
+        common_string(&known)
+    };
+    Ok(FieldType { not_null, ..ty })
+}
+
+fn common_integer(types: &[&FieldType]) -> FieldType {
+    let (signed, unsigned) = (types.iter().any(|t| !t.unsigned), types.iter().any(|t| t.unsigned));
+    let kind = types.iter().map(|t| t.kind).filter(|k| *k <= TypeKind::LongLong).max().unwrap_or(TypeKind::LongLong);
+    if signed && unsigned {
+        let big = types.iter().any(|t| t.unsigned && t.decimal_precision() >= 19);
+        return if big { FieldType::decimal(20, 0) } else { FieldType::bigint() };
+    }
+    FieldType { unsigned, ..FieldType::new(kind) }
+}
+
+fn common_number(types: &[&FieldType]) -> FieldType {
+    if types.iter().any(|t| t.eval_type() == EvalType::Real) {
+        return FieldType::double();
+    }
+    let scale = types.iter().map(|t| t.scale()).max().unwrap_or(0);
+    let whole = types.iter().map(|t| t.decimal_precision().saturating_sub(u32::from(t.scale()))).max().unwrap_or(1);
+    FieldType::decimal(whole + u32::from(scale), scale)
+}
+
+fn common_string(types: &[&FieldType]) -> FieldType {
+    let length = types.iter().map(|t| t.display_width()).max().unwrap_or(UNSPECIFIED);
+    let strings = || types.iter().filter(|t| t.is_string());
+    let binary = strings().any(|t| t.is_binary_string());
+    let collation = if binary {
+        Collation::Binary
+    } else {
+        let mut different = strings().map(|t| t.collation).filter(|c| *c != Collation::default());
+        different.next().unwrap_or_default()
+    };
+    spec::text_result(length, collation)
+}

@@ -1,0 +1,263 @@
+//! Mathematics.
+
+use super::Func;
+use super::infer::number_class;
+use super::spec::{Arg, Call, Ret, Spec};
+use crate::cast::{to_bits, to_decimal, to_f64, to_i128};
+use crate::decimal::Decimal;
+use crate::error::{EvalError, ExprError};
+use crate::expr::Expr;
+use crate::types::{DECIMAL_SCALE_MAX, EvalType, FieldType};
+use crate::value::Value;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+pub(super) fn spec(func: Func) -> Option<Spec> {
+    use Func::*;
+    const REAL: &[Arg] = &[Arg::Real];
+    const NUMBER: &[Arg] = &[Arg::Number];
+    const ROUNDING: &[Arg] = &[Arg::Number, Arg::Int];
+    Some(match func {
+        Abs => Spec::new(1, 1, NUMBER, Ret::Custom(type_same), abs).total(),
+        Ceil | Floor => Spec::new(1, 1, NUMBER, Ret::Custom(type_whole), whole).total(),
+        Round => Spec::new(1, 2, ROUNDING, Ret::Custom(type_round), round).total(),
+        Truncate => Spec::new(2, 2, ROUNDING, Ret::Custom(type_round), round).total(),
+        Sign => Spec::new(1, 1, NUMBER, Ret::Int, sign).total(),
+        Pi => Spec::new(0, 0, REAL, Ret::Custom(type_pi), |_, _| Ok(Value::Double(std::f64::consts::PI))),
+        Rand => Spec::new(0, 1, &[Arg::Int], Ret::Real, rand).sees_null(),
+        Power => Spec::new(2, 2, REAL, Ret::Real, power).total(),
+        Atan => Spec::new(1, 2, REAL, Ret::Real, atan).total(),
+        Log => Spec::new(1, 2, REAL, Ret::Real, logarithm),
+        Ln | Log2 | Log10 => Spec::new(1, 1, REAL, Ret::Real, logarithm),
+        Sqrt | Exp | Sin | Cos | Tan | Cot | Asin | Acos | Degrees | Radians => {
+            Spec::new(1, 1, REAL, Ret::Real, real_function)
+        }
+        Conv => Spec::new(3, 3, &[Arg::Text, Arg::Int, Arg::Int], Ret::Text(64), conv),
+        Bin | Oct => Spec::new(1, 1, &[Arg::Any], Ret::Text(64), radix),
+        _ => return None,
+    })
+}
+
+/// Type of ABS: the argument's calculation type.
+fn type_same(args: &mut [Expr]) -> Result<FieldType, ExprError> {
+    let ty = args[0].ty();
+    Ok(match number_class(ty) {
+        EvalType::Real => FieldType::double(),
+        EvalType::Decimal => FieldType::decimal(ty.decimal_precision(), ty.scale()),
+        _ => FieldType { unsigned: ty.unsigned, ..FieldType::bigint() },
+    })
+}
+
+fn type_whole(args: &mut [Expr]) -> Result<FieldType, ExprError> {
+    let ty = args[0].ty();
+    Ok(match number_class(ty) {
+        EvalType::Real => FieldType::double(),
+        EvalType::Decimal => {
+            let digits = ty.decimal_precision().saturating_sub(u32::from(ty.scale())) + 1;
+            if digits <= 18 { FieldType::bigint() } else { FieldType::decimal(digits, 0) }
+        }
+        _ => FieldType { unsigned: ty.unsigned, ..FieldType::bigint() },
+    })
+}
+
+fn type_round(args: &mut [Expr]) -> Result<FieldType, ExprError> {
+    let ty = args[0].ty().clone();
+    Ok(match number_class(&ty) {
+        EvalType::Real => FieldType::double(),
+        EvalType::Decimal => {
+            let scale = match args.get(1) {
+                None => 0,
+                Some(Expr::Literal(value, _)) => {
+                    value.as_i64().unwrap_or(0).clamp(0, i64::from(DECIMAL_SCALE_MAX)) as u8
+                }
+                Some(_) => ty.scale(),
+            };
+            let scale = scale.min(ty.scale());
+            let whole = ty.decimal_precision().saturating_sub(u32::from(ty.scale())) + 1;
+            FieldType::decimal(whole + u32::from(scale), scale)
+        }
+        _ => FieldType { unsigned: ty.unsigned, ..FieldType::bigint() },
+    })
+}
+
+fn type_pi(_: &mut [Expr]) -> Result<FieldType, ExprError> {
+    Ok(FieldType { decimals: 6, length: 8, ..FieldType::double().required() })
+}
+
+fn integer(call: &Call<'_>, value: i128, args: &[Value]) -> Result<Value, EvalError> {
+    let fitted = if call.ty.unsigned {
+        u64::try_from(value).ok().map(Value::UInt)
+    } else {
+        i64::try_from(value).ok().map(Value::Int)
+    };
+    fitted.ok_or_else(|| call.out_of_range(args))
+}
+
+fn decimal(call: &Call<'_>, value: Option<Decimal>, args: &[Value]) -> Result<Value, EvalError> {
+    value.and_then(|v| v.rescale(call.ty.decimals)).map(Value::Decimal).ok_or_else(|| call.out_of_range(args))
+}
+
+fn abs(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    match call.ty.eval_type() {
+        EvalType::Real => Ok(Value::Double(to_f64(&args[0], call.ctx)?.abs())),
+        EvalType::Decimal => decimal(call, Some(to_decimal(&args[0], call.ctx)?.abs()), args),
+        _ => integer(call, to_i128(&args[0], call.ctx)?.abs(), args),
+    }
+}
+
+fn whole(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    let up = call.func == Func::Ceil;
+    match &args[0] {
+        Value::Double(v) => Ok(Value::Double(if up { v.ceil() } else { v.floor() })),
+        Value::Decimal(v) => {
+            let cut = if up { v.ceil() } else { v.floor() };
+            match call.ty.eval_type() {
+                EvalType::Decimal => decimal(call, Some(cut), args),
+                _ => integer(call, cut.to_i128().ok_or_else(|| call.out_of_range(args))?, args),
+            }
+        }
+        other => integer(call, to_i128(other, call.ctx)?, args),
+    }
+}
+
+/// ROUND and TRUNCATE.
+fn round(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    let digits = args.get(1).map_or(0, |d| d.as_i128().unwrap_or(0)).clamp(-400, 400) as i64;
+    let cut = call.func == Func::Truncate;
+    match call.ty.eval_type() {
+        EvalType::Real => {
+            let value = to_f64(&args[0], call.ctx)?;
+            Ok(Value::Double(round_double(value, digits as i32, cut)))
+        }
+        EvalType::Decimal => {
+            let value = to_decimal(&args[0], call.ctx)?;
+            decimal(call, if cut { value.truncate_digits(digits) } else { value.round(digits) }, args)
+        }
+        _ if digits >= 0 => integer(call, to_i128(&args[0], call.ctx)?, args),
+        _ => {
+            let value = Decimal::new(to_i128(&args[0], call.ctx)?, 0);
+            let rounded = if cut { value.truncate_digits(digits) } else { value.round(digits) };
+            integer(call, rounded.and_then(|d| d.to_i128()).ok_or_else(|| call.out_of_range(args))?, args)
+        }
+    }
+}
+
+fn round_double(value: f64, digits: i32, cut: bool) -> f64 {
+    let power = 10f64.powi(digits.abs());
+    let scaled = if digits >= 0 { value * power } else { value / power };
+    if !scaled.is_finite() {
+        return if digits >= 0 { value } else { 0.0 };
+    }
+    // Doubles are rounded half to even, as MySQL's rint does.
+    let rounded = if cut { scaled.trunc() } else { scaled.round_ties_even() };
+    let result = if digits >= 0 { rounded / power } else { rounded * power };
+    if result.is_finite() { result } else { value }
+}
+
+fn sign(_: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    let value = crate::cast::to_f64_quiet(&args[0]);
+    Ok(Value::Int(if value > 0.0 { 1 } else { -i64::from(value < 0.0) }))
+}
+
+fn rand(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    let seed = args.first().map(|v| v.as_i64().unwrap_or(0) as u64);
+    let mut rng = call.memo.rng.borrow_mut();
+    let rng = rng.get_or_insert_with(|| SmallRng::seed_from_u64(seed.unwrap_or_else(|| call.ctx.next_seed())));
+    Ok(Value::Double(rng.random::<f64>()))
+}
+
+fn real(args: &[Value], at: usize) -> f64 {
+    crate::cast::to_f64_quiet(&args[at])
+}
+
+fn power(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    call.double(real(args, 0).powf(real(args, 1)), args)
+}
+
+fn atan(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    let result = if args.len() == 2 { real(args, 0).atan2(real(args, 1)) } else { real(args, 0).atan() };
+    call.double(result, args)
+}
+
+fn logarithm(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    let value = real(args, args.len() - 1);
+    let base = if args.len() == 2 { Some(real(args, 0)) } else { None };
+    if value <= 0.0 || base.is_some_and(|b| b <= 0.0 || b == 1.0) {
+        call.ctx.warnings.push(3020, "Invalid argument for logarithm");
+        return Ok(Value::Null);
+    }
+    let result = match (call.func, base) {
+        (_, Some(base)) => value.ln() / base.ln(),
+        (Func::Log2, _) => value.log2(),
+        (Func::Log10, _) => value.log10(),
+        _ => value.ln(),
+    };
+    call.double(result, args)
+}
+
+fn real_function(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    let x = real(args, 0);
+    let result = match call.func {
+        Func::Sqrt if x < 0.0 => return Ok(Value::Null),
+        Func::Asin | Func::Acos if x.abs() > 1.0 => return Ok(Value::Null),
+        Func::Sqrt => x.sqrt(),
+        Func::Exp => x.exp(),
+        Func::Sin => x.sin(),
+        Func::Cos => x.cos(),
+        Func::Tan => x.tan(),
+        Func::Cot => 1.0 / x.tan(),
+        Func::Asin => x.asin(),
+        Func::Acos => x.acos(),
+        Func::Degrees => x.to_degrees(),
+        _ => x.to_radians(),
+    };
+    call.double(result, args)
+}
+
+/// Digits of a number in a base, capital letters.
+fn digits_in(mut value: u64, base: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    loop {
+        let digit = (value % base) as u8;
+        out.push(if digit < 10 { b'0' + digit } else { b'A' + digit - 10 });
+        value /= base;
+        if value == 0 {
+            break;
+        }
+    }
+    out.reverse();
+    out
+}
+
+fn conv(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    let (from, to) = (args[1].as_i64().unwrap_or(0), args[2].as_i64().unwrap_or(0));
+    if !(2..=36).contains(&from.unsigned_abs()) || !(2..=36).contains(&to.unsigned_abs()) {
+        return Ok(Value::Null);
+    }
+    let text = String::from_utf8_lossy(args[0].as_bytes().unwrap_or_default()).into_owned();
+    let text = text.trim();
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let mut value = 0u64;
+    for c in digits.chars() {
+        let Some(digit) = c.to_digit(from.unsigned_abs() as u32) else { break };
+        value = value.saturating_mul(from.unsigned_abs()).saturating_add(u64::from(digit));
+    }
+    if negative {
+        value = value.wrapping_neg();
+    }
+    let mut out = Vec::new();
+    if to < 0 && (value as i64) < 0 {
+        out.push(b'-');
+        value = value.wrapping_neg();
+    }
+    out.extend(digits_in(value, to.unsigned_abs()));
+    Ok(call.text(out))
+}
+
+fn radix(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    let base = if call.func == Func::Bin { 2 } else { 8 };
+    Ok(call.text(digits_in(to_bits(&args[0], call.ctx)?, base)))
+}

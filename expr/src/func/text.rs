@@ -1,0 +1,178 @@
+//! Strings, part two: codes, numbers as text, lists in strings.
+
+use super::Func;
+use super::infer::{common_type_of, unify_collations};
+use super::spec::{Arg, Call, MANY, Ret, Spec, text_result};
+use super::string::{TEXT_COLLATION, bytes};
+use crate::cast::{to_bits, to_decimal};
+use crate::collation::Collation;
+use crate::error::{EvalError, ExprError};
+use crate::expr::Expr;
+use crate::types::FieldType;
+use crate::value::Value;
+
+pub(super) fn spec(func: Func) -> Option<Spec> {
+    use Func::*;
+    const TEXT: &[Arg] = &[Arg::Text];
+    const ANY: &[Arg] = &[Arg::Any];
+    Some(match func {
+        Hex => Spec::new(1, 1, ANY, Ret::Custom(type_hex), hex).total(),
+        Unhex => Spec::new(1, 1, TEXT, Ret::Custom(type_unhex), unhex),
+        Ascii => Spec::new(1, 1, TEXT, Ret::Int, code).total(),
+        Ord => Spec::new(1, 1, TEXT, Ret::Int, code).total(),
+        Char => Spec::new(1, MANY, &[Arg::Int], Ret::Custom(type_char), char).sees_null(),
+        Field => Spec::new(2, MANY, ANY, Ret::Custom(type_field), field).sees_null(),
+        Elt => Spec::new(2, MANY, &[Arg::Int, Arg::Text], Ret::Joined, elt).sees_null(),
+        FindInSet => Spec::new(2, 2, TEXT, Ret::Custom(type_find), find_in_set).total(),
+        MakeSet => Spec::new(2, MANY, &[Arg::Int, Arg::Text], Ret::Joined, make_set).sees_null(),
+        Format => Spec::new(2, 3, &[Arg::Number, Arg::Int, Arg::Text], Ret::Text(100), format).total(),
+        Quote => Spec::new(1, 1, TEXT, Ret::Custom(type_quote), quote).sees_null(),
+        _ => return None,
+    })
+}
+
+fn type_hex(args: &mut [Expr]) -> Result<FieldType, ExprError> {
+    let width = args[0].ty().display_width();
+    Ok(text_result(width.saturating_mul(if args[0].ty().is_binary_string() { 2 } else { 8 }), TEXT_COLLATION))
+}
+
+fn type_unhex(args: &mut [Expr]) -> Result<FieldType, ExprError> {
+    Ok(text_result(args[0].ty().display_width().div_ceil(2), Collation::Binary))
+}
+
+fn type_char(args: &mut [Expr]) -> Result<FieldType, ExprError> {
+    Ok(FieldType::varbinary(4 * args.len() as u32))
+}
+
+fn type_quote(args: &mut [Expr]) -> Result<FieldType, ExprError> {
+    Ok(text_result(args[0].ty().display_width().saturating_mul(2).saturating_add(2), args[0].ty().collation))
+}
+
+fn type_find(args: &mut [Expr]) -> Result<FieldType, ExprError> {
+    unify_collations(args, "find_in_set")?;
+    Ok(FieldType::bigint())
+}
+
+/// Strings compare as strings, numbers as numbers, a mixture as doubles.
+fn type_field(args: &mut [Expr]) -> Result<FieldType, ExprError> {
+    if args.iter().all(|a| a.ty().is_string()) {
+        unify_collations(args, "field")?;
+    } else if !args.iter().all(|a| a.ty().is_numeric()) {
+        for arg in args.iter_mut() {
+            *arg = super::spec::coerce(std::mem::replace(arg, Expr::null()), Arg::Real);
+        }
+    }
+    common_type_of(&args.iter().collect::<Vec<_>>())?;
+    Ok(FieldType::bigint().required())
+}
+
+fn hex(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    let text = match args[0].as_bytes() {
+        Some(bytes) => {
+            call.check_length(bytes.len() * 2)?;
+            bytes.iter().map(|b| format!("{b:02X}")).collect::<String>()
+        }
+        None if args[0].as_i128().is_some() || !call.types[0].is_temporal() => {
+            format!("{:X}", to_bits(&args[0], call.ctx)?)
+        }
+        None => crate::cast::to_text(&args[0], call.types[0]).iter().map(|b| format!("{b:02X}")).collect(),
+    };
+    Ok(Value::from(text))
+}
+
+fn unhex(_: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    let digits = bytes(&args[0]);
+    let nibble = |b: &u8| (*b as char).to_digit(16).map(|d| d as u8);
+    let values: Option<Vec<u8>> = digits.iter().map(nibble).collect();
+    let Some(mut values) = values else { return Ok(Value::Null) };
+    if values.len() % 2 == 1 {
+        values.insert(0, 0);
+    }
+    Ok(Value::from(values.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect::<Vec<u8>>()))
+}
+
+fn code(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    let all = bytes(&args[0]);
+    let first = match &args[0] {
+        Value::String(text) if call.func == Func::Ord => text.chars().next().map_or(0, char::len_utf8),
+        _ => all.len().min(1),
+    };
+    Ok(Value::Int(all[..first].iter().fold(0, |code, b| code << 8 | i64::from(*b))))
+}
+
+fn char(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    let mut out = Vec::new();
+    for value in args.iter().filter(|v| !v.is_null()) {
+        let code = to_bits(value, call.ctx)? as u32;
+        let encoded = code.to_be_bytes();
+        let skip = encoded.iter().take_while(|b| **b == 0).count().min(3);
+        out.extend_from_slice(&encoded[skip..]);
+    }
+    Ok(Value::from(out))
+}
+
+fn field(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    if args[0].is_null() {
+        return Ok(Value::Int(0));
+    }
+    let equal = |v: &Value| super::compare(&args[0], v, call.types[0]).is_eq();
+    Ok(Value::Int(args[1..].iter().position(equal).map_or(0, |at| at as i64 + 1)))
+}
+
+fn elt(_: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    let index = args[0].as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+    Ok(if index == 0 { Value::Null } else { args.get(index).cloned().unwrap_or_default() })
+}
+
+fn find_in_set(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    let (wanted, set) = (bytes(&args[0]), bytes(&args[1]));
+    if set.is_empty() || wanted.contains(&b',') {
+        return Ok(Value::Int(0));
+    }
+    let collation = call.collation(0);
+    let found = set.split(|b| *b == b',').position(|item| collation.compare(item, wanted).is_eq());
+    Ok(Value::Int(found.map_or(0, |at| at as i64 + 1)))
+}
+
+fn make_set(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    if args[0].is_null() {
+        return Ok(Value::Null);
+    }
+    let bits = to_bits(&args[0], call.ctx)?;
+    let chosen = args[1..].iter().take(64).enumerate().filter(|(at, v)| bits >> at & 1 == 1 && !v.is_null());
+    Ok(call.text(chosen.map(|(_, v)| bytes(v)).collect::<Vec<_>>().join(&b","[..])))
+}
+
+fn format(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    let digits = args[1].as_i64().unwrap_or(0).clamp(0, 30);
+    let rounded = to_decimal(&args[0], call.ctx)?.round(digits).and_then(|d| d.rescale(digits as u8));
+    let text = rounded.ok_or_else(|| call.out_of_range(args))?.to_string();
+    let (sign, text) = text.strip_prefix('-').map_or(("", text.as_str()), |rest| ("-", rest));
+    let (whole, fraction) = text.split_at(text.find('.').unwrap_or(text.len()));
+    let mut out = String::from(sign);
+    for (at, digit) in whole.chars().enumerate() {
+        if at > 0 && (whole.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out.push_str(fraction);
+    Ok(Value::from(out))
+}
+
+fn quote(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    if args[0].is_null() {
+        return Ok(Value::from("NULL"));
+    }
+    let mut out = vec![b'\''];
+    for &byte in bytes(&args[0]) {
+        match byte {
+            b'\'' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            0 => out.extend_from_slice(b"\\0"),
+            0x1a => out.extend_from_slice(b"\\Z"),
+            _ => out.push(byte),
+        }
+    }
+    out.push(b'\'');
+    Ok(call.text(out))
+}
