@@ -59,8 +59,7 @@ impl super::Binder<'_> {
         if args.len() > 1 && func == AggregateFunc::Count && !call.distinct {
             return Err(Error::syntax("", 1));
         }
-        let types: Vec<FieldType> = args.iter().map(|a| a.ty().clone()).collect();
-        let ty = func.result_type(&types)?;
+        let ty = func.result_type(&args)?;
         let separator =
             (func == AggregateFunc::GroupConcat).then(|| call.separator.clone().unwrap_or_else(|| ",".to_string()));
         Ok(AggregateCall { func, args, distinct: call.distinct, order_by, separator, ty })
