@@ -37,5 +37,7 @@ mod encode;
 mod fragment;
 mod handler;
 mod scan;
+#[cfg(test)]
+mod tests;
 
-pub use handler::CoprocessorHandler;
+pub use handler::{CoprocessorHandler, Threads};

@@ -148,6 +148,7 @@ pub fn is_fragment_node(name: &str) -> bool {
             | "ProjectionExec"
             | "AggregateExec"
             | "SortExec"
+            | "SortExec(TopK)"
             | "LocalLimitExec"
             | "GlobalLimitExec"
             | "CoalesceBatchesExec"

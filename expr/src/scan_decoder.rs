@@ -2,10 +2,11 @@
 //! rows that a transaction has not committed yet, for the SQL server.
 
 use crate::error::EvalError;
+use crate::key::decode_index_handle;
 use crate::row::{IndexDecoder, IndexLayout, RowDecoder, ScanColumn};
 use crate::temporal::zone::TimeZone;
-use arrow::array::{RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::array::{ArrayBuilder, BinaryBuilder, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use basalt_common::table_key::{INDEX_PREFIX_LEN, ROW_PREFIX_LEN};
 use basalt_proto::coprocessor::{self as pb, ScanSpec, scan_spec::Source};
 use std::sync::Arc;
@@ -23,6 +24,13 @@ enum Kind {
     },
     Rows(RowDecoder),
     Entries(IndexDecoder),
+    /// Only the handles of index entries are wanted, as they end row keys.
+    Handles {
+        builder: BinaryBuilder,
+        index_columns: usize,
+        integer: bool,
+        schema: SchemaRef,
+    },
 }
 
 impl ScanDecoder {
@@ -37,6 +45,12 @@ impl ScanDecoder {
         }
         let kind = match &spec.source {
             Some(Source::Table(_)) => Kind::Rows(RowDecoder::new(columns, zone, capacity)),
+            Some(Source::Index(index)) if is_encoded_handle(&columns) => Kind::Handles {
+                builder: BinaryBuilder::new(),
+                index_columns: index.index_parts.len(),
+                integer: index.integer_handle,
+                schema: Arc::new(Schema::new(vec![Field::new("handle", DataType::Binary, false)])),
+            },
             Some(Source::Index(index)) => {
                 let layout = IndexLayout {
                     columns: typed(&index.index_parts)?,
@@ -53,7 +67,7 @@ impl ScanDecoder {
     /// The batches' schema.
     pub fn schema(&self) -> SchemaRef {
         match &self.kind {
-            Kind::Count { schema, .. } => schema.clone(),
+            Kind::Count { schema, .. } | Kind::Handles { schema, .. } => schema.clone(),
             Kind::Rows(decoder) => decoder.schema(),
             Kind::Entries(decoder) => decoder.schema(),
         }
@@ -75,6 +89,12 @@ impl ScanDecoder {
             Kind::Count { rows, .. } => *rows += 1,
             Kind::Rows(decoder) => decoder.append(behind(ROW_PREFIX_LEN)?, value)?,
             Kind::Entries(decoder) => decoder.append(behind(INDEX_PREFIX_LEN)?, value)?,
+            Kind::Handles { builder, index_columns, integer, .. } => {
+                let handle = decode_index_handle(key, value, *index_columns, *integer)?;
+                let mut bytes = Vec::with_capacity(8);
+                handle.encode(&mut bytes);
+                builder.append_value(&bytes);
+            }
         }
         Ok(())
     }
@@ -85,6 +105,7 @@ impl ScanDecoder {
             Kind::Count { rows, .. } => *rows,
             Kind::Rows(decoder) => decoder.rows(),
             Kind::Entries(decoder) => decoder.rows(),
+            Kind::Handles { builder, .. } => builder.len(),
         }
     }
 
@@ -94,6 +115,7 @@ impl ScanDecoder {
             Kind::Count { .. } => 0,
             Kind::Rows(decoder) => decoder.bytes(),
             Kind::Entries(decoder) => decoder.bytes(),
+            Kind::Handles { builder, .. } => builder.values_slice().len(),
         }
     }
 
@@ -109,6 +131,9 @@ impl ScanDecoder {
             }
             Kind::Rows(decoder) => decoder.finish(),
             Kind::Entries(decoder) => decoder.finish(),
+            Kind::Handles { builder, schema, .. } => {
+                Ok(RecordBatch::try_new(schema.clone(), vec![Arc::new(builder.finish())])?)
+            }
         }
     }
 }
@@ -119,4 +144,9 @@ fn columns_of(columns: &[pb::ScanColumn]) -> Result<Vec<ScanColumn>, EvalError> 
 
 fn typed(columns: &[pb::ScanColumn]) -> Result<Vec<(u32, crate::types::FieldType)>, EvalError> {
     Ok(columns_of(columns)?.into_iter().map(|c| (c.id, c.ty)).collect())
+}
+
+/// One handle column of type VARBINARY asks for handles as they are encoded, not for a value.
+fn is_encoded_handle(columns: &[ScanColumn]) -> bool {
+    matches!(columns, [column] if column.is_handle && column.ty.is_binary_string())
 }

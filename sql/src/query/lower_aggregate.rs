@@ -1,0 +1,207 @@
+//! Aggregates with MySQL's types, on DataFusion's accumulators.
+//!
+//! One MySQL aggregate becomes one or two of DataFusion's over converted arguments, and an expression of ours over their
+//! results:
+//!
+//! | MySQL | DataFusion | then |
+//! |---|---|---|
+//! | COUNT(x), COUNT(*) | count | |
+//! | COUNT(DISTINCT s) | count(distinct weight(s)) | |
+//! | SUM(integer or decimal) | sum over a decimal that cannot overflow | cast to the result's type |
+//! | AVG(integer or decimal) | sum, count | sum / count, four digits more |
+//! | MIN, MAX of a string | min, max; by weight when the collation is not binary | |
+//! | BIT_AND, BIT_OR, BIT_XOR | bit_and … | value of no rows |
+//! | GROUP_CONCAT | string_agg | |
+//!
+//! The sums and counts are partial aggregates like any other, so all of them are pushed into storage.
+
+use super::lower_expr::Exprs;
+use crate::error::{Error, Result};
+use crate::plan::{AggregateCall, SortKey};
+use basalt_expr::aggregate::AggregateFunc;
+use basalt_expr::expr::Expr;
+use basalt_expr::func::Func;
+use basalt_expr::types::{EvalType, FieldType};
+use basalt_expr::value::Value;
+use datafusion_expr::expr::Sort;
+use datafusion_expr::{AggregateUDF, Cast, Expr as DfExpr, lit};
+use datafusion_functions_aggregate as df;
+use std::sync::Arc;
+
+/// One of DataFusion's aggregates.
+pub struct Part {
+    /// The function.
+    pub function: Arc<AggregateUDF>,
+    /// Its arguments.
+    pub args: Vec<DfExpr>,
+    /// DISTINCT.
+    pub distinct: bool,
+    /// Order in which it takes rows.
+    pub order_by: Vec<Sort>,
+    /// Type of its result, as ours.
+    pub ty: FieldType,
+}
+
+/// What a MySQL aggregate becomes.
+pub struct Lowered {
+    /// The parts, in order.
+    pub parts: Vec<Part>,
+    /// The result over the parts' results as columns 0, 1.
+    pub result: Expr,
+}
+
+/// Digits that sums are calculated with: DataFusion adds ten to the argument's, up to 38 (76).
+const SUM_DIGITS_SHORT: u32 = 28;
+
+/// Lowers one call whose arguments are over the columns of `exprs`.
+///
+/// # Errors
+/// 1235 for what is not done.
+pub fn lower(call: &AggregateCall, exprs: &Exprs<'_>) -> Result<Lowered> {
+    let arg = call.args.first();
+    match (call.func, arg) {
+        (AggregateFunc::Count, None) => {
+            Ok(single(part(df::count::count_udaf(), vec![lit(1i64)], count_type()), &call.ty))
+        }
+        (AggregateFunc::Count | AggregateFunc::CountDistinct, Some(arg)) => count(call, arg, exprs),
+        (AggregateFunc::Sum, Some(arg)) => {
+            let (sum, ty) = sum_argument(arg, exprs)?;
+            Ok(single(Part { distinct: call.distinct, ..part(df::sum::sum_udaf(), vec![sum], ty) }, &call.ty))
+        }
+        (AggregateFunc::Avg, Some(arg)) => average(call, arg, exprs),
+        (AggregateFunc::Min | AggregateFunc::Max, Some(arg)) => extreme(call, arg, exprs),
+        (AggregateFunc::AnyValue, Some(arg)) => {
+            let function = df::first_last::first_value_udaf();
+            Ok(single(part(function, vec![exprs.value(arg)?], arg.ty().clone()), &call.ty))
+        }
+        (AggregateFunc::BitAnd | AggregateFunc::BitOr | AggregateFunc::BitXor, Some(arg)) => bits(call, arg, exprs),
+        (AggregateFunc::GroupConcat, Some(_)) => group_concat(call, exprs),
+        (func, Some(arg)) => {
+            let function = match func {
+                AggregateFunc::StddevPop => df::stddev::stddev_pop_udaf(),
+                AggregateFunc::StddevSamp => df::stddev::stddev_udaf(),
+                AggregateFunc::VarPop => df::variance::var_pop_udaf(),
+                AggregateFunc::VarSamp => df::variance::var_samp_udaf(),
+                other => return Err(Error::unsupported(format!("{other:?}"))),
+            };
+            let arg = exprs.value(&arg.clone().cast(FieldType::double()))?;
+            Ok(single(part(function, vec![arg], FieldType::double()), &call.ty))
+        }
+        (func, None) => Err(Error::Internal(format!("{func:?} without argument"))),
+    }
+}
+
+fn count_type() -> FieldType {
+    FieldType::bigint().required()
+}
+
+fn part(function: Arc<AggregateUDF>, args: Vec<DfExpr>, ty: FieldType) -> Part {
+    Part { function, args, distinct: false, order_by: Vec::new(), ty }
+}
+
+fn single(part: Part, ty: &FieldType) -> Lowered {
+    let result = converted(Expr::column(0, part.ty.clone()), ty);
+    Lowered { parts: vec![part], result }
+}
+
+fn converted(expr: Expr, ty: &FieldType) -> Expr {
+    if expr.ty().arrow_type() == ty.arrow_type() { expr } else { expr.cast(ty.clone()) }
+}
+
+fn count(call: &AggregateCall, arg: &Expr, exprs: &Exprs<'_>) -> Result<Lowered> {
+    let distinct = call.distinct || call.func == AggregateFunc::CountDistinct;
+    if call.args.len() > 1 {
+        return Err(Error::unsupported("COUNT(DISTINCT) of several expressions"));
+    }
+    let value = if distinct { exprs.key(arg)? } else { exprs.value(arg)? };
+    Ok(single(Part { distinct, ..part(df::count::count_udaf(), vec![value], count_type()) }, &call.ty))
+}
+
+/// The argument of a sum as something that does not overflow, and the type of the sum.
+fn sum_argument(arg: &Expr, exprs: &Exprs<'_>) -> Result<(DfExpr, FieldType)> {
+    let ty = arg.ty();
+    let (input, digits) = match ty.eval_type() {
+        EvalType::Int => (FieldType::decimal(20, 0), 20),
+        EvalType::Decimal => (ty.clone(), ty.length),
+        _ => return Ok((exprs.value(&arg.clone().cast(FieldType::double()))?, FieldType::double())),
+    };
+    let scale = input.scale();
+    let short = digits <= SUM_DIGITS_SHORT;
+    let data_type = match short {
+        true => arrow::datatypes::DataType::Decimal128(digits as u8, scale as i8),
+        false => arrow::datatypes::DataType::Decimal256(digits.min(66) as u8, scale as i8),
+    };
+    let value = exprs.value(arg)?;
+    let value =
+        if arg.ty().arrow_type() == data_type { value } else { DfExpr::Cast(Cast::new(Box::new(value), data_type)) };
+    // A sum of 256 bits has 76 digits, more than a DECIMAL's 65: the type only says where the point is.
+    let length = if short { digits + 10 } else { digits.min(66) + 10 };
+    Ok((value, FieldType { length, ..FieldType::decimal(65, scale) }))
+}
+
+fn average(call: &AggregateCall, arg: &Expr, exprs: &Exprs<'_>) -> Result<Lowered> {
+    let (sum, sum_type) = sum_argument(arg, exprs)?;
+    let distinct = call.distinct;
+    if sum_type.eval_type() == EvalType::Real {
+        let average = Part { distinct, ..part(df::average::avg_udaf(), vec![sum], sum_type) };
+        return Ok(single(average, &call.ty));
+    }
+    let sums = Part { distinct, ..part(df::sum::sum_udaf(), vec![sum.clone()], sum_type.clone()) };
+    let counts = Part { distinct, ..part(df::count::count_udaf(), vec![sum], count_type()) };
+    let quotient = Expr::Call {
+        func: Func::Div,
+        args: vec![Expr::column(0, sum_type.clone()), Expr::column(1, count_type()).cast(FieldType::decimal(20, 0))],
+        ty: call.ty.clone(),
+    };
+    Ok(Lowered { parts: vec![sums, counts], result: quotient })
+}
+
+fn extreme(call: &AggregateCall, arg: &Expr, exprs: &Exprs<'_>) -> Result<Lowered> {
+    let minimum = call.func == AggregateFunc::Min;
+    let value = exprs.value(arg)?;
+    if arg.ty().is_string() && !arg.ty().collation.is_bin() {
+        // The first string in the order of weights, NULLs behind.
+        let order = Sort::new(exprs.key(arg)?, minimum, false);
+        let first = part(df::first_last::first_value_udaf(), vec![value], arg.ty().clone());
+        return Ok(single(Part { order_by: vec![order], ..first }, &call.ty));
+    }
+    let function = if minimum { df::min_max::min_udaf() } else { df::min_max::max_udaf() };
+    Ok(single(part(function, vec![value], arg.ty().clone()), &call.ty))
+}
+
+fn bits(call: &AggregateCall, arg: &Expr, exprs: &Exprs<'_>) -> Result<Lowered> {
+    let (function, none) = match call.func {
+        AggregateFunc::BitAnd => (df::bit_and_or_xor::bit_and_udaf(), u64::MAX),
+        AggregateFunc::BitOr => (df::bit_and_or_xor::bit_or_udaf(), 0),
+        _ => (df::bit_and_or_xor::bit_xor_udaf(), 0),
+    };
+    let unsigned = FieldType::bigint_unsigned();
+    let value = exprs.value(&arg.clone().cast(unsigned.clone()))?;
+    let args = vec![Expr::column(0, unsigned.clone()), Expr::Literal(Value::UInt(none), unsigned.clone().required())];
+    let result = Expr::Call { func: Func::Coalesce, args, ty: unsigned.clone() };
+    Ok(Lowered { parts: vec![part(function, vec![value], unsigned)], result: converted(result, &call.ty) })
+}
+
+fn group_concat(call: &AggregateCall, exprs: &Exprs<'_>) -> Result<Lowered> {
+    let text = FieldType::new(basalt_expr::types::TypeKind::LongText);
+    let arg = match &call.args[..] {
+        [arg] => arg.clone().cast(text.clone()),
+        args => {
+            let args = args.iter().map(|a| a.clone().cast(text.clone())).collect();
+            Expr::Call { func: Func::Concat, args, ty: text.clone() }
+        }
+    };
+    let separator = call.separator.as_deref().unwrap_or(",");
+    let order_by = call.order_by.iter().map(|key| sort(key, exprs)).collect::<Result<_>>()?;
+    let args = vec![exprs.value(&arg)?, lit(separator)];
+    let joined = part(df::string_agg::string_agg_udaf(), args, text);
+    Ok(single(Part { distinct: call.distinct, order_by, ..joined }, &call.ty))
+}
+
+/// MySQL's order: NULLs first ascending, last descending; strings by weight.
+///
+/// # Errors
+/// As [`Exprs::key`].
+pub fn sort(key: &SortKey, exprs: &Exprs<'_>) -> Result<Sort> {
+    Ok(Sort::new(exprs.key(&key.expr)?, !key.descending, !key.descending))
+}

@@ -1,0 +1,115 @@
+//! DataFusion's session, set up once a server and copied for each query.
+//!
+//! What differs from its defaults, and why:
+//! - no exchange that only spreads rows (round robin): it would stand between a scan and what can be pushed into it;
+//! - no run-time filters: they would have to travel to running fragments;
+//! - [`PushIntoStorage`] among the physical rules;
+//! - no catalog: plans are lowered from bound statements, names are never looked up here.
+
+use super::pushdown::PushIntoStorage;
+use crate::error::Result;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
+use datafusion_execution::config::SessionConfig;
+use datafusion_execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion_execution::memory_pool::FairSpillPool;
+use datafusion_execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+/// Threads that one query spreads over in the SQL server; storage does the wide part.
+pub const TARGET_PARTITIONS_MAX: usize = 4;
+/// Bytes that one query may spill.
+pub const SPILL_BYTES_MAX: u64 = 16 << 30;
+
+/// The session that queries are copied from.
+pub struct QuerySession {
+    state: SessionState,
+    spill_dir: PathBuf,
+}
+
+impl QuerySession {
+    /// A session that spills below `spill_dir`, a folder that only the server may read.
+    pub fn new(spill_dir: PathBuf) -> Self {
+        Self::with_rules(spill_dir, physical_rules())
+    }
+
+    /// A session that sends storage nothing but scans: what the tests compare push-down with.
+    #[cfg(test)]
+    pub fn without_pushdown(spill_dir: PathBuf) -> Self {
+        Self::with_rules(spill_dir, PhysicalOptimizer::new().rules)
+    }
+
+    fn with_rules(spill_dir: PathBuf, rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>>) -> Self {
+        let partitions = std::thread::available_parallelism().map_or(1, usize::from).min(TARGET_PARTITIONS_MAX);
+        let state = SessionStateBuilder::new()
+            .with_config(config(partitions))
+            .with_physical_optimizer_rules(rules)
+            .with_expr_planners(Vec::new())
+            .with_aggregate_functions(datafusion_functions_aggregate::all_default_aggregate_functions())
+            .with_window_functions(datafusion::functions_window::all_default_window_functions())
+            .build();
+        QuerySession { state, spill_dir }
+    }
+
+    /// The state for one query that may hold `memory_bytes_max` of memory.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Internal`] when the runtime cannot be set up.
+    pub fn for_query(&self, memory_bytes_max: usize) -> Result<SessionState> {
+        let runtime = self.runtime(memory_bytes_max)?;
+        Ok(SessionStateBuilder::from(self.state.clone()).with_runtime_env(runtime).build())
+    }
+
+    fn runtime(&self, memory_bytes_max: usize) -> Result<Arc<RuntimeEnv>> {
+        let disk = DiskManagerBuilder::default()
+            .with_mode(DiskManagerMode::Directories(vec![self.spill_dir.clone()]))
+            .with_max_temp_directory_size(SPILL_BYTES_MAX);
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(FairSpillPool::new(memory_bytes_max)))
+            .with_disk_manager_builder(disk)
+            .build_arc()?;
+        Ok(runtime)
+    }
+}
+
+fn config(partitions: usize) -> SessionConfig {
+    let mut config = SessionConfig::new()
+        .with_target_partitions(partitions)
+        .with_batch_size(basalt_expr::fragment::BATCH_ROWS)
+        .with_round_robin_repartition(false)
+        .with_create_default_catalog_and_schema(false)
+        .with_information_schema(false);
+    let optimizer = &mut config.options_mut().optimizer;
+    optimizer.enable_dynamic_filter_pushdown = false;
+    optimizer.enable_join_dynamic_filter_pushdown = false;
+    optimizer.enable_topk_dynamic_filter_pushdown = false;
+    optimizer.enable_aggregate_dynamic_filter_pushdown = false;
+    optimizer.enable_topk_repartition = false;
+    config
+}
+
+fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let mut rules = PhysicalOptimizer::new().rules;
+    for (name, offset) in [("EnsureRequirements", 1), ("EnsureCooperative", 0)] {
+        let position = rules.iter().position(|rule| rule.name() == name);
+        let position = position.expect("DataFusion's default rules have distribution and cooperation") + offset;
+        rules.insert(position, Arc::new(PushIntoStorage));
+    }
+    rules
+}
+
+static SHARED: OnceLock<QuerySession> = OnceLock::new();
+
+impl QuerySession {
+    /// Sets the server's session up to spill below `spill_dir`; the first call counts.
+    pub fn configure(spill_dir: PathBuf) {
+        SHARED.get_or_init(|| QuerySession::new(spill_dir));
+    }
+
+    /// The server's session; spills below the system's temporary folder unless configured.
+    pub fn shared() -> &'static QuerySession {
+        SHARED.get_or_init(|| QuerySession::new(std::env::temp_dir()))
+    }
+}
