@@ -3,7 +3,7 @@
 //! ```text
 //! id                          task  access object  operator info
 //! HashAgg                     root                 funcs: count(t.c1)
-//! └─TableReader               root                 full scan, tasks: storage runs what is below
+//! └─TableReader               root                 full scan
 //!   └─HashAgg(partial)        cop
 //!     └─Selection             cop                  c1 > 10
 //!       └─TableFullScan       cop   table:t        full scan
@@ -20,12 +20,19 @@ use crate::error::Result;
 use crate::plan::{LogicalPlan, OutputColumn};
 use arrow::record_batch::RecordBatch;
 use basalt_expr::convert::array_of;
+use basalt_expr::datafusion::MySqlFunction;
+use basalt_expr::describe::describe;
 use basalt_expr::types::{FieldType, TypeKind};
 use basalt_expr::value::Value;
 use datafusion_execution::TaskContext;
+use datafusion_physical_expr::expressions::{BinaryExpr, Column, IsNotNullExpr, IsNullExpr, NotExpr};
+use datafusion_physical_expr::{PhysicalExpr, ScalarFunctionExpr};
+use datafusion_physical_plan::filter::FilterExec;
+use datafusion_physical_plan::projection::ProjectionExec;
 use datafusion_physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use datafusion_physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan};
 use futures::StreamExt;
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -276,10 +283,56 @@ fn display_name(plan: &Arc<dyn ExecutionPlan>) -> String {
     }
 }
 
-/// What DataFusion says of the operator, without its name and without the positions behind columns.
+/// What the operator does: predicates and projections in our words, the rest in DataFusion's, without the positions
+/// behind columns.
 fn details(plan: &Arc<dyn ExecutionPlan>) -> String {
+    if let Some(filter) = downcast::<FilterExec>(plan) {
+        return expression(filter.predicate());
+    }
+    if let Some(projection) = downcast::<ProjectionExec>(plan) {
+        let exprs = projection.expr().iter().map(|e| match expression(&e.expr) {
+            text if text == e.alias => text,
+            text => format!("{text}->{}", e.alias),
+        });
+        return exprs.collect::<Vec<_>>().join(", ");
+    }
     let shown = one_line(plan);
-    let shown = shown.split_once(": ").map_or("", |(_, details)| details);
+    without_positions(shown.split_once(": ").map_or("", |(_, details)| details))
+}
+
+/// An expression as SQL would write it.
+fn expression(expr: &Arc<dyn PhysicalExpr>) -> String {
+    let any = expr.as_ref() as &dyn Any;
+    if let Some(column) = any.downcast_ref::<Column>() {
+        return column.name().to_string();
+    }
+    if let Some(binary) = any.downcast_ref::<BinaryExpr>() {
+        let side = |side: &Arc<dyn PhysicalExpr>| {
+            let nested =
+                (side.as_ref() as &dyn Any).downcast_ref::<BinaryExpr>().is_some_and(|b| b.op() != binary.op());
+            if nested { format!("({})", expression(side)) } else { expression(side) }
+        };
+        return format!("{} {} {}", side(binary.left()), binary.op(), side(binary.right()));
+    }
+    if let Some(call) = any.downcast_ref::<ScalarFunctionExpr>()
+        && let Some(function) = call.fun().inner().downcast_ref::<MySqlFunction>()
+    {
+        let name = |index: usize| call.args().get(index).map_or_else(|| format!("#{index}"), expression);
+        return describe(function.expr(), &name);
+    }
+    if let Some(not) = any.downcast_ref::<NotExpr>() {
+        return format!("NOT ({})", expression(not.arg()));
+    }
+    if let Some(is_null) = any.downcast_ref::<IsNullExpr>() {
+        return format!("{} IS NULL", expression(is_null.arg()));
+    }
+    if let Some(is_not_null) = any.downcast_ref::<IsNotNullExpr>() {
+        return format!("{} IS NOT NULL", expression(is_not_null.arg()));
+    }
+    without_positions(&expr.to_string())
+}
+
+fn without_positions(shown: &str) -> String {
     let mut out = String::with_capacity(shown.len());
     let mut chars = shown.chars().peekable();
     while let Some(c) = chars.next() {
