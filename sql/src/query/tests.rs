@@ -39,6 +39,7 @@ use datafusion_physical_plan::stream::RecordBatchStreamAdapter;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use parking_lot::Mutex;
+use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -174,6 +175,7 @@ fn table(id: u64) -> Arc<Table> {
         collation: "utf8mb4_bin".to_string(),
         comment: String::new(),
         created_unix_ms: 0,
+        next_index_id: 3,
         version: 1,
     })
 }
@@ -478,4 +480,97 @@ async fn averages_strings_and_functions_agree() {
     let plan = LogicalPlan::Project { input: Box::new(scan(&t)), exprs: vec![length, col(2)], output };
     let ran = check(&LogicalPlan::Distinct { input: Box::new(plan) }, &[t], false).await;
     assert_eq!(ran.rows, ["4|tidb", "5|mysql", "7|percona", "NULL|NULL"]);
+}
+
+#[tokio::test]
+async fn explain_shows_what_storage_runs() {
+    let t = table(7);
+    let predicate = call(
+        Func::And,
+        vec![
+            call(
+                Func::Gt,
+                vec![
+                    col(3),
+                    Expr::literal(Value::Decimal(basalt_expr::Decimal::new(1_000, 2))).cast(FieldType::decimal(10, 2)),
+                ],
+            ),
+            call(Func::Eq, vec![col(2), Expr::string("percona")]),
+        ],
+    );
+    let calls = vec![(AggregateFunc::Count, Some(col(1)), FieldType::bigint().required())];
+    let plan = aggregate(filter(scan(&t), predicate), vec![], calls);
+    let ran = run_plan(&plan, &cluster(&[t], 8), None, true).await;
+    let shown: Vec<_> = ran.text.lines().collect();
+    assert!(shown[0].starts_with("HashAgg root"), "{}", ran.text);
+    assert!(shown[1].starts_with("└─TableReader root"), "{}", ran.text);
+    assert!(shown[2].contains("HashAgg(partial) cop"), "{}", ran.text);
+    assert!(ran.text.contains("(b = \"percona\")"), "{}", ran.text);
+    assert!(shown.last().unwrap().contains("TableFullScan cop full scan"), "{}", ran.text);
+}
+
+fn any_predicate() -> impl Strategy<Value = Expr> {
+    let column = prop_oneof![Just(0usize), Just(1)];
+    let op = prop_oneof![Just(Func::Eq), Just(Func::Ne), Just(Func::Lt), Just(Func::Ge), Just(Func::NullSafeEq)];
+    let compare =
+        (column, op, -5i64..600).prop_map(|(column, op, value)| call(op, vec![col(column), Expr::int(value)]));
+    let text = prop_oneof![Just("percona"), Just("tidb "), Just("x")];
+    let leaf = prop_oneof![
+        4 => compare,
+        1 => text.prop_map(|text| call(Func::Eq, vec![col(2), Expr::string(text)])),
+        1 => Just(call(Func::IsNull, vec![col(2)])),
+    ];
+    leaf.prop_recursive(3, 8, 2, |inner| {
+        let pair = (prop_oneof![Just(Func::And), Just(Func::Or)], inner.clone(), inner.clone());
+        prop_oneof![
+            3 => pair.prop_map(|(func, left, right)| call(func, vec![left, right])),
+            1 => inner.prop_map(|arg| call(Func::Not, vec![arg])),
+        ]
+    })
+}
+
+fn any_aggregates() -> impl Strategy<Value = Vec<(AggregateFunc, Option<Expr>, FieldType)>> {
+    let bigint = || FieldType::bigint().required();
+    let one = prop_oneof![
+        Just((AggregateFunc::Count, None, bigint())),
+        Just((AggregateFunc::Count, Some(col(2)), bigint())),
+        Just((AggregateFunc::CountDistinct, Some(col(2)), bigint())),
+        Just((AggregateFunc::Sum, Some(col(1)), FieldType::decimal(41, 0))),
+        Just((AggregateFunc::Avg, Some(col(3)), FieldType::decimal(14, 6))),
+        Just((AggregateFunc::Min, Some(col(2)), FieldType::varchar(20))),
+        Just((AggregateFunc::Max, Some(col(3)), FieldType::decimal(10, 2))),
+    ];
+    proptest::collection::vec(one, 1..4)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn push_down_changes_no_result(
+        predicate in any_predicate(),
+        groups in proptest::sample::subsequence(vec![1usize, 2, 3], 0..3),
+        aggregates in proptest::option::of(any_aggregates()),
+        top in proptest::option::of((0usize..4, any::<bool>(), 0i64..5, 1i64..20)),
+    ) {
+        let t = table(7);
+        let mut plan = filter(scan(&t), predicate);
+        if let Some(aggregates) = aggregates {
+            plan = aggregate(plan, groups.iter().map(|&g| col(g)).collect(), aggregates);
+        }
+        if let Some((key, descending, offset, count)) = top {
+            // Every column is a key, so that the order is total.
+            let columns = plan.output();
+            let width = columns.len();
+            let keys = (0..width).map(|i| SortKey {
+                expr: Expr::column((i + key) % width, columns[(i + key) % width].ty.clone()),
+                descending,
+            });
+            plan = LogicalPlan::Sort { keys: keys.collect(), input: Box::new(plan) };
+            let (offset, count) = (Some(Expr::int(offset)), Some(Expr::int(count)));
+            plan = LogicalPlan::Limit { input: Box::new(plan), offset, count };
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(check(&plan, &[t], top.is_some()));
+    }
 }
