@@ -272,7 +272,9 @@ impl ApplyCore {
                 let result = if own.term == entry.term { result } else { Err(RegionError::StaleCommand) };
                 self.answers.push((own.reply, result));
             }
-            removed = applier.region.peer_on(self.store_id).is_none_or(|p| p.id != applier.peer_id);
+            // A voter on its way out is needed for the quorum until the joint configuration is left.
+            let leaving = applier.conf_state.voters_outgoing.contains(&applier.peer_id.0);
+            removed = !leaving && applier.region.peer(applier.peer_id).is_none();
         }
         for stale in proposed {
             self.answers.push((stale.reply, Err(RegionError::StaleCommand)));

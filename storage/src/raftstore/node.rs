@@ -211,7 +211,8 @@ impl Node {
     /// [`StoreError::Engine`] when the last flush fails; nothing acknowledged is lost, the raft log has it.
     pub async fn stop(&self) -> Result<(), StoreError> {
         let running = self.running.lock().take();
-        for task in std::mem::take(&mut *self.tasks.lock()) {
+        let tasks = std::mem::take(&mut *self.tasks.lock());
+        for task in tasks {
             task.abort();
             let _ = task.await;
         }
@@ -232,7 +233,8 @@ impl Node {
     /// Stops as a crash does: at once, without a flush.
     pub async fn kill(&self) {
         let running = self.running.lock().take();
-        for task in std::mem::take(&mut *self.tasks.lock()) {
+        let tasks = std::mem::take(&mut *self.tasks.lock());
+        for task in tasks {
             task.abort();
             let _ = task.await;
         }

@@ -36,6 +36,9 @@ use std::time::Duration;
 /// Read indexes of one region that are being confirmed at the same time.
 const READ_ROUNDS_MAX: usize = 4;
 
+/// Senders outside the region whose stores are remembered.
+const STRANGERS_MAX: usize = 16;
+
 struct ReadWaiter {
     epoch: Epoch,
     since: Monotonic,
@@ -82,8 +85,13 @@ pub struct Peer {
     applied_term: u64,
     persists_outstanding: usize,
     restoring: Option<Ready>,
+    /// A snapshot's index, from when its data is in the engine until the log begins behind it.
+    restored: Option<u64>,
     proposed: VecDeque<Proposed>,
     guarded_until: u64,
+    /// The term in which a hand-over began. A request to campaign that is still on its way would win over a lease, so
+    /// there is none for the rest of that term.
+    transfer_term: u64,
     reads_waiting: Vec<ReadWaiter>,
     read_rounds: VecDeque<ReadRound>,
     reads_confirmed: Vec<(u64, ReadWaiter)>,
@@ -135,8 +143,10 @@ impl Peer {
             applied_term: params.applied_term,
             persists_outstanding: 0,
             restoring: None,
+            restored: None,
             proposed: VecDeque::new(),
             guarded_until: 0,
+            transfer_term: 0,
             reads_waiting: Vec::new(),
             read_rounds: VecDeque::new(),
             reads_confirmed: Vec::new(),
@@ -434,6 +444,7 @@ impl Peer {
             return reply.send(Err(busy("the peer cannot take over leadership")));
         }
         self.delegate.drop_lease();
+        self.transfer_term = self.node.raft.term;
         self.node.transfer_leader(to.0);
         reply.send(Ok(()));
     }
@@ -461,6 +472,10 @@ impl Peer {
     pub fn on_persisted(&mut self, ready: u64) {
         self.persists_outstanding = self.persists_outstanding.saturating_sub(1);
         self.node.on_persist_ready(ready);
+        // Raft takes a snapshot for applied only once it is durable.
+        if let Some(index) = self.restored.take() {
+            self.node.advance_apply_to(index);
+        }
     }
 
     // ---- outputs ----
@@ -471,7 +486,7 @@ impl Peer {
         while self.restoring.is_none() && !self.removed && self.node.has_ready() {
             let mut ready = self.node.ready();
             if let Some(role) = ready.ss().map(|ss| ss.raft_state) {
-                self.on_role(role, now, out);
+                self.on_role(role, now, config, out);
             }
             for message in ready.take_messages() {
                 self.send(message, out);
@@ -522,14 +537,14 @@ impl Peer {
         }
     }
 
-    fn on_role(&mut self, role: StateRole, now: Monotonic, out: &mut Effects) {
+    fn on_role(&mut self, role: StateRole, now: Monotonic, config: &RaftConfig, out: &mut Effects) {
         if role == StateRole::Leader {
             let term = self.node.raft.term;
             self.heard = self.region.peers.iter().map(|p| (p.id, now)).collect();
-            self.last_heartbeat = None;
             self.guarded_until = 0;
             tracing::debug!(region = %self.region.id, peer = %self.peer_id, term, "leads");
             out.pd.push(PdEvent::Leads { region_id: self.region.id, term });
+            self.report(now, config, out);
             return;
         }
         self.delegate.lead(0);
@@ -588,7 +603,7 @@ impl Peer {
     /// Extends the lease by a round that was sent at `sent` and that a quorum acknowledged.
     fn renew_lease(&mut self, sent: Monotonic, now: Monotonic, config: &RaftConfig) {
         let raft = &self.node.raft;
-        if !self.is_leader() || self.applied_term != raft.term || raft.lead_transferee.is_some() {
+        if !self.is_leader() || self.applied_term != raft.term || self.transfer_term == raft.term {
             return;
         }
         if self.applied_index < self.guarded_until {
@@ -665,8 +680,10 @@ impl Peer {
             Err(error) => tracing::error!(region = %self.region.id, %error, "raft refused a committed change of peers"),
         }
         if let Some(region) = region {
-            let now_known: Vec<PeerId> = region.peers.iter().map(|p| p.id).collect();
-            self.heard.retain(|id, _| now_known.contains(id));
+            self.heard.retain(|id, _| region.peer(*id).is_some());
+            // In a joint configuration the voters on their way out are still sent to.
+            let leaving = self.region.peers.iter().filter(|p| region.peer(p.id).is_none());
+            self.strangers.extend(leaving.map(|p| (p.id, *p)));
             self.set_region(region);
         }
         if self.is_leader() {
@@ -694,7 +711,7 @@ impl Peer {
         let state = Some(storage.local_state());
         out.persist_region(self.region.id, RegionAppend { reset: true, entries, state });
         self.node.advance_append_async(ready);
-        self.node.advance_apply_to(index);
+        self.restored = Some(index);
         self.persists_outstanding += 1;
         let messages = messages.into_iter().filter_map(|m| self.envelope(m)).collect::<Vec<_>>();
         out.after_persist(self.region.id, number, messages);
@@ -791,6 +808,9 @@ impl Peer {
     /// Remembers where a peer lives that the region does not list (yet): a peer without data must answer its leader.
     pub fn learn_sender(&mut self, sender: RegionPeer) {
         if self.region.peer(sender.id).is_none() {
+            if self.strangers.len() >= STRANGERS_MAX {
+                self.strangers.clear();
+            }
             self.strangers.insert(sender.id, sender);
         }
     }

@@ -147,7 +147,6 @@ impl Runner {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the runner is where the store's threads are made")]
 fn spawn(name: String, on_fatal: OnFatal, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
     let guarded = move || {
         if std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err() {

@@ -32,7 +32,7 @@ pub fn find_split_keys(
     if total <= max_bytes {
         return Ok(Vec::new());
     }
-    let parts = (total / split_bytes.max(1)).max(2);
+    let parts = ((total + split_bytes / 2) / split_bytes.max(1)).max(2);
     let part = total / parts;
     let mut keys: Vec<UserKey> = Vec::new();
     let mut before = 0;
