@@ -35,6 +35,8 @@ pub mod latch;
 pub mod lock_wait;
 pub mod pessimistic;
 pub mod scheduler;
+#[cfg(test)]
+mod tests;
 
 pub use concurrency::ConcurrencyManager;
 pub use scheduler::Scheduler;
