@@ -51,6 +51,9 @@ pub struct TxnConfig {
     pub latch_slots: usize,
     /// Commands in progress, waiting for latches included; above it `ServerIsBusy`.
     pub commands_max: usize,
+    /// How long a command waits for its latches, and then for its write, when the request has no shorter deadline,
+    /// milliseconds. A write goes on behind an answer of `Undetermined`.
+    pub command_wait_max_ms: u64,
     /// Bytes of writes on their way through replication; above it `ServerIsBusy`.
     pub pending_write_bytes_max: usize,
     /// Longest user key, bytes.
@@ -81,6 +84,7 @@ impl Default for TxnConfig {
         TxnConfig {
             latch_slots: 4096,
             commands_max: 16_384,
+            command_wait_max_ms: 10_000,
             pending_write_bytes_max: 64 << 20,
             key_bytes_max: 4096,
             lock_wait_slice_ms: 1_000,

@@ -28,6 +28,7 @@ use rocksdb::{
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 const ALL_CFS: [Cf; 4] = [Cf::Default, Cf::Lock, Cf::Write, Cf::Local];
@@ -45,7 +46,19 @@ pub struct RocksEngine {
     db: Arc<DB>,
     config: EngineConfig,
     path: PathBuf,
+    delay: DelayCache,
 }
+
+/// Flow control is asked for at every write, and its properties take the database's mutex: the answer is kept for some
+/// calls, for fewer while it is not zero.
+#[derive(Default)]
+struct DelayCache {
+    calls_left: AtomicU32,
+    nanos: AtomicU64,
+}
+
+/// Writes between two looks at the properties, at full speed and while slowed down.
+const CALLS_PER_LOOK: (u32, u32) = (256, 8);
 
 impl RocksEngine {
     /// Opens the folder, creating it when it is not there.
@@ -64,7 +77,8 @@ impl RocksEngine {
                 engine_error(message)
             }
         })?;
-        Ok(RocksEngine { db: Arc::new(db), config: config.clone(), path: path.to_path_buf() })
+        let (config, path) = (config.clone(), path.to_path_buf());
+        Ok(RocksEngine { db: Arc::new(db), config, path, delay: DelayCache::default() })
     }
 
     /// Compacts a family fully; for benchmarks and tests that want files in their final shape.
@@ -314,6 +328,19 @@ impl Engine for RocksEngine {
     }
 
     fn suggested_delay(&self) -> Duration {
+        let keep = |left: u32| left.checked_sub(1);
+        if self.delay.calls_left.fetch_update(Relaxed, Relaxed, keep).is_err() {
+            let delay = self.measure_delay();
+            self.delay.nanos.store(delay.as_nanos() as u64, Relaxed);
+            let calls = if delay.is_zero() { CALLS_PER_LOOK.0 } else { CALLS_PER_LOOK.1 };
+            self.delay.calls_left.store(calls, Relaxed);
+        }
+        Duration::from_nanos(self.delay.nanos.load(Relaxed))
+    }
+}
+
+impl RocksEngine {
+    fn measure_delay(&self) -> Duration {
         let over = |value: u64, limit: u64| (value.saturating_sub(limit) as f64 / limit.max(1) as f64).min(1.0);
         let worst = [Cf::Write, Cf::Default, Cf::Lock]
             .iter()

@@ -12,6 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
+/// How often a write that has no answer yet looks whether its leader still leads.
+const LEADERSHIP_CHECK: Duration = Duration::from_millis(500);
+
 /// Where inputs wait for the raft store.
 #[derive(Clone)]
 pub enum Mailbox {
@@ -78,13 +81,27 @@ impl RaftHandle {
         let _ = self.mailbox.offer(input);
     }
 
-    /// Proposes a write and waits until it is applied.
+    /// Proposes a write and waits until its fate is known, or until this store does not lead in `term` any more: as long
+    /// as it does, reads must be kept away from what the write may still change, so there is no earlier end.
     ///
     /// # Errors
     /// [`RegionError::Undetermined`] when its fate is not known; otherwise it was not applied.
-    pub async fn propose(&self, ctx: RegionCtx, term: u64, data: Bytes, wait: Duration) -> Result<(), RegionError> {
-        let (reply, rx) = Reply::channel();
-        self.ask(Input::Propose { ctx, term, data, reply }, rx, wait, RegionError::Undetermined).await
+    pub async fn propose(&self, ctx: RegionCtx, term: u64, data: Bytes) -> Result<(), RegionError> {
+        let (reply, mut rx) = Reply::channel();
+        if self.mailbox.offer(Input::Propose { ctx, term, data, reply }).is_err() {
+            return Err(stopped());
+        }
+        let mut has_lost = false;
+        loop {
+            match tokio::time::timeout(LEADERSHIP_CHECK, &mut rx).await {
+                Ok(Ok(result)) => return result,
+                Ok(Err(_)) => return Err(RegionError::Undetermined),
+                Err(_) if self.delegates.get(ctx.region_id).is_some_and(|delegate| delegate.term() == term) => {}
+                // A new leader often applies the write soon after.
+                Err(_) if !has_lost => has_lost = true,
+                Err(_) => return Err(RegionError::Undetermined),
+            }
+        }
     }
 
     /// Proposes an admin command and waits until it is applied.
@@ -141,5 +158,8 @@ impl RaftHandle {
 }
 
 fn stopped() -> RegionError {
-    RegionError::ServerIsBusy { reason: "the raft store takes no more requests now", backoff: Duration::from_millis(50) }
+    RegionError::ServerIsBusy {
+        reason: "the raft store takes no more requests now",
+        backoff: Duration::from_millis(50),
+    }
 }

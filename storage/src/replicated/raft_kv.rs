@@ -90,8 +90,7 @@ impl RaftKv {
         if !peer.is_leader {
             return peer.hash.ok_or_else(|| "no hash was computed here yet; ask the leader first".into());
         }
-        let ctx =
-            RegionCtx { region_id, epoch: peer.region.epoch, peer_id: peer.peer_id, deadline: None };
+        let ctx = RegionCtx { region_id, epoch: peer.region.epoch, peer_id: peer.peer_id, deadline: None };
         let command = AdminCommand { kind: Some(admin_command::Kind::ComputeHash(HashCommand {})) };
         match self.handle.admin(ctx, command, self.handle.config().request_timeout).await {
             Ok(AdminDone::Hash(hash)) => Ok(hash),
@@ -171,7 +170,7 @@ impl Replicated for RaftKv {
             admin: None,
         };
         let data = command.encode_to_vec().into();
-        self.handle.propose(*ctx, write.term, data, self.wait(ctx)).await
+        self.handle.propose(*ctx, write.term, data).await
     }
 }
 

@@ -18,5 +18,7 @@ pub mod convert;
 pub mod coprocessor;
 pub mod grpc;
 pub mod store;
+#[cfg(test)]
+mod tests;
 
 pub use store::{StoreIdentity, StoreService};

@@ -319,10 +319,10 @@ impl Scheduler {
     /// Admits a command, waits for its latches and takes its snapshot.
     pub(super) async fn start(&self, ctx: &RegionCtx, slots: SlotSet) -> Result<Started, Error> {
         let ticket = take_ticket(&self.commands, 1, self.config.commands_max, "commands")?;
-        let guard = self.latches.acquire(slots).await;
-        if ctx.deadline.is_some_and(|deadline| deadline < self.env.now()) {
-            return Err(RegionError::ServerIsBusy { reason: "deadline", backoff: BUSY_BACKOFF }.into());
-        }
+        let busy = RegionError::ServerIsBusy { reason: "latches", backoff: BUSY_BACKOFF };
+        let Ok(guard) = tokio::time::timeout(self.wait_max(ctx), self.latches.acquire(slots)).await else {
+            return Err(busy.into());
+        };
         let snapshot = self.replicated.snapshot(ctx).await?;
         Ok(Started { snapshot, guard, ticket })
     }
@@ -353,7 +353,17 @@ impl Scheduler {
             }
             result.map_err(Error::Region)
         };
-        ToTheEnd { future: Some(Box::pin(whole)) }.await
+        let whole = ToTheEnd { future: Some(Box::pin(whole)) };
+        match tokio::time::timeout(self.wait_max(&ctx), whole).await {
+            Ok(result) => result,
+            Err(_) => Err(RegionError::Undetermined.into()),
+        }
+    }
+
+    /// How long the client is ready to wait.
+    fn wait_max(&self, ctx: &RegionCtx) -> Duration {
+        let limit = Duration::from_millis(self.config.command_wait_max_ms);
+        ctx.deadline.map_or(limit, |deadline| deadline.since(self.env.now()).min(limit))
     }
 }
 

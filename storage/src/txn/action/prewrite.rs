@@ -395,8 +395,8 @@ fn check_existence(
         return Ok(());
     }
     let newest = reader.newest_data_write(key, Timestamp::MAX)?;
-    let existing = newest
-        .filter(|(_, write)| write.kind == WriteKind::Put && !write.gc_fence.is_some_and(|fence| !fence.is_zero()));
+    let existing =
+        newest.filter(|(_, write)| write.kind == WriteKind::Put && write.gc_fence.is_none_or(|fence| fence.is_zero()));
     if must_be_new && existing.is_some() {
         return Err(KeyError::AlreadyExist(mutation.key.clone()).into());
     }

@@ -1,0 +1,186 @@
+//! The service from its edge: messages in, messages out, directly and over a loopback stream.
+
+use super::coprocessor::NoCoprocessor;
+use super::*;
+use crate::config::TxnConfig;
+use crate::engine::memory::MemoryEngine;
+use crate::replicated::Replicated;
+use crate::replicated::local::LocalReplicated;
+use crate::txn::{ConcurrencyManager, Scheduler};
+use basalt_common::env::Env;
+use basalt_common::{StoreId, Timestamp};
+use basalt_proto::coprocessor::{CoprocessorContext, CoprocessorRequest, KeyRange};
+use basalt_proto::errors::{key_error, region_error};
+use basalt_proto::kv::kv_client::KvClient;
+use basalt_proto::kv::*;
+use bytes::Bytes;
+use futures::StreamExt;
+use std::sync::Arc;
+
+fn service() -> (Arc<StoreService>, Context) {
+    let local = LocalReplicated::new(Arc::new(MemoryEngine::new()));
+    let region = Arc::clone(local.region());
+    let context = Context {
+        region_id: region.id.0,
+        epoch: Some(region.epoch.into()),
+        peer: Some(region.peers[0].into()),
+        cluster_id: 7,
+        ..Context::default()
+    };
+    let env = Env::simulated(1, 0);
+    let replicated: Arc<dyn Replicated> = local.clone();
+    let scheduler = Scheduler::new(replicated, ConcurrencyManager::new(), TxnConfig::default(), env.clone());
+    let identity = StoreIdentity { cluster_id: 7, store_id: StoreId(1) };
+    (StoreService::new(identity, scheduler, local, Arc::new(NoCoprocessor), env), context)
+}
+
+/// Calls one command and takes its answer out of the envelope.
+macro_rules! call {
+    ($service:expr, $cmd:ident, $request:expr) => {
+        match $service.handle(KvRequest { cmd: Some(kv_request::Cmd::$cmd($request)) }).await.cmd {
+            Some(kv_response::Cmd::$cmd(response)) => response,
+            other => panic!("not the answer to {}: {other:?}", stringify!($cmd)),
+        }
+    };
+}
+
+fn put(key: &str, value: &str) -> Mutation {
+    let (key, value) = (Bytes::copy_from_slice(key.as_bytes()), Bytes::copy_from_slice(value.as_bytes()));
+    Mutation { op: Op::Put as i32, key, value, ..Mutation::default() }
+}
+
+fn one_phase(context: &Context, start_ts: u64, mutations: Vec<Mutation>) -> PrewriteRequest {
+    PrewriteRequest {
+        context: Some(context.clone()),
+        primary: mutations[0].key.clone(),
+        mutations,
+        start_ts,
+        lock_ttl_ms: 100,
+        try_one_pc: true,
+        ..PrewriteRequest::default()
+    }
+}
+
+fn get(context: &Context, key: &'static str, version: u64) -> GetRequest {
+    GetRequest { context: Some(context.clone()), key: Bytes::from_static(key.as_bytes()), version }
+}
+
+fn scan(context: &Context, limit: u32, reverse: bool) -> ScanRequest {
+    ScanRequest { context: Some(context.clone()), limit, version: 20, reverse, ..ScanRequest::default() }
+}
+
+fn text(pairs: &[KvPair]) -> String {
+    let pair = |pair: &KvPair| match &pair.error {
+        None => format!("{}={}", pair.key.escape_ascii(), pair.value.escape_ascii()),
+        Some(_) => format!("{} is locked", pair.key.escape_ascii()),
+    };
+    pairs.iter().map(pair).collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test]
+async fn what_is_written_is_read_in_every_way() {
+    let (service, context) = service();
+    let mutations = ["a", "b", "c"].map(|key| put(key, &format!("{key}{key}"))).to_vec();
+    let written = call!(service, Prewrite, one_phase(&context, 5, mutations));
+    assert_eq!((written.one_pc_commit_ts, written.errors, written.region_error), (6, vec![], None));
+    let found = call!(service, Get, get(&context, "b", 6));
+    assert_eq!((&found.value[..], found.commit_ts, found.not_found), (&b"bb"[..], 6, false));
+    assert!(call!(service, Get, get(&context, "b", 5)).not_found);
+    let keys = ["c", "x", "a"].map(|key| Bytes::from_static(key.as_bytes())).to_vec();
+    let request = BatchGetRequest { context: Some(context.clone()), keys, version: u64::MAX };
+    assert_eq!(text(&call!(service, BatchGet, request).pairs), "c=cc a=aa");
+    let page = call!(service, Scan, scan(&context, 2, false));
+    assert_eq!((text(&page.pairs), page.more), ("a=aa b=bb".to_string(), true));
+    let page = call!(service, Scan, scan(&context, 0, true));
+    assert_eq!((text(&page.pairs), page.more), ("c=cc b=bb a=aa".to_string(), false));
+}
+
+#[tokio::test]
+async fn locks_are_reported_where_they_stand() {
+    let (service, context) = service();
+    call!(service, Prewrite, one_phase(&context, 5, vec![put("a", "1"), put("c", "1")]));
+    let request = PrewriteRequest { try_one_pc: false, ..one_phase(&context, 7, vec![put("b", "2")]) };
+    call!(service, Prewrite, request);
+    assert_eq!(text(&call!(service, Scan, scan(&context, 0, false)).pairs), "a=1 b is locked c=1");
+    let locked = call!(service, Get, get(&context, "b", 9)).error.and_then(|error| error.kind);
+    let Some(key_error::Kind::Locked(lock)) = locked else { panic!("not locked: {locked:?}") };
+    assert_eq!((lock.start_ts, &lock.primary[..]), (7, &b"b"[..]));
+    let locks = ScanLockRequest { context: Some(context.clone()), max_version: 7, ..ScanLockRequest::default() };
+    assert_eq!(call!(service, ScanLock, locks).locks.len(), 1);
+    let resolve = ResolveLockRequest { context: Some(context.clone()), start_ts: 7, commit_ts: 8, keys: vec![] };
+    assert_eq!(call!(service, ResolveLock, resolve), ResolveLockResponse::default());
+    assert_eq!(text(&call!(service, Scan, scan(&context, 0, false)).pairs), "a=1 b=2 c=1");
+    let range =
+        DeleteRangeRequest { context: Some(context.clone()), end_key: Bytes::from_static(b"b"), ..Default::default() };
+    assert_eq!(call!(service, DeleteRange, range), DeleteRangeResponse::default());
+    assert_eq!(text(&call!(service, Scan, scan(&context, 0, false)).pairs), "b=2 c=1");
+}
+
+#[tokio::test]
+async fn requests_for_other_places_are_refused() {
+    let (service, context) = service();
+    let refused = async |context: Context| {
+        let error = call!(service, Get, get(&context, "a", 5)).region_error;
+        error.and_then(|error| error.kind)
+    };
+    let elsewhere = Context { region_id: 99, ..context.clone() };
+    assert!(matches!(refused(elsewhere).await, Some(region_error::Kind::RegionNotFound(_))));
+    let stale = Context { epoch: None, ..context.clone() };
+    assert!(matches!(refused(stale).await, Some(region_error::Kind::EpochNotMatch(_))));
+    let foreign = Context { cluster_id: 8, ..context.clone() };
+    assert!(matches!(refused(foreign).await, Some(region_error::Kind::ClusterMismatch(_))));
+    let mut misled = context.clone();
+    misled.peer.as_mut().expect("a peer").store_id = 2;
+    assert!(matches!(refused(misled).await, Some(region_error::Kind::StoreNotMatch(_))));
+    service.scheduler().concurrency().set_safe_point(Timestamp(10));
+    let error = call!(service, Get, get(&context, "a", 9)).error.and_then(|error| error.kind);
+    assert!(matches!(error, Some(key_error::Kind::Invalid(_))));
+    let nonsense = PrewriteRequest { start_ts: 0, ..one_phase(&context, 5, vec![put("a", "1")]) };
+    assert_eq!(call!(service, Prewrite, nonsense).errors.len(), 1);
+}
+
+#[tokio::test]
+async fn a_stream_carries_many_requests_and_fragments() {
+    let (service, context) = service();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("just bound");
+    let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
+    let server = tonic::transport::Server::builder().add_service(grpc::server(service));
+    let server = tokio::spawn(server.serve_with_incoming(incoming));
+    let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}")).expect("an address");
+    let mut client = KvClient::new(endpoint.connect().await.expect("the server listens"));
+
+    let tagged =
+        |id: u64, cmd: kv_request::Cmd| batch_request::Tagged { id, request: Some(KvRequest { cmd: Some(cmd) }) };
+    let writes = (0..100u64).map(|i| {
+        let request = one_phase(&context, i + 1, vec![put(&format!("k{i}"), "v")]);
+        tagged(i, kv_request::Cmd::Prewrite(request))
+    });
+    let reads = (100..200u64).map(|i| tagged(i, kv_request::Cmd::Get(get(&context, "none", i))));
+    let batches = vec![BatchRequest { requests: writes.collect() }, BatchRequest { requests: reads.collect() }];
+    let responses = client.batch(futures::stream::iter(batches)).await.expect("a stream").into_inner();
+    let answers: Vec<_> = responses.map(|batch| batch.expect("a batch").responses).collect().await;
+    let mut answers: Vec<_> = answers.into_iter().flatten().collect();
+    answers.sort_by_key(|answer| answer.id);
+    assert_eq!(answers.len(), 200);
+    for (i, answer) in answers.into_iter().enumerate() {
+        match answer.response.and_then(|response| response.cmd) {
+            Some(kv_response::Cmd::Prewrite(response)) if i < 100 => assert_ne!(response.one_pc_commit_ts, 0),
+            Some(kv_response::Cmd::Get(response)) if i >= 100 => assert!(response.not_found),
+            other => panic!("answer {i}: {other:?}"),
+        }
+    }
+
+    let mut request = CoprocessorRequest { start_ts: 200, ..CoprocessorRequest::default() };
+    request.context =
+        Some(CoprocessorContext { region_id: 1, epoch: context.epoch, peer: context.peer, ..Default::default() });
+    request.ranges = vec![KeyRange::default()];
+    let stream = client.coprocess(request.clone()).await.expect("a stream").into_inner();
+    let responses: Vec<_> = stream.map(|response| response.expect("a response")).collect().await;
+    assert!(responses.len() == 1 && !responses[0].other_error.is_empty(), "it has reached the coprocessor");
+    request.context = None;
+    let mut stream = client.coprocess(request).await.expect("a stream").into_inner();
+    let refused = stream.message().await.expect("a response").expect("a response");
+    assert!(refused.region_error.is_some());
+    server.abort();
+}
