@@ -50,7 +50,10 @@ pub const VALUE_BYTES_MAX: usize = 6 << 20;
 /// How long the locks of a commit live when nobody prolongs them.
 pub const COMMIT_LOCK_TTL: Duration = Duration::from_secs(3);
 /// How long pessimistic locks live when nobody prolongs them: the client that took them is gone.
-pub const PESSIMISTIC_LOCK_TTL: Duration = Duration::from_secs(20);
+pub const PESSIMISTIC_LOCK_TTL: Duration = Duration::from_secs(10);
+/// How long the prewrite of one region waits for others' locks while the transaction may hold locks in other regions:
+/// readers cannot pass those of an async commit. Shorter than [`REQUEST_BUDGET`], with which they wait.
+pub const PREWRITE_LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
 /// How often a lock's life is prolonged, as a part of its TTL.
 pub const HEARTBEATS_PER_TTL: u32 = 3;
 /// After so long a transaction is no longer kept alive.

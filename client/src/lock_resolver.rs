@@ -297,6 +297,7 @@ impl Cluster {
                     })
                 }
             });
+            let calls: Vec<_> = calls.collect();
             let again: Vec<Vec<Bytes>> = stream::iter(calls).buffer_unordered(REGION_CONCURRENCY).try_collect().await?;
             left.extend(again.into_iter().flatten());
         }

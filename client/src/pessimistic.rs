@@ -240,6 +240,7 @@ impl Locking<'_> {
             let mut retry = retry.fork();
             async move { self.lock_batch(route, keys, &mut retry).await }
         });
+        let calls: Vec<_> = calls.collect();
         // The first failure ends the call, as a deadlock must be told at once; a lock that another request still gets
         // within its slice of waiting ends with the transaction.
         let all: Vec<Values> = stream::iter(calls).buffer_unordered(REGION_CONCURRENCY).try_collect().await?;

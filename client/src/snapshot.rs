@@ -118,6 +118,7 @@ impl Snapshot {
                         let mut retry = retry.fork();
                         async move { self.batch_get_once(route, keys, version, &mut retry).await }
                     });
+                    let calls: Vec<_> = calls.collect();
                     stream::iter(calls).buffer_unordered(REGION_CONCURRENCY).try_collect().await?
                 }
             };

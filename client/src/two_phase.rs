@@ -43,7 +43,7 @@ use crate::backoff::Cause;
 use crate::cluster::Cluster;
 use crate::config::{
     ASYNC_COMMIT_KEY_BYTES_MAX, ASYNC_COMMIT_KEYS_MAX, BATCH_BYTES_MAX, BATCH_KEYS_MAX, CLEANUP_BUDGET, COMMIT_BUDGET,
-    COMMIT_LOCK_TTL, PESSIMISTIC_LOCK_TTL, REGION_CONCURRENCY,
+    COMMIT_LOCK_TTL, PESSIMISTIC_LOCK_TTL, PREWRITE_LOCK_WAIT_MAX, REGION_CONCURRENCY,
 };
 use crate::error::{Error, Result};
 use crate::heartbeat::{Beating, Heartbeat};
@@ -78,6 +78,8 @@ struct Committer {
     way: Way,
     /// A prewrite failed for certain: the others need not try again.
     failed: AtomicBool,
+    /// When prewrites stop waiting for others' locks.
+    lock_wait_until: Monotonic,
     /// The answer of some prewrite was lost, so that it may still arrive.
     any_unknown: AtomicBool,
 }
@@ -227,6 +229,10 @@ async fn prepare(
         ttl: if is_pessimistic { PESSIMISTIC_LOCK_TTL } else { COMMIT_LOCK_TTL },
         way,
         failed: AtomicBool::new(false),
+        lock_wait_until: match batches.len() {
+            1 => Monotonic(u64::MAX),
+            _ => txn.cluster.env.now().after(PREWRITE_LOCK_WAIT_MAX),
+        },
         any_unknown: AtomicBool::new(false),
     };
     Ok((Arc::new(committer), batches))
@@ -281,16 +287,19 @@ impl Committer {
             },
             _ => {
                 // No request is given up because another failed: each gets its answer, or its patience ends.
-                let calls = batches.into_iter().map(|batch| {
-                    let mut retry = retry.fork();
-                    async move {
-                        let result = self.prewrite_batch(batch, &mut retry).await;
-                        if result.is_err() {
-                            self.failed.store(true, Ordering::Relaxed);
+                let calls: Vec<_> = batches
+                    .into_iter()
+                    .map(|batch| {
+                        let mut retry = retry.fork();
+                        async move {
+                            let result = self.prewrite_batch(batch, &mut retry).await;
+                            if result.is_err() {
+                                self.failed.store(true, Ordering::Relaxed);
+                            }
+                            result
                         }
-                        result
-                    }
-                });
+                    })
+                    .collect();
                 stream::iter(calls).buffer_unordered(REGION_CONCURRENCY).collect().await
             }
         };
@@ -388,7 +397,10 @@ impl Committer {
                 }
             }
         }
-        if !locks.is_empty() {
+        if let Some(lock) = locks.first() {
+            if self.cluster.env.now() > self.lock_wait_until {
+                return Err(Told::Refused(Error::LockTimeout { key: lock.key.clone() }));
+            }
             self.cluster.resolve_for_write(locks, retry).await.map_err(Told::Refused)?;
             retry.maybe_executed = false;
             return Ok(Step::Answered(mutations));
@@ -551,6 +563,7 @@ impl Committer {
                     error.map_or(Ok(Vec::new()), |e| Err(Error::of_key(e, self.start_ts)))
                 }
             });
+            let calls: Vec<_> = calls.collect();
             let results: Vec<Result<Vec<Bytes>>> =
                 stream::iter(calls).buffer_unordered(REGION_CONCURRENCY).collect().await;
             for result in results {

@@ -1,0 +1,167 @@
+//! Pessimistic locks, and the locks of clients that died.
+
+use crate::world::World;
+use basalt_client::rpc::KvRpc;
+use basalt_client::{Cluster, Error, LockRequest, LockWait, Transaction, TxnMode, TxnOptions};
+use basalt_common::StoreId;
+use basalt_proto::kv::{self, kv_request, kv_response};
+use bytes::Bytes;
+use std::time::Duration;
+
+async fn pessimistic(cluster: &Cluster) -> Transaction {
+    let options = TxnOptions { mode: TxnMode::Pessimistic, ..TxnOptions::default() };
+    cluster.begin(options).await.expect("begins")
+}
+
+fn lock(keys: &[&'static str], wait: LockWait) -> LockRequest {
+    let keys = keys.iter().map(|k| (Bytes::from_static(k.as_bytes()), false)).collect();
+    LockRequest { keys, wait, return_values: true, ..LockRequest::default() }
+}
+
+async fn put(cluster: &Cluster, pairs: &[(&'static str, &'static str)]) {
+    let mut txn = cluster.begin(TxnOptions::default()).await.expect("begins");
+    for (key, value) in pairs {
+        txn.put(*key, *value).expect("fits");
+    }
+    txn.commit().await.expect("commits");
+}
+
+#[tokio::test]
+async fn locks_are_waited_for_skipped_or_refused() {
+    let world = World::new(11, &["c"]).await;
+    put(&world.cluster, &[("a", "1"), ("b", "1"), ("d", "1")]).await;
+    let mut owner = pessimistic(&world.cluster).await;
+    let locked = owner.lock_keys(lock(&["a", "d", "x"], LockWait::Default)).await.expect("locks");
+    let values: Vec<_> = locked.values.values().map(|v| v.is_some()).collect();
+    assert_eq!(values, [true, true, false]);
+    let mut other = pessimistic(&world.other_client().await).await;
+    let refused = other.lock_keys(lock(&["b", "d"], LockWait::NoWait)).await;
+    assert!(matches!(refused, Err(Error::LockNotAvailable { .. })), "{refused:?}");
+    assert!(!other.holds_lock(b"b"));
+    let wait = LockWait::AtMost(Duration::from_millis(150));
+    let timeout = other.lock_keys(lock(&["d"], wait)).await;
+    assert!(matches!(timeout, Err(Error::LockTimeout { .. })), "{timeout:?}");
+    let skipped = other.lock_keys(lock(&["a", "b", "d"], LockWait::SkipLocked)).await.expect("locks");
+    assert_eq!(skipped.skipped, ["a", "d"]);
+    assert!(other.holds_lock(b"b"));
+    let waiting = tokio::spawn(async move {
+        let outcome = other.lock_keys(lock(&["d"], LockWait::Default)).await;
+        (other, outcome)
+    });
+    owner.put("d", "2").expect("fits");
+    owner.commit().await.expect("commits");
+    let (mut other, outcome) = waiting.await.expect("no panic");
+    // What was read before is old: the statement runs again.
+    assert!(matches!(outcome, Err(Error::WriteConflict { .. })), "{outcome:?}");
+    other.refresh_for_update_ts().await.expect("PD answers");
+    let locked = other.lock_keys(lock(&["d"], LockWait::NoWait)).await.expect("locks");
+    assert_eq!(locked.values.get(&b"d"[..]).cloned().flatten().as_deref(), Some(&b"2"[..]));
+    other.put("d", "3").expect("fits");
+    other.commit().await.expect("commits");
+}
+
+#[tokio::test]
+async fn deadlocks_are_told() {
+    let world = World::new(12, &["m"]).await;
+    let mut first = pessimistic(&world.cluster).await;
+    let mut second = pessimistic(&world.cluster).await;
+    first.lock_keys(lock(&["a"], LockWait::Default)).await.expect("locks");
+    second.lock_keys(lock(&["z"], LockWait::Default)).await.expect("locks");
+    let waiting = tokio::spawn(async move {
+        let outcome = first.lock_keys(lock(&["z"], LockWait::Default)).await;
+        (first, outcome)
+    });
+    let outcome = second.lock_keys(lock(&["a"], LockWait::Default)).await;
+    let second_lost = matches!(outcome, Err(Error::Deadlock { .. }));
+    second.rollback().await;
+    let (mut first, outcome) = waiting.await.expect("no panic");
+    assert!(second_lost != matches!(outcome, Err(Error::Deadlock { .. })), "{outcome:?}");
+    first.rollback().await;
+}
+
+#[tokio::test]
+async fn a_dropped_transaction_leaves_no_locks() {
+    let world = World::new(13, &[]).await;
+    let mut txn = pessimistic(&world.cluster).await;
+    txn.lock_keys(lock(&["a"], LockWait::Default)).await.expect("locks");
+    drop(txn);
+    let mut other = pessimistic(&world.cluster).await;
+    other.lock_keys(lock(&["a"], LockWait::AtMost(Duration::from_secs(3)))).await.expect("locks");
+    other.rollback().await;
+}
+
+#[tokio::test]
+async fn locked_and_unwritten_keys_conflict() {
+    let world = World::new(14, &["m"]).await;
+    put(&world.cluster, &[("a", "1"), ("z", "1")]).await;
+    // Write skew: each reads the other's key for update.
+    let mut optimistic = world.cluster.begin(TxnOptions::default()).await.expect("begins");
+    optimistic.put("z", "2").expect("fits");
+    let mut txn = pessimistic(&world.cluster).await;
+    txn.lock_keys(lock(&["a", "z"], LockWait::Default)).await.expect("locks");
+    txn.put("a", "2").expect("fits");
+    txn.commit().await.expect("commits");
+    assert!(matches!(optimistic.commit().await, Err(Error::WriteConflict { .. })));
+}
+
+/// Prewrites as a client would that dies right after.
+async fn abandon(world: &World, keys: &[&'static str], locked: &[&'static str], is_async: bool) {
+    let start_ts = world.cluster.timestamp().await.expect("PD answers");
+    for key in locked {
+        let mutation = kv::Mutation { key: (*key).into(), value: "dead".into(), ..kv::Mutation::default() };
+        let (region, peer) = world.cluster.leader_of(key.as_bytes()).await.expect("known");
+        let context = kv::Context {
+            region_id: region.id.0,
+            epoch: Some(region.epoch.into()),
+            peer: peer.map(Into::into),
+            ..kv::Context::default()
+        };
+        let secondaries = keys[1..].iter().map(|k| Bytes::from_static(k.as_bytes())).collect();
+        let request = kv::PrewriteRequest {
+            context: Some(context),
+            mutations: vec![mutation],
+            primary: keys[0].into(),
+            start_ts: start_ts.0,
+            lock_ttl_ms: 50,
+            txn_size: keys.len() as u64,
+            use_async_commit: is_async,
+            secondaries: if *key == keys[0] { secondaries } else { Vec::new() },
+            ..kv::PrewriteRequest::default()
+        };
+        let request = kv::KvRequest { cmd: Some(kv_request::Cmd::Prewrite(request)) };
+        loop {
+            match world.net.call(StoreId(1), request.clone()).await.expect("answers").cmd {
+                Some(kv_response::Cmd::Prewrite(answer)) if answer.errors.is_empty() => break,
+                // The commit before this is still being finished in the background.
+                Some(kv_response::Cmd::Prewrite(_)) => tokio::task::yield_now().await,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_dead_are_settled_by_what_they_left() {
+    let keys = ["a", "k", "z"];
+    for (locked, is_async, survives) in [
+        (&keys[..], true, true),
+        (&keys[..2], true, false),
+        (&keys[1..], true, false),
+        (&keys[..], false, false),
+        (&keys[1..], false, false),
+    ] {
+        let world = World::new(15, &["c", "m"]).await;
+        put(&world.cluster, &[("a", "1"), ("k", "1"), ("z", "1")]).await;
+        abandon(&world, &keys, locked, is_async).await;
+        let cluster = world.other_client().await;
+        let snapshot = cluster.snapshot(cluster.timestamp().await.expect("PD answers"));
+        for key in ["z", "a", "k"] {
+            let value = snapshot.get(key.as_bytes()).await.expect("reads").expect("is there");
+            let expected: &[u8] = if survives { b"dead" } else { b"1" };
+            assert_eq!(&value[..], expected, "{key} of {locked:?}, async {is_async}");
+        }
+        // A writer gets through as well.
+        put(&cluster, &[("a", "2"), ("z", "2")]).await;
+        cluster.shutdown().await;
+    }
+}
