@@ -55,3 +55,42 @@ impl RowWriter<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::column::ColumnSet;
+    use crate::server::constant::Capabilities;
+    use crate::server::packet::PacketWriter;
+    use crate::server::result::{EndOfRows, ResultWriter};
+    use arrow::array::{ArrayRef, Int64Array, StringArray};
+    use basalt_expr::types::TypeKind;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    async fn rows(protocol: Protocol) -> Vec<u8> {
+        let types = [FieldType::new(TypeKind::Short), FieldType::new(TypeKind::VarChar)];
+        let columns = ColumnSet::new(types.iter().map(|ty| ColumnDef::of_type("c", ty)).collect());
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![Some(-2), None]));
+        let texts: ArrayRef = Arc::new(StringArray::from(vec![None, Some("xy")]));
+        let batch = RecordBatch::try_from_iter([("a", numbers), ("b", texts)]).unwrap();
+        let packets = PacketWriter::new(Box::new(tokio::io::sink()), Duration::from_secs(1));
+        let mut out = ResultWriter::new(packets, tokio::sync::mpsc::channel(1).0);
+        out.set_capabilities(Capabilities::OFFERED);
+        out.start(protocol, 1, 1000);
+        let mut writer = out.start_rows(&columns).unwrap();
+        writer.batch(&types, &batch).await.unwrap();
+        writer.finish(EndOfRows::default()).unwrap();
+        out.packets().payload().clone()
+    }
+
+    #[tokio::test]
+    async fn batches_in_both_protocols() {
+        let end = b"\x07\0\0\x06\xfe\0\0\0\0\0\0";
+        let text = rows(Protocol::Text).await;
+        assert!(text.ends_with(&[b"\x04\0\0\x04\x02-2\xfb\x04\0\0\x05\xfb\x02xy", &end[..]].concat()));
+        let binary = rows(Protocol::Binary).await;
+        let expected = [b"\x04\0\0\x04\0\x08\xfe\xff\x05\0\0\x05\0\x04\x02xy", &end[..]].concat();
+        assert!(binary.ends_with(&expected));
+    }
+}
