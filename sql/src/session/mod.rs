@@ -2,11 +2,10 @@
 //!
 //! ```text
 //! server::connection ── Session trait ──▶ SqlSession
-//!    query(text) ─┬─ plan cache hit ───────────────────────────────┐
-//!                 └─ parse_one ─ statement ─┬─ SELECT, DML: bind, plan ┴─▶ data: executor / query ─▶ output
+//!    query(text) ─┬─ plan cache hit ───────────────────────────────────┐
+//!                 └─ parse_one ─ statement ─┬─ SELECT, DML, SHOW: bind, plan ─┴─▶ data: executor, query ─▶ rows, OK
 //!                                           ├─ BEGIN, COMMIT, …        control
-//!                                           ├─ SET                     set       variables
-//!                                           ├─ SHOW, DESCRIBE          show/
+//!                                           ├─ SET                     set, variables
 //!                                           ├─ CREATE, DROP, …         crate::ddl
 //!                                           ├─ PREPARE, EXECUTE        prepared
 //!                                           ├─ SPLIT TABLE             split
@@ -19,17 +18,15 @@
 //! it was before it (unless MySQL rolls back the whole transaction there: deadlock, conflict at commit); nothing is
 //! retried after the first byte of its result was sent.
 
+mod bind;
 mod control;
 mod data;
-mod describe;
-pub mod output;
+mod info;
 mod prepared;
-pub mod rows;
 pub mod server;
 #[expect(clippy::module_inception, reason = "the session of the session layer")]
 mod session;
 mod set;
-mod show;
 mod split;
 mod statement;
 pub mod users;

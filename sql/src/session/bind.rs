@@ -1,0 +1,139 @@
+//! What the binder and expressions are told of a session.
+
+use super::session::SqlSession;
+use super::variables;
+use crate::binder::{BindContext, Variables};
+use crate::catalog::model::Schema;
+use crate::error::{Error, Result};
+use crate::parser::ParseOptions;
+use crate::parser::ast::{Expr, VariableScope};
+use crate::planner::digest::LexMode;
+use basalt_expr::EvalContext;
+use basalt_expr::collation::Collation;
+use basalt_expr::context::{SessionInfo, SqlMode};
+use basalt_expr::temporal::zone::TimeZone;
+use basalt_expr::types::FieldType;
+use basalt_expr::value::Value;
+use std::sync::Arc;
+
+impl Variables for SqlSession {
+    fn system(&self, scope: Option<VariableScope>, name: &str) -> Result<Value> {
+        self.system_variable(scope, name)
+    }
+
+    fn user(&self, name: &str) -> Value {
+        self.user_variables.get(&name.to_lowercase()).cloned().unwrap_or(Value::Null)
+    }
+}
+
+impl SqlSession {
+    /// What a statement is bound against.
+    pub(super) fn bind_context<'a>(&'a self, schema: &'a Schema, parameters: &'a [FieldType]) -> BindContext<'a> {
+        BindContext {
+            schema,
+            database: self.database.as_deref(),
+            variables: self,
+            parameters,
+            only_full_group_by: self.has_mode("ONLY_FULL_GROUP_BY"),
+            collation: self.connection_collation(),
+            account: (&self.account.0, &self.account.1),
+        }
+    }
+
+    fn connection_collation(&self) -> Collation {
+        let name = self.variables.get(variables::definition("collation_connection").expect("a variable of the table"));
+        // A client may announce a collation whose comparisons we do not have; what it compares are columns, which have theirs.
+        Collation::from_name(&name).unwrap_or_default()
+    }
+
+    pub(super) fn has_mode(&self, mode: &str) -> bool {
+        self.variables.typed().sql_mode.split(',').any(|m| m == mode)
+    }
+
+    /// How sql_mode changes the parser.
+    pub(super) fn parse_options(&self) -> ParseOptions {
+        let mode = &self.variables.typed().sql_mode;
+        ParseOptions {
+            ansi_quotes: mode.contains("ANSI_QUOTES"),
+            pipes_as_concat: mode.contains("PIPES_AS_CONCAT"),
+            no_backslash_escapes: mode.contains("NO_BACKSLASH_ESCAPES"),
+        }
+    }
+
+    /// How sql_mode changes the plan cache's lexer.
+    pub(super) fn lex_mode(&self) -> LexMode {
+        let options = self.parse_options();
+        LexMode { ansi_quotes: options.ansi_quotes, no_backslash_escapes: options.no_backslash_escapes }
+    }
+
+    /// What expressions of one statement are evaluated with.
+    pub(super) fn eval_context(&self, parameters: Arc<[Value]>, in_write: bool) -> EvalContext {
+        let typed = self.variables.typed();
+        let timestamp = self.variables.get(variables::definition("timestamp").expect("a variable of the table"));
+        let now_unix_micros = match timestamp.parse::<f64>() {
+            Ok(fixed) if fixed > 0.0 => (fixed * 1e6) as i64,
+            _ => self.server.env.wall_ms() as i64 * 1000,
+        };
+        EvalContext {
+            mode: SqlMode {
+                strict: typed.strict,
+                error_for_division_by_zero: typed.sql_mode.contains("ERROR_FOR_DIVISION_BY_ZERO"),
+                no_zero_date: typed.sql_mode.contains("NO_ZERO_DATE"),
+                no_zero_in_date: typed.sql_mode.contains("NO_ZERO_IN_DATE"),
+                no_unsigned_subtraction: typed.sql_mode.contains("NO_UNSIGNED_SUBTRACTION"),
+            },
+            in_write,
+            time_zone: self.time_zone(),
+            now_unix_micros,
+            seed: self.server.env.random_u64(),
+            session: Arc::new(SessionInfo {
+                database: self.database.clone(),
+                current_user: format!("{}@{}", self.connection.account.user, self.connection.account.host),
+                user: format!("{}@{}", self.account.0, self.account.1),
+                connection_id: self.connection.connection_id,
+                last_insert_id: self.last_insert_id,
+                found_rows: self.found_rows,
+                row_count: self.row_count,
+                version: variables::SERVER_VERSION.to_string(),
+                collation: self.connection_collation(),
+            }),
+            parameters,
+            ..EvalContext::default()
+        }
+    }
+
+    fn time_zone(&self) -> TimeZone {
+        let name = self.variables.get(variables::definition("time_zone").expect("a variable of the table"));
+        TimeZone::parse(&name).unwrap_or_else(TimeZone::utc)
+    }
+
+    /// The value of an expression that reads no table.
+    ///
+    /// # Errors
+    /// 1054 for columns; what the expression runs into.
+    pub(super) fn evaluate(&self, expr: &Expr) -> Result<Value> {
+        let schema = self.server.catalog.schema()?;
+        let bound = crate::binder::bind_constant(expr, &self.bind_context(&schema, &[]))?;
+        let ctx = self.eval_context(Arc::from([]), false);
+        Ok(basalt_expr::eval::eval_scalar(&bound, &ctx)?)
+    }
+
+    /// A number out of everything that changes how a text is bound, for the plan cache.
+    pub(super) fn bind_environment(&self) -> u64 {
+        let typed = self.variables.typed();
+        let mut hash = 0xcbf2_9ce4_8422_2325u64;
+        for byte in typed.sql_mode.bytes().chain(self.connection_collation().name().bytes()) {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+        }
+        hash
+    }
+}
+
+/// Text that must be UTF-8: names, and statements for the plan cache.
+pub(super) fn utf8(text: &[u8]) -> Result<&str> {
+    std::str::from_utf8(text).map_err(|e| Error::User {
+        code: 1300,
+        sqlstate: "HY000",
+        message: format!("Invalid utf8mb4 character string: '{}'", text[e.valid_up_to()..].iter().take(6).map(|b| format!("\\x{b:02X}")).collect::<String>()),
+    })
+}

@@ -1,0 +1,127 @@
+//! BEGIN, COMMIT, ROLLBACK, savepoints, and what SET TRANSACTION said of the next one.
+
+use super::session::{Diagnostic, SqlSession};
+use super::variables;
+use crate::error::{Error, Result};
+use crate::executor;
+use crate::parser::statement::Ddl;
+use crate::transaction::{Isolation, TxnSettings};
+use basalt_expr::EvalContext;
+use std::sync::Arc;
+
+impl SqlSession {
+    /// True between BEGIN and COMMIT.
+    pub(super) fn in_transaction(&self) -> bool {
+        self.txn.is_open()
+    }
+
+    /// Tells the transaction what the variables say now.
+    fn settings(&self) -> TxnSettings {
+        let typed = self.variables.typed();
+        let read_only = variables::definition("transaction_read_only").is_some_and(|d| &*self.variables.get(d) == "ON");
+        TxnSettings {
+            autocommit: typed.autocommit,
+            isolation: if typed.read_committed { Isolation::ReadCommitted } else { Isolation::RepeatableRead },
+            pessimistic: !typed.optimistic,
+            read_only,
+        }
+    }
+
+    /// Before a statement: the next transaction gets the session's settings, and what SET TRANSACTION said for it alone.
+    pub(super) fn apply_next_transaction(&mut self) -> Result<()> {
+        if self.txn.is_open() {
+            return Ok(());
+        }
+        let mut settings = self.settings();
+        for (name, value) in std::mem::take(&mut self.next_transaction) {
+            match name {
+                "transaction_isolation" => {
+                    let committed = value.eq_ignore_ascii_case("READ-COMMITTED");
+                    settings.isolation = if committed { Isolation::ReadCommitted } else { Isolation::RepeatableRead };
+                }
+                _ => settings.read_only = value == "ON",
+            }
+        }
+        self.txn.settings = settings;
+        Ok(())
+    }
+
+    pub(super) async fn begin(&mut self, consistent_snapshot: bool, read_only: bool, pessimistic: Option<bool>) -> Result<()> {
+        self.commit_transaction().await?;
+        self.apply_next_transaction()?;
+        if let Some(pessimistic) = pessimistic {
+            self.txn.settings.pessimistic = pessimistic;
+        }
+        self.txn.begin(read_only || self.txn.settings.read_only, consistent_snapshot).await
+    }
+
+    /// Commits what is open, if anything.
+    pub(super) async fn commit_transaction(&mut self) -> Result<()> {
+        if !self.txn.is_open() {
+            return Ok(());
+        }
+        let guard = match self.server.catalog.guard_commit(self.txn.written_tables()) {
+            Ok(guard) => guard,
+            Err(error) => {
+                self.txn.rollback().await;
+                return Err(error);
+            }
+        };
+        let ctx = self.statement_context(guard.schema().clone(), Arc::from([]), true, Vec::new()).await?;
+        executor::commit(&ctx, &mut self.txn).await
+    }
+
+    pub(super) async fn commit(&mut self, chain: bool, release: bool) -> Result<()> {
+        self.commit_transaction().await?;
+        self.after_end(chain, release).await
+    }
+
+    pub(super) async fn rollback(&mut self, savepoint: Option<&str>, chain: bool, release: bool) -> Result<()> {
+        if let Some(name) = savepoint {
+            return if self.txn.rollback_to_name(name) { Ok(()) } else { Err(no_savepoint(name)) };
+        }
+        self.txn.rollback().await;
+        self.after_end(chain, release).await
+    }
+
+    async fn after_end(&mut self, chain: bool, release: bool) -> Result<()> {
+        if release {
+            self.connection.kill.drain();
+        }
+        if chain {
+            self.txn.begin(self.txn.settings.read_only, false).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn release_savepoint(&mut self, name: &str) -> Result<()> {
+        if self.txn.release_savepoint(name) { Ok(()) } else { Err(no_savepoint(name)) }
+    }
+
+    /// After a schema change: its notes, and a current database that is gone.
+    pub(super) fn note_ddl(&mut self, eval: &EvalContext, ddl: &Ddl) {
+        self.diagnostics.extend(eval.warnings.take().into_iter().map(|w| Diagnostic { level: "Note", code: w.code, message: w.message }));
+        if let Ddl::DropDatabase { name, .. } = ddl
+            && self.database.as_deref().is_some_and(|d| d.eq_ignore_ascii_case(name))
+            && self.server.catalog.schema().is_ok_and(|s| s.database(name).is_none())
+        {
+            self.database = None;
+        }
+    }
+
+    /// Refuses statements of accounts without privileges: what they may read is not asked finely enough yet.
+    pub(super) fn check_allowed(&self) -> Result<()> {
+        if self.server.users.has_all_privileges(&self.connection.account) {
+            return Ok(());
+        }
+        Err(Error::User {
+            code: 1142,
+            sqlstate: "42000",
+            message: format!("command denied to user '{}'@'{}': it has no privileges", self.account.0, self.account.1),
+        })
+    }
+}
+
+fn no_savepoint(name: &str) -> Error {
+    Error::User { code: 1305, sqlstate: "42000", message: format!("SAVEPOINT {name} does not exist") }
+}

@@ -1,0 +1,275 @@
+//! SELECT, DML and SHOW: from a plan to rows or an OK packet.
+
+use super::session::{Diagnostic, SqlSession};
+use crate::binder::{self, Bound};
+use crate::catalog::SchemaGuard;
+use crate::catalog::information_schema;
+use crate::catalog::model::Schema;
+use crate::context::{Counters, Limits, RowStream, StatementContext};
+use crate::error::{Error, Result};
+use crate::executor::{self, DmlResult, Outcome};
+use crate::parser::Statement;
+use crate::plan::OutputColumn;
+use crate::planner::{self, PhysicalPlan, RowsPlan};
+use crate::query::{self, VirtualTables};
+use crate::server::column::{ColumnDef, ColumnSet};
+use crate::server::constant::{Capabilities, ColumnFlags};
+use crate::server::result::{EndOfRows, OkSummary, ResultWriter};
+use basalt_expr::EvalContext;
+use basalt_expr::types::FieldType;
+use basalt_expr::value::Value;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often a statement is bound again because the schema changed under it.
+const SCHEMA_TRIES: u32 = 5;
+
+/// The schema of a statement; held against changes when it writes.
+pub(super) enum SchemaUse {
+    Read(Arc<Schema>),
+    Write(SchemaGuard),
+}
+
+impl SchemaUse {
+    pub(super) fn schema(&self) -> &Arc<Schema> {
+        match self {
+            SchemaUse::Read(schema) => schema,
+            SchemaUse::Write(guard) => guard.schema(),
+        }
+    }
+}
+
+/// True for statements that write, and hold the schema while they do.
+pub(super) fn is_write(statement: &Statement) -> bool {
+    matches!(statement, Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_))
+}
+
+fn plan_writes(plan: &PhysicalPlan) -> bool {
+    matches!(plan, PhysicalPlan::Insert(_) | PhysicalPlan::Update(_) | PhysicalPlan::Delete(_))
+}
+
+impl SqlSession {
+    pub(super) fn use_schema(&self, write: bool) -> Result<SchemaUse> {
+        Ok(match write {
+            true => SchemaUse::Write(self.server.catalog.guard()?),
+            false => SchemaUse::Read(self.server.catalog.schema()?),
+        })
+    }
+
+    /// Binds, plans and runs a statement; again when the schema changed meanwhile.
+    pub(super) async fn run_data(&mut self, statement: &Statement, params: Arc<[Value]>, out: &mut ResultWriter, more: bool) -> Result<()> {
+        let types: Vec<FieldType> = params.iter().map(basalt_expr::func::literal_type).collect();
+        let mut tries = 0;
+        loop {
+            let schema = self.use_schema(is_write(statement))?;
+            let bound = binder::bind(statement, &self.bind_context(schema.schema(), &types))?;
+            let plan = planner::plan(bound.statement);
+            match self.run_plan(&plan, &schema, params.clone(), out, more).await {
+                Err(Error::SchemaChanged) if tries < SCHEMA_TRIES && !self.txn.is_open() => tries += 1,
+                outcome => return outcome,
+            }
+            drop(schema);
+            self.server.catalog.refresh().await?;
+        }
+    }
+
+    /// Runs a plan and writes its result.
+    pub(super) async fn run_plan(
+        &mut self,
+        plan: &PhysicalPlan,
+        schema: &SchemaUse,
+        params: Arc<[Value]>,
+        out: &mut ResultWriter,
+        more: bool,
+    ) -> Result<()> {
+        let ctx = self.statement_context(schema.schema().clone(), params, plan_writes(plan), virtual_scans(plan)).await?;
+        self.apply_next_transaction()?;
+        let outcome = executor::execute(plan, &ctx, &mut self.txn).await;
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                self.take_warnings(&ctx.eval);
+                return Err(error);
+            }
+        };
+        match outcome {
+            Outcome::Rows(rows) => self.write_rows(rows, &ctx.eval, out, more).await,
+            Outcome::Done(done) => self.write_done(&done, &ctx.eval, out, more),
+        }
+    }
+
+    /// What a running statement has in hand. Made-up tables that it reads are filled here.
+    pub(super) async fn statement_context(
+        &self,
+        schema: Arc<Schema>,
+        params: Arc<[Value]>,
+        write: bool,
+        scans: Vec<crate::plan::VirtualScan>,
+    ) -> Result<Arc<StatementContext>> {
+        let mut virtual_tables = VirtualTables::default();
+        if !scans.is_empty() {
+            let info = self.session_info();
+            for scan in scans {
+                let rows = information_schema::rows(&scan.database, &scan.table, &schema, &info).await?;
+                query::virtual_table::add(&mut virtual_tables, &scan, &rows)?;
+            }
+        }
+        let typed = self.variables.typed();
+        let execution_time_max = (!write && typed.max_execution_time_ms > 0).then(|| Duration::from_millis(typed.max_execution_time_ms));
+        Ok(Arc::new(StatementContext {
+            cluster: self.server.cluster.clone(),
+            catalog: self.server.catalog.clone(),
+            schema,
+            virtual_tables,
+            eval: Arc::new(self.eval_context(params, write)),
+            kill: self.connection.kill.clone(),
+            limits: Limits {
+                lock_wait_timeout: Duration::from_millis(typed.lock_wait_timeout_ms),
+                execution_time_max,
+                ..Limits::default()
+            },
+            counters: Counters::default(),
+        }))
+    }
+
+    fn take_warnings(&mut self, eval: &EvalContext) {
+        let warnings = eval.warnings.take();
+        self.diagnostics.extend(warnings.into_iter().map(|w| Diagnostic {
+            level: if matches!(w.code, 1007 | 1008 | 1050 | 1051 | 1061 | 1091 | 1031) { "Note" } else { "Warning" },
+            code: w.code,
+            message: w.message,
+        }));
+        let set = eval.set_last_insert_id.lock().ok().and_then(|id| *id);
+        if let Some(id) = set {
+            self.last_insert_id = id;
+        }
+    }
+
+    /// Writes a result set, batch by batch as they come.
+    pub(super) async fn write_rows(&mut self, mut rows: RowStream, eval: &EvalContext, out: &mut ResultWriter, more: bool) -> Result<()> {
+        let types: Vec<FieldType> = rows.columns.iter().map(|c| c.ty.clone()).collect();
+        // The first batch is waited for before anything is sent: most errors come with it, and are told as errors.
+        let mut batch = rows.next().await?;
+        let columns = column_set(&rows.columns);
+        let mut writer = out.start_rows(&columns)?;
+        let mut count = 0;
+        while let Some(current) = batch {
+            count += current.num_rows() as i64;
+            writer.batch(&types, &current).await?;
+            batch = rows.next().await?;
+        }
+        (self.found_rows, self.row_count) = (count, -1);
+        self.take_warnings(eval);
+        writer.finish(EndOfRows { status: self.status_flags(more), warnings: self.warning_count() })?;
+        Ok(())
+    }
+
+    fn write_done(&mut self, done: &DmlResult, eval: &EvalContext, out: &mut ResultWriter, more: bool) -> Result<()> {
+        self.take_warnings(eval);
+        if done.last_insert_id != 0 {
+            self.last_insert_id = done.last_insert_id;
+        }
+        let found = self.connection.capabilities.has(Capabilities::FOUND_ROWS);
+        let affected_rows = if found && done.found_rows > 0 { done.found_rows } else { done.affected_rows };
+        self.row_count = affected_rows as i64;
+        let info = &done.info;
+        self.write_ok(OkSummary { affected_rows, last_insert_id: done.last_insert_id, info, ..OkSummary::default() }, out, more)
+    }
+
+    /// Writes an OK packet; state and warnings are filled in.
+    pub(super) fn write_ok(&self, summary: OkSummary<'_>, out: &mut ResultWriter, more: bool) -> Result<()> {
+        out.ok(&OkSummary { status: self.status_flags(more), warnings: self.warning_count(), ..summary })?;
+        Ok(())
+    }
+
+    /// EXPLAIN and EXPLAIN ANALYZE.
+    pub(super) async fn explain(&mut self, statement: &Statement, analyze: bool, format: Option<&str>, out: &mut ResultWriter, more: bool) -> Result<()> {
+        if let Some(format) = format.filter(|f| !matches!(*f, "traditional" | "row" | "brief" | "tree")) {
+            return Err(Error::unsupported(format!("EXPLAIN FORMAT={format}")));
+        }
+        if is_write(statement) && analyze {
+            return Err(Error::unsupported("EXPLAIN ANALYZE of statements that write"));
+        }
+        let schema = self.use_schema(false)?;
+        let Bound { statement: bound, .. } = binder::bind(statement, &self.bind_context(schema.schema(), &[]))?;
+        let plan = planner::plan(bound);
+        let ctx = self.statement_context(schema.schema().clone(), Arc::from([]), false, virtual_scans(&plan)).await?;
+        let rows = match (&plan, analyze) {
+            (PhysicalPlan::Query(query), _) => {
+                let view = self.txn.read_view(&executor::tables_of(query)).await?;
+                query::explain(&query.root, &ctx, &view, &ctx.virtual_tables, analyze).await?
+            }
+            (short, false) => executor::explain_rows(&planner::explain::explain(short), None)?,
+            (short, true) => {
+                let started = self.server.env.now();
+                let actual = match executor::execute(short, &ctx, &mut self.txn).await? {
+                    Outcome::Rows(mut rows) => {
+                        let mut count = 0;
+                        while let Some(batch) = rows.next().await? {
+                            count += batch.num_rows();
+                        }
+                        count
+                    }
+                    Outcome::Done(_) => 0,
+                };
+                let took = self.server.env.now().since(started);
+                executor::explain_rows(&planner::explain::explain(short), Some((actual, took)))?
+            }
+        };
+        self.write_rows(rows, &ctx.eval, out, more).await
+    }
+
+    /// The columns of a table, for COM_FIELD_LIST.
+    pub(super) fn fields_of(&self, table: &str, wildcard: &str) -> Result<Vec<ColumnDef>> {
+        let name = crate::parser::ast::ObjectName { database: None, name: table.to_string() };
+        let (database, table) = self.table(&name)?;
+        let matches = |column: &str| wildcard.is_empty() || wildcard == "%" || basalt_expr::func::like(column, wildcard);
+        let def = |column: &crate::catalog::model::Column| ColumnDef {
+            schema: database.clone(),
+            table: table.name.clone(),
+            org_table: table.name.clone(),
+            org_name: column.name.clone(),
+            ..ColumnDef::of_type(&column.name, &column.ty)
+        };
+        Ok(table.public_columns().filter(|(_, c)| matches(&c.name)).map(|(_, c)| def(c)).collect())
+    }
+}
+
+/// The made-up tables that a plan reads.
+pub(super) fn virtual_scans(plan: &PhysicalPlan) -> Vec<crate::plan::VirtualScan> {
+    let of_rows = |rows: &RowsPlan| match rows {
+        RowsPlan::Query(query) => query::virtual_table::virtual_scans(&query.root),
+        RowsPlan::Short(_) => Vec::new(),
+    };
+    match plan {
+        PhysicalPlan::Query(query) => query::virtual_table::virtual_scans(&query.root),
+        PhysicalPlan::Short(_) => Vec::new(),
+        PhysicalPlan::Insert(plan) => plan.source.as_ref().map(of_rows).unwrap_or_default(),
+        PhysicalPlan::Update(plan) => of_rows(&plan.source),
+        PhysicalPlan::Delete(plan) => of_rows(&plan.source),
+    }
+}
+
+/// Column definitions of a result.
+pub(super) fn column_set(columns: &[OutputColumn]) -> ColumnSet {
+    ColumnSet::new(columns.iter().map(column_def).collect())
+}
+
+fn column_def(column: &OutputColumn) -> ColumnDef {
+    let mut def = ColumnDef { table: column.table.clone(), ..ColumnDef::of_type(&column.name, &column.ty) };
+    if let Some(origin) = &column.origin {
+        (def.schema, def.org_table, def.org_name) = (origin.database.clone(), origin.table.clone(), origin.column.clone());
+        let keys = origin.key_flags;
+        for (set, flag) in [
+            (keys.primary, ColumnFlags::PRIMARY_KEY),
+            (keys.unique, ColumnFlags::UNIQUE_KEY),
+            (keys.multiple, ColumnFlags::MULTIPLE_KEY),
+            (keys.auto_increment, ColumnFlags::AUTO_INCREMENT),
+        ] {
+            if set {
+                def.flags = def.flags.with(flag);
+            }
+        }
+    }
+    def
+}

@@ -1,0 +1,135 @@
+//! What the made-up tables tell of this session and its server.
+
+use super::server::Shared;
+use super::session::{Diagnostic, SqlSession};
+use super::variables::{DEFINITIONS, Globals, Scope};
+use crate::catalog::information_schema::{Process, RegionInfo, Row, SessionInfo, StoreInfo};
+use crate::error::Result;
+use crate::server::registry::Connections;
+use async_trait::async_trait;
+use basalt_common::KeyRange;
+use basalt_expr::value::Value;
+use std::sync::Arc;
+
+/// A copy of what the tables may ask, so that filling them does not borrow the session.
+pub struct Info {
+    server: Arc<Shared>,
+    connections: Arc<Connections>,
+    variables: Vec<(String, String)>,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl SqlSession {
+    pub(super) fn session_info(&self) -> Info {
+        let variables = DEFINITIONS.iter().map(|d| (d.name.to_string(), self.variables.get(d).to_string())).collect();
+        Info {
+            server: self.server.clone(),
+            connections: self.connection.connections.clone(),
+            variables,
+            diagnostics: self.diagnostics.clone(),
+        }
+    }
+}
+
+#[async_trait]
+impl SessionInfo for Info {
+    fn variables(&self, global: bool) -> Vec<(String, String)> {
+        if !global {
+            return self.variables.clone();
+        }
+        let globals: &Globals = &self.server.globals;
+        let shown = DEFINITIONS.iter().filter(|d| d.scope != Scope::Session);
+        shown.map(|d| (d.name.to_string(), globals.get(d).to_string())).collect()
+    }
+
+    fn status(&self, _global: bool) -> Vec<(String, String)> {
+        let pair = |name: &str, value: u64| (name.to_string(), value.to_string());
+        vec![
+            pair("Aborted_connects", self.connections.aborted()),
+            pair("Connections", self.connections.accepted()),
+            pair("Connection_errors_max_connections", self.connections.refused()),
+            pair("Plan_cache_plans", self.server.plans.len() as u64),
+            pair("Questions", self.server.questions()),
+            ("Ssl_cipher".to_string(), String::new()),
+            pair("Threads_connected", self.connections.len() as u64),
+            pair("Uptime", self.server.uptime_s()),
+        ]
+    }
+
+    fn processes(&self) -> Vec<Process> {
+        let now = self.server.env.now();
+        let row = |info: crate::server::registry::ProcessInfo| Process {
+            id: info.id,
+            user: info.user,
+            host: info.host,
+            database: info.schema,
+            command: info.command,
+            seconds: now.since(info.since).as_secs(),
+            state: String::new(),
+            statement: info.text.map(|t| String::from_utf8_lossy(&t).into_owned()),
+        };
+        self.connections.all().into_iter().map(|entry| row(entry.info())).collect()
+    }
+
+    fn warnings(&self) -> Vec<(&'static str, u16, String)> {
+        self.diagnostics.iter().map(|d| (d.level, d.code, d.message.clone())).collect()
+    }
+
+    fn users(&self) -> Vec<(String, String, String, bool)> {
+        self.server.users.list()
+    }
+
+    async fn regions(&self, start: &[u8], end: &[u8]) -> Result<Vec<RegionInfo>> {
+        let found = self.server.cluster.pd().scan_regions(&KeyRange::new(start, end)).await?;
+        let row = |r: basalt_client::pd_client::RegionAndLeader| RegionInfo {
+            id: r.region.id.0,
+            start_key: r.region.range.start.0.to_vec(),
+            end_key: r.region.range.end.0.to_vec(),
+            leader_peer: r.leader.map_or(0, |l| l.id.0),
+            leader_store: r.leader.map_or(0, |l| l.store_id.0),
+            peers: r.region.peers.iter().map(|p| p.id.0).collect(),
+            size_bytes: r.approximate_size_bytes,
+            keys: r.approximate_keys,
+        };
+        Ok(found.into_iter().map(row).collect())
+    }
+
+    async fn stores(&self) -> Result<Vec<StoreInfo>> {
+        let found = self.server.cluster.pd().stores().await?;
+        let row = |found: basalt_proto::pd::StoreAndStats| {
+            let (store, stats) = (found.store.unwrap_or_default(), found.stats.unwrap_or_default());
+            let name = store.state().as_str_name().to_lowercase();
+            let state = name.get(..1).map(str::to_uppercase).unwrap_or_default() + name.get(1..).unwrap_or_default();
+            StoreInfo {
+                id: store.id,
+                address: store.address,
+                state,
+                regions: stats.region_count,
+                leaders: stats.leader_count,
+                used_bytes: stats.used_bytes,
+                capacity_bytes: stats.capacity_bytes,
+            }
+        };
+        Ok(found.into_iter().map(row).collect())
+    }
+
+    async fn ddl_jobs(&self) -> Result<Vec<Row>> {
+        let cluster = &self.server.cluster;
+        let mut jobs = crate::catalog::store::read_jobs(&cluster.snapshot(cluster.timestamp().await?)).await?;
+        jobs.reverse();
+        let text = |t: &str| Value::String(t.into());
+        let row = |job: basalt_proto::schema::DdlJob| {
+            vec![
+                Value::UInt(job.id),
+                text(&job.kind().as_str_name().to_lowercase().replace('_', " ")),
+                text(&job.state().as_str_name().to_lowercase()),
+                text(&job.schema_state().as_str_name().to_lowercase()),
+                Value::UInt(job.table_id),
+                text(job.index.as_ref().map_or("", |i| &i.name)),
+                Value::UInt(job.rows_done),
+                text(&job.error_message),
+            ]
+        };
+        Ok(jobs.into_iter().map(row).collect())
+    }
+}

@@ -1,0 +1,222 @@
+//! Prepared statements: of the binary protocol, and PREPARE … EXECUTE of SQL.
+//!
+//! A statement is parsed once. Its plan is kept with the schema version and the parameters' types it was made for, and made
+//! again when one of them is another; plans hold no values.
+
+use super::data::{column_set, is_write, virtual_scans};
+use super::session::SqlSession;
+use super::statement::literal_text;
+use crate::binder;
+use crate::error::{Error, Result};
+use crate::parser::ast::Expr;
+use crate::parser::{Statement, parse_one};
+use crate::planner::{self, PhysicalPlan};
+use crate::server::column::ColumnSet;
+use crate::server::prepared::Param;
+use crate::server::result::ResultWriter;
+use crate::server::session_api::Prepared;
+use crate::server::temporal::{DateTimeParts, TimeParts};
+use basalt_expr::decimal::Decimal;
+use basalt_expr::temporal::Fields;
+use basalt_expr::types::FieldType;
+use basalt_expr::value::Value;
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// A statement of COM_STMT_PREPARE.
+pub struct PreparedStatement {
+    text: Arc<[u8]>,
+    statement: Arc<Statement>,
+    parameters: usize,
+    plan: Option<KeptPlan>,
+}
+
+/// A plan and what it was made for.
+struct KeptPlan {
+    plan: PhysicalPlan,
+    schema_version: u64,
+    environment: u64,
+    types: Vec<FieldType>,
+}
+
+/// A statement of PREPARE.
+pub struct NamedStatement {
+    text: Vec<u8>,
+    parameters: usize,
+}
+
+/// Prepared statements of a session by name.
+const NAMED_MAX: usize = 1024;
+
+impl SqlSession {
+    pub(super) fn prepare_statement(&mut self, sql: &[u8]) -> Result<Prepared> {
+        let parsed = parse_one(sql, self.parse_options())?.ok_or_else(Error::empty_query)?;
+        if parse_one(&sql[parsed.next..], self.parse_options())?.is_some() {
+            return Err(Error::syntax(&String::from_utf8_lossy(&sql[parsed.next..]), 1));
+        }
+        let mut columns = Arc::new(ColumnSet::default());
+        if is_data(&parsed.statement) {
+            let schema = self.use_schema(false)?;
+            let bound = binder::bind(&parsed.statement, &self.bind_context(schema.schema(), &[]))?;
+            columns = Arc::new(column_set(&binder::output_of(&bound.statement)));
+        }
+        self.last_statement_id = self.last_statement_id.wrapping_add(1).max(1);
+        let id = self.last_statement_id;
+        let statement =
+            PreparedStatement { text: sql.into(), statement: Arc::new(parsed.statement), parameters: parsed.parameters, plan: None };
+        self.statements.insert(id, statement);
+        Ok(Prepared { id, parameters: parsed.parameters, columns, warnings: 0 })
+    }
+
+    pub(super) async fn execute_prepared(&mut self, id: u32, params: &[Param<'_>], out: &mut ResultWriter) -> Result<()> {
+        self.diagnostics.clear();
+        self.server.questions.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.check_allowed()?;
+        let values: Arc<[Value]> = params.iter().map(param_value).collect::<Result<_>>()?;
+        let unknown = || Error::User { code: 1243, sqlstate: "HY000", message: format!("Unknown prepared statement handler ({id}) given to EXECUTE") };
+        let prepared = self.statements.get(&id).ok_or_else(unknown)?;
+        if values.len() != prepared.parameters {
+            return Err(wrong_arguments());
+        }
+        if !is_data(&prepared.statement) {
+            let text = prepared.text.clone();
+            return Box::pin(self.run_text(&text, out)).await;
+        }
+        let statement = prepared.statement.clone();
+        let types: Vec<FieldType> = values.iter().map(basalt_expr::func::literal_type).collect();
+        let schema = self.use_schema(is_write(&statement))?;
+        let version = schema.schema().version;
+        let environment = self.bind_environment();
+        let kept = self.statements.get(&id).and_then(|p| p.plan.as_ref());
+        let fits = |k: &&KeptPlan| k.schema_version == version && k.environment == environment && same_kinds(&k.types, &types);
+        let plan = match kept.filter(fits) {
+            Some(kept) => kept.plan.clone(),
+            None => {
+                let bound = binder::bind(&statement, &self.bind_context(schema.schema(), &types))?;
+                let plan = planner::plan(bound.statement);
+                // Values of variables stand in the plan: it serves this once.
+                let keep = (bound.cacheable && virtual_scans(&plan).is_empty())
+                    .then(|| KeptPlan { plan: plan.clone(), schema_version: version, environment, types });
+                if let Some(prepared) = self.statements.get_mut(&id) {
+                    prepared.plan = keep;
+                }
+                plan
+            }
+        };
+        match self.run_plan(&plan, &schema, values.clone(), out, false).await {
+            Err(Error::SchemaChanged) if !self.txn.is_open() => {
+                drop(schema);
+                self.server.catalog.refresh().await?;
+                self.run_data(&statement, values, out, false).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    pub(super) fn prepare_named(&mut self, name: &str, text: &Expr) -> Result<()> {
+        let text = match literal_text(text) {
+            Some(text) => text,
+            None => match self.evaluate(text)? {
+                Value::String(text) => text.as_bytes().to_vec(),
+                Value::Bytes(bytes) => bytes.to_vec(),
+                _ => return Err(Error::syntax("NULL", 1)),
+            },
+        };
+        let parsed = parse_one(&text, self.parse_options())?.ok_or_else(Error::empty_query)?;
+        if matches!(parsed.statement, Statement::Prepare { .. } | Statement::Execute { .. } | Statement::Deallocate(_)) {
+            return Err(Error::User { code: 1295, sqlstate: "HY000", message: "This command is not supported in the prepared statement protocol yet".into() });
+        }
+        if self.named.len() >= NAMED_MAX {
+            return Err(Error::User { code: 1461, sqlstate: "42000", message: format!("Can't create more than max_prepared_stmt_count statements (current value: {NAMED_MAX})") });
+        }
+        self.named.insert(name.to_lowercase(), NamedStatement { text, parameters: parsed.parameters });
+        Ok(())
+    }
+
+    pub(super) async fn execute_named(&mut self, name: &str, using: &[String], out: &mut ResultWriter, more: bool) -> Result<()> {
+        let named = self.named.get(&name.to_lowercase()).ok_or_else(|| unknown_name(name, "EXECUTE"))?;
+        if named.parameters != using.len() {
+            return Err(wrong_arguments());
+        }
+        let text = named.text.clone();
+        let values: Arc<[Value]> =
+            using.iter().map(|v| self.user_variables.get(&v.to_lowercase()).cloned().unwrap_or(Value::Null)).collect();
+        let parsed = parse_one(&text, self.parse_options())?.ok_or_else(Error::empty_query)?;
+        if is_data(&parsed.statement) {
+            return self.run_data(&parsed.statement, values, out, more).await;
+        }
+        Box::pin(self.run_text(&text, out)).await
+    }
+
+    pub(super) fn deallocate(&mut self, name: &str) -> Result<()> {
+        self.named.remove(&name.to_lowercase()).map(|_| ()).ok_or_else(|| unknown_name(name, "DEALLOCATE PREPARE"))
+    }
+}
+
+fn is_data(statement: &Statement) -> bool {
+    matches!(statement, Statement::Query(_) | Statement::Show(_)) || is_write(statement)
+}
+
+fn same_kinds(a: &[FieldType], b: &[FieldType]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.kind == b.kind && a.unsigned == b.unsigned && a.decimals == b.decimals)
+}
+
+fn wrong_arguments() -> Error {
+    Error::User { code: 1210, sqlstate: "HY000", message: "Incorrect arguments to EXECUTE".into() }
+}
+
+fn unknown_name(name: &str, to: &str) -> Error {
+    Error::User { code: 1243, sqlstate: "HY000", message: format!("Unknown prepared statement handler ({name}) given to {to}") }
+}
+
+fn wrong_value(what: &str, value: impl std::fmt::Display) -> Error {
+    Error::User { code: 1292, sqlstate: "22007", message: format!("Incorrect {what} value: '{value}'") }
+}
+
+/// A parameter as a value: what the client sent, checked.
+///
+/// # Errors
+/// 1292 for dates, times and numbers that are none.
+fn param_value(param: &Param<'_>) -> Result<Value> {
+    Ok(match param {
+        Param::Null => Value::Null,
+        Param::Int(v) => Value::Int(*v),
+        Param::UInt(v) => Value::UInt(*v),
+        Param::Float(v) => Value::Double(f64::from(*v)),
+        Param::Double(v) => Value::Double(*v),
+        // Drivers send bytes and text alike as strings; what is not UTF-8 can only be bytes.
+        Param::Text(v) | Param::Blob(v) => match std::str::from_utf8(v) {
+            Ok(text) => Value::String(text.into()),
+            Err(_) => Value::Bytes(Bytes::copy_from_slice(v)),
+        },
+        Param::Decimal(v) => match Decimal::parse(v) {
+            Some((decimal, length)) if length == v.len() => Value::Decimal(decimal),
+            _ => return Err(wrong_value("DECIMAL", String::from_utf8_lossy(v))),
+        },
+        Param::Date(p) | Param::DateTime(p) => datetime(p)?,
+        Param::Time(p) => time(p)?,
+    })
+}
+
+fn datetime(p: &DateTimeParts) -> Result<Value> {
+    let fields = Fields {
+        year: u32::from(p.year),
+        month: u32::from(p.month),
+        day: u32::from(p.day),
+        hour: u32::from(p.hour),
+        minute: u32::from(p.minute),
+        second: u32::from(p.second),
+        micro: p.micros,
+    };
+    match fields.is_valid(true) {
+        true => Ok(Value::DateTime(fields.pack())),
+        false => Err(wrong_value("DATETIME", format!("{}-{:02}-{:02}", p.year, p.month, p.day))),
+    }
+}
+
+fn time(p: &TimeParts) -> Result<Value> {
+    let seconds = u64::from(p.days) * 86_400 + u64::from(p.hour) * 3600 + u64::from(p.minute) * 60 + u64::from(p.second);
+    let micros = seconds.checked_mul(1_000_000).and_then(|m| m.checked_add(u64::from(p.micros)));
+    let micros = micros.and_then(|m| i64::try_from(m).ok()).ok_or_else(|| wrong_value("TIME", seconds))?;
+    Ok(Value::Time(if p.negative { -micros } else { micros }))
+}

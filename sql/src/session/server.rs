@@ -1,0 +1,210 @@
+//! The SQL server as a whole: what its sessions share, and its tasks.
+
+use super::session::{SqlSession, to_protocol};
+use super::users::Users;
+use super::variables::{Globals, SERVER_VERSION};
+use crate::catalog::Catalog;
+use crate::ddl;
+use crate::error::{Error, Result};
+use crate::planner::cache::PlanCache;
+use crate::query::session::QuerySession;
+use crate::server::config::ServerConfig;
+use crate::server::error::MySqlError;
+use crate::server::listener::{RunningServer, Server};
+use crate::server::registry::Connections;
+use crate::server::session_api::{Account, Authenticator, Handler, Peer, Session, SessionContext};
+use crate::server::tls::Tls;
+use async_trait::async_trait;
+use basalt_client::Cluster;
+use basalt_common::env::{Env, Monotonic};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How often a server looks for schema changes that another one left, and for ranges to delete.
+const HOUSEKEEPING: Duration = Duration::from_secs(10);
+
+/// How a SQL server is to run.
+pub struct SqlServerOptions {
+    /// Address for MySQL clients.
+    pub listen: SocketAddr,
+    /// Address of the status port, for PD's registry.
+    pub status_address: String,
+    /// Certificate chain and key, PEM.
+    pub tls: Option<(Vec<u8>, Vec<u8>)>,
+    /// Connections at once.
+    pub max_connections: usize,
+    /// Where large queries spill.
+    pub spill_dir: PathBuf,
+}
+
+/// What all sessions of a server share.
+pub struct Shared {
+    pub(super) env: Env,
+    pub(super) cluster: Cluster,
+    pub(super) catalog: Catalog,
+    pub(super) globals: Arc<Globals>,
+    pub(super) plans: PlanCache,
+    pub(super) users: Users,
+    pub(super) questions: AtomicU64,
+    connections: Arc<Connections>,
+    started: Monotonic,
+}
+
+impl Shared {
+    pub(super) fn uptime_s(&self) -> u64 {
+        self.env.now().since(self.started).as_secs()
+    }
+
+    pub(super) fn questions(&self) -> u64 {
+        self.questions.load(Ordering::Relaxed)
+    }
+}
+
+/// A running SQL server.
+pub struct SqlServer {
+    shared: Arc<Shared>,
+    running: RunningServer,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl SqlServer {
+    /// Opens the catalog and starts to accept clients.
+    ///
+    /// # Errors
+    /// When the cluster does not answer, the certificate does not fit, the port is in use, or root has no password and the
+    /// address is not loopback.
+    pub async fn start(cluster: Cluster, options: SqlServerOptions) -> Result<SqlServer> {
+        let env = cluster.env().clone();
+        let server_id = cluster.pd().allocate_ids(1).await?;
+        let catalog = Catalog::open(cluster.clone(), server_id, options.listen.to_string(), options.status_address.clone()).await?;
+        ensure_test_database(&catalog).await?;
+        let users = Users::default();
+        users.load(&cluster).await?;
+        if !options.listen.ip().is_loopback() && users.root_is_open() {
+            return Err(Error::Internal(format!(
+                "root has no password: set one (ALTER USER root IDENTIFIED BY '…') over a loopback address before listening on {}",
+                options.listen
+            )));
+        }
+        QuerySession::configure(options.spill_dir);
+        let globals = Arc::new(Globals::default());
+        globals.set_fact("port", &options.listen.port().to_string());
+        globals.set_fact("max_connections", &options.max_connections.to_string());
+        let tls = match &options.tls {
+            None => None,
+            Some((certificates, key)) => {
+                globals.set_fact("have_ssl", "YES");
+                globals.set_fact("have_openssl", "YES");
+                Some(Tls::from_pem(certificates, key).map_err(|e| Error::Internal(format!("TLS: {e}")))?)
+            }
+        };
+        let connections = Arc::new(Connections::default());
+        let shared = Arc::new(Shared {
+            started: env.now(),
+            env: env.clone(),
+            cluster,
+            catalog,
+            globals,
+            plans: PlanCache::default(),
+            users,
+            questions: AtomicU64::new(0),
+            connections: connections.clone(),
+        });
+        let config = ServerConfig { server_version: SERVER_VERSION.to_string(), max_connections: options.max_connections, ..ServerConfig::default() };
+        let front = Arc::new(Front(shared.clone()));
+        let server = Server { config, handler: front.clone(), authenticator: front, tls, env, connections };
+        let running = server
+            .start(options.listen)
+            .await
+            .map_err(|e| Error::Internal(format!("cannot listen on {} (MySQL clients): {e}", options.listen)))?;
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let (catalog, token) = (shared.catalog.clone(), stop.clone());
+        tasks.spawn(async move { catalog.run(token).await });
+        let (keeper, token) = (shared.clone(), stop.clone());
+        tasks.spawn(async move { keeper.housekeeping(token).await });
+        Ok(SqlServer { shared, running, stop, tasks })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.running.address()
+    }
+
+    /// Stops accepting, lets statements finish, and ends the tasks; the cluster handle is the caller's to shut down.
+    pub async fn shutdown(self) {
+        self.running.shutdown().await;
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        drop(self.shared);
+    }
+}
+
+/// `test` is there from the start, as MySQL installs used to have it.
+async fn ensure_test_database(catalog: &Catalog) -> Result<()> {
+    let schema = catalog.schema()?;
+    if schema.version > 0 {
+        return Ok(());
+    }
+    let statement = crate::parser::statement::Ddl::CreateDatabase { name: "test".into(), if_not_exists: true, charset: None, collation: None };
+    let eval = basalt_expr::EvalContext::default();
+    ddl::execute(&ddl::DdlContext { catalog, database: None, eval: &eval }, &statement).await
+}
+
+impl Shared {
+    async fn housekeeping(&self, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(HOUSEKEEPING) => {}
+            }
+            for outcome in [
+                ddl::adopt_abandoned(&self.catalog).await,
+                ddl::delete_dropped(&self.catalog).await,
+                self.users.load(&self.cluster).await,
+            ] {
+                if let Err(error) = outcome {
+                    tracing::warn!(%error, "housekeeping");
+                }
+            }
+        }
+    }
+}
+
+/// The server's side of the protocol's seam.
+struct Front(Arc<Shared>);
+
+#[async_trait]
+impl Handler for Front {
+    async fn open_session(&self, context: SessionContext) -> Result<Box<dyn Session>, MySqlError> {
+        match SqlSession::new(self.0.clone(), context) {
+            Ok(session) => Ok(Box::new(session)),
+            Err(error) => {
+                let (code, state, message) = error.to_mysql();
+                Err(to_protocol(code, state, message))
+            }
+        }
+    }
+
+    fn statistics(&self) -> String {
+        let (uptime, questions) = (self.0.uptime_s(), self.0.questions());
+        format!(
+            "Uptime: {uptime}  Threads: {}  Questions: {questions}  Slow queries: 0  Opens: 0  Flush tables: 0  Open tables: 0  Queries per second avg: {:.3}",
+            self.0.connections.len(),
+            questions as f64 / uptime.max(1) as f64
+        )
+    }
+}
+
+#[async_trait]
+impl Authenticator for Front {
+    async fn find(&self, user: &str, peer: &Peer) -> Result<Option<Account>, MySqlError> {
+        Ok(self.0.users.find(user, &peer.host()))
+    }
+}

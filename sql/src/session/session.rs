@@ -1,0 +1,248 @@
+//! What a session remembers, and its side of the protocol's seam.
+
+use super::prepared::{NamedStatement, PreparedStatement};
+use super::server::Shared;
+use super::variables::SessionVariables;
+use crate::error::{Error, Result};
+use crate::parser::ast::ObjectName;
+use crate::catalog::model::Table;
+use crate::server::column::ColumnDef;
+use crate::server::constant::Status;
+use crate::server::error::{ErrorCode, MySqlError};
+use crate::server::prepared::Param;
+use crate::server::result::ResultWriter;
+use crate::server::session_api::{Prepared, Session, SessionContext};
+use crate::transaction::SessionTxn;
+use async_trait::async_trait;
+use basalt_expr::value::Value;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// A warning, note or error of the last statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// `Note`, `Warning`, `Error`.
+    pub level: &'static str,
+    /// MySQL's number.
+    pub code: u16,
+    /// The text.
+    pub message: String,
+}
+
+/// The session of one connection.
+pub struct SqlSession {
+    pub(super) server: Arc<Shared>,
+    pub(super) connection: SessionContext,
+    pub(super) variables: SessionVariables,
+    pub(super) user_variables: BTreeMap<String, Value>,
+    pub(super) database: Option<String>,
+    pub(super) txn: SessionTxn,
+    /// SET TRANSACTION without scope: for the next transaction only.
+    pub(super) next_transaction: BTreeMap<&'static str, String>,
+    pub(super) diagnostics: Vec<Diagnostic>,
+    pub(super) statements: HashMap<u32, PreparedStatement>,
+    pub(super) named: HashMap<String, NamedStatement>,
+    pub(super) last_statement_id: u32,
+    pub(super) last_insert_id: u64,
+    pub(super) found_rows: i64,
+    pub(super) row_count: i64,
+    /// Bytes that the plan cache works in, kept from statement to statement.
+    pub(super) scratch: Vec<u8>,
+    /// The connection's name for SessionInfo, made once.
+    pub(super) account: (String, String),
+}
+
+impl SqlSession {
+    /// A session for a client that has logged in.
+    ///
+    /// # Errors
+    /// 1049 when it asked for a database that does not exist.
+    pub fn new(server: Arc<Shared>, connection: SessionContext) -> Result<SqlSession> {
+        let variables = SessionVariables::new(server.globals.clone());
+        let txn = SessionTxn::new(server.cluster.clone());
+        let account = (connection.user.clone(), connection.peer.host());
+        let wanted = connection.schema.clone();
+        let mut session = SqlSession {
+            server,
+            connection,
+            variables,
+            user_variables: BTreeMap::new(),
+            database: None,
+            txn,
+            next_transaction: BTreeMap::new(),
+            diagnostics: Vec::new(),
+            statements: HashMap::new(),
+            named: HashMap::new(),
+            last_statement_id: 0,
+            last_insert_id: 0,
+            found_rows: 0,
+            row_count: 0,
+            scratch: Vec::new(),
+            account,
+        };
+        if let Some(database) = wanted.filter(|d| !d.is_empty()) {
+            session.use_database(&database)?;
+        }
+        Ok(session)
+    }
+
+    /// USE.
+    ///
+    /// # Errors
+    /// 1049 when there is no such database.
+    pub(super) fn use_database(&mut self, name: &str) -> Result<()> {
+        let schema = self.server.catalog.schema()?;
+        let found = match schema.database(name) {
+            Some(database) => database.name.clone(),
+            None if crate::catalog::information_schema::is_database(name) => name.to_lowercase(),
+            None => return Err(Error::unknown_database(name)),
+        };
+        if let Some(entry) = self.connection.connections.get(self.connection.connection_id) {
+            entry.set_schema(Some(&found));
+        }
+        self.database = Some(found);
+        Ok(())
+    }
+
+    /// A stored table by its name in a statement: its database's name, and the table.
+    pub(super) fn table(&self, name: &ObjectName) -> Result<(String, Arc<Table>)> {
+        let database = name.database.as_deref().or(self.database.as_deref()).ok_or_else(Error::no_database)?;
+        let schema = self.server.catalog.schema()?;
+        let found = schema.database(database).ok_or_else(|| Error::unknown_database(database))?;
+        let table = schema.table(database, &name.name).cloned().ok_or_else(|| Error::no_such_table(&found.name, &name.name))?;
+        Ok((found.name.clone(), table))
+    }
+
+    /// Refuses what only accounts with all privileges may do.
+    pub(super) fn require_admin(&self) -> Result<()> {
+        if self.server.users.has_all_privileges(&self.connection.account) {
+            return Ok(());
+        }
+        Err(Error::User {
+            code: 1227,
+            sqlstate: "42000",
+            message: "Access denied; you need (at least one of) the SUPER privilege(s) for this operation".into(),
+        })
+    }
+
+    /// State flags of the protocol.
+    pub(super) fn status_flags(&self, more_results: bool) -> Status {
+        let mut status = Status::default();
+        if self.variables.typed().autocommit {
+            status = status.with(Status::AUTOCOMMIT);
+        }
+        if self.txn.is_open() {
+            status = status.with(Status::IN_TRANSACTION);
+        }
+        if more_results {
+            status = status.with(Status::MORE_RESULTS);
+        }
+        status
+    }
+
+    /// Warnings of the last statement, for OK packets.
+    pub(super) fn warning_count(&self) -> u16 {
+        u16::try_from(self.diagnostics.iter().filter(|d| d.level != "Error").count()).unwrap_or(u16::MAX)
+    }
+
+    /// Remembers an error for SHOW WARNINGS and tells it to the protocol.
+    pub(super) fn failed(&mut self, error: &Error) -> MySqlError {
+        let (code, sqlstate, message) = error.to_mysql();
+        if matches!(error, Error::Internal(_)) {
+            tracing::error!(connection = self.connection.connection_id, %error, "a statement failed inside");
+        }
+        self.row_count = -1;
+        self.diagnostics.push(Diagnostic { level: "Error", code, message: message.clone() });
+        to_protocol(code, sqlstate, message)
+    }
+}
+
+/// An error as the protocol sends it.
+pub(super) fn to_protocol(code: u16, sqlstate: &str, message: String) -> MySqlError {
+    let mut state = *b"HY000";
+    if sqlstate.len() == 5 {
+        state.copy_from_slice(sqlstate.as_bytes());
+    }
+    MySqlError::new(ErrorCode { code, sqlstate: state }, message)
+}
+
+impl From<MySqlError> for Error {
+    fn from(error: MySqlError) -> Error {
+        // The only errors that come from the protocol layer are about the client: it is gone, or a row is too long for it.
+        Error::User { code: error.code.code, sqlstate: "HY000", message: error.message }
+    }
+}
+
+#[async_trait]
+impl Session for SqlSession {
+    async fn query(&mut self, sql: &[u8], out: &mut ResultWriter) -> Result<(), MySqlError> {
+        match self.run_text(sql, out).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.failed(&error)),
+        }
+    }
+
+    async fn prepare(&mut self, sql: &[u8]) -> Result<Prepared, MySqlError> {
+        self.diagnostics.clear();
+        match self.prepare_statement(sql) {
+            Ok(prepared) => Ok(prepared),
+            Err(error) => Err(self.failed(&error)),
+        }
+    }
+
+    async fn execute(&mut self, id: u32, params: &[Param<'_>], out: &mut ResultWriter) -> Result<(), MySqlError> {
+        match self.execute_prepared(id, params, out).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.failed(&error)),
+        }
+    }
+
+    fn close_statement(&mut self, id: u32) {
+        self.statements.remove(&id);
+    }
+
+    async fn init_db(&mut self, schema: &str) -> Result<(), MySqlError> {
+        match self.use_database(schema) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.failed(&error)),
+        }
+    }
+
+    async fn field_list(&mut self, table: &str, wildcard: &str) -> Result<Vec<ColumnDef>, MySqlError> {
+        match self.fields_of(table, wildcard) {
+            Ok(columns) => Ok(columns),
+            Err(error) => Err(self.failed(&error)),
+        }
+    }
+
+    async fn reset(&mut self) -> Result<(), MySqlError> {
+        self.txn.rollback().await;
+        self.variables = SessionVariables::new(self.server.globals.clone());
+        self.user_variables.clear();
+        self.next_transaction.clear();
+        self.statements.clear();
+        self.named.clear();
+        self.diagnostics.clear();
+        (self.last_insert_id, self.found_rows, self.row_count) = (0, 0, 0);
+        Ok(())
+    }
+
+    async fn kill(&mut self, connection_id: u64) -> Result<(), MySqlError> {
+        match self.kill_connection(connection_id, false) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.failed(&error)),
+        }
+    }
+
+    fn status(&self) -> Status {
+        self.status_flags(false)
+    }
+
+    fn warnings(&self) -> u16 {
+        self.warning_count()
+    }
+
+    async fn close(&mut self) {
+        self.txn.rollback().await;
+    }
+}

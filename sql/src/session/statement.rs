@@ -1,0 +1,239 @@
+//! One text after the other: which statement it is, and who runs it.
+
+use super::data::is_write;
+use super::session::SqlSession;
+use crate::binder;
+use crate::ddl::{self, DdlContext};
+use crate::error::{Error, Result};
+use crate::parser::ast::{Expr, Literal};
+use crate::parser::statement::{Show, ShowWhat};
+use crate::parser::{Parsed, Statement, parse_one};
+use crate::planner;
+use crate::planner::cache::{CacheScope, Lookup};
+use crate::server::result::{OkSummary, ResultWriter};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+impl SqlSession {
+    /// Runs the statements of a text in turn; stops at the first that fails.
+    pub(super) async fn run_text(&mut self, sql: &[u8], out: &mut ResultWriter) -> Result<()> {
+        self.server.questions.fetch_add(1, Ordering::Relaxed);
+        if self.run_cached(sql, out).await? {
+            return Ok(());
+        }
+        let mut rest = sql;
+        let mut first = true;
+        loop {
+            let Some(parsed) = parse_one(rest, self.parse_options())? else {
+                return if first { Err(Error::empty_query()) } else { Err(Error::internal("a result was announced and there is none")) };
+            };
+            let following = &rest[parsed.next..];
+            let more = has_statement(following);
+            if more && !out.multi_statements_allowed() {
+                let near = String::from_utf8_lossy(&following[..following.len().min(80)]).into_owned();
+                return Err(Error::syntax(near.trim_start(), 1));
+            }
+            if parsed.parameters > 0 {
+                return Err(Error::syntax("?", 1));
+            }
+            self.run_statement(&parsed, rest, out, more).await?;
+            if !more {
+                return Ok(());
+            }
+            (rest, first) = (following, false);
+        }
+    }
+
+    /// Runs a text by a plan that was kept, or keeps its plan. False: not a text for the cache; nothing was done.
+    async fn run_cached(&mut self, sql: &[u8], out: &mut ResultWriter) -> Result<bool> {
+        let Ok(text) = std::str::from_utf8(sql) else { return Ok(false) };
+        let text = text.trim_end_matches([';', ' ', '\n', '\t', '\r']);
+        if text.contains(';') {
+            return Ok(false);
+        }
+        let current = self.server.catalog.schema()?;
+        let scope = CacheScope {
+            schema_version: current.version,
+            environment: self.bind_environment(),
+            database: self.database.as_deref().unwrap_or_default(),
+            mode: self.lex_mode(),
+        };
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let found = self.server.plans.lookup(scope, text, &mut scratch);
+        self.scratch = scratch;
+        let (plan, params) = match found {
+            Lookup::Uncacheable => return Ok(false),
+            Lookup::Hit(plan, params) => (plan, params),
+            Lookup::Miss(template) => {
+                let bound = parse_one(template.text.as_bytes(), self.parse_options()).ok().flatten().and_then(|parsed| {
+                    let cacheable = matches!(parsed.statement, Statement::Query(_)) || is_write(&parsed.statement);
+                    let ctx = self.bind_context(&current, &template.types);
+                    cacheable.then(|| binder::bind(&parsed.statement, &ctx).ok()).flatten()
+                });
+                // Whatever the template runs into, the text itself is bound again and says it in its own words.
+                let plan = bound.filter(|b| b.cacheable).map(|b| planner::plan(b.statement));
+                if !self.server.plans.insert(&template, plan.as_ref()) {
+                    return Ok(false);
+                }
+                let Some(plan) = plan else { return Ok(false) };
+                (plan, template.params)
+            }
+        };
+        self.diagnostics.clear();
+        let write = matches!(plan, planner::PhysicalPlan::Insert(_) | planner::PhysicalPlan::Update(_) | planner::PhysicalPlan::Delete(_));
+        let schema = self.use_schema(write)?;
+        if schema.schema().version != current.version {
+            return Ok(false);
+        }
+        self.check_allowed()?;
+        match self.run_plan(&plan, &schema, params.into(), out, false).await {
+            // The ordinary way binds again.
+            Err(Error::SchemaChanged) if !self.txn.is_open() => Ok(false),
+            outcome => outcome.map(|()| true),
+        }
+    }
+
+    async fn run_statement(&mut self, parsed: &Parsed, text: &[u8], out: &mut ResultWriter, more: bool) -> Result<()> {
+        let statement = &parsed.statement;
+        if !keeps_diagnostics(statement) {
+            self.diagnostics.clear();
+        }
+        self.check_allowed()?;
+        match statement {
+            Statement::Query(_) | Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) | Statement::Show(_) => {
+                self.run_data(statement, Arc::from([]), out, more).await
+            }
+            Statement::Do(exprs) => {
+                for expr in exprs {
+                    self.evaluate(expr)?;
+                }
+                self.done(out, more)
+            }
+            Statement::Explain { analyze, format, statement } => self.explain(statement, *analyze, format.as_deref(), out, more).await,
+            Statement::Prepare { name, text } => {
+                self.prepare_named(name, text)?;
+                self.done(out, more)
+            }
+            Statement::Execute { name, using } => self.execute_named(name, using, out, more).await,
+            Statement::Deallocate(name) => {
+                self.deallocate(name)?;
+                self.done(out, more)
+            }
+            Statement::Split(split) => {
+                let rows = self.split(split).await?;
+                let eval = self.eval_context(Arc::from([]), false);
+                self.write_rows(rows, &eval, out, more).await
+            }
+            Statement::Unsupported(what) => Err(Error::unsupported(what)),
+            _ => {
+                self.run_effect(parsed, text).await?;
+                self.done(out, more)
+            }
+        }
+    }
+
+    fn done(&mut self, out: &mut ResultWriter, more: bool) -> Result<()> {
+        self.row_count = 0;
+        let schema = self.database.clone();
+        self.write_ok(OkSummary { schema: schema.as_deref(), ..OkSummary::default() }, out, more)
+    }
+
+    /// Statements that answer OK.
+    async fn run_effect(&mut self, parsed: &Parsed, text: &[u8]) -> Result<()> {
+        match &parsed.statement {
+            Statement::Ddl(ddl) => {
+                self.require_admin()?;
+                // MySQL's implicit commit.
+                self.commit_transaction().await?;
+                let eval = self.eval_context(Arc::from([]), true);
+                let server = self.server.clone();
+                let ctx = DdlContext { catalog: &server.catalog, database: self.database.as_deref(), eval: &eval };
+                let outcome = ddl::execute(&ctx, ddl).await;
+                self.note_ddl(&eval, ddl);
+                tracing::info!(connection = self.connection.connection_id, statement = %statement_text(parsed, text), "schema change");
+                outcome
+            }
+            Statement::Set(items) => self.set(items).await,
+            Statement::SetTransaction { scope, isolation, read_only } => self.set_transaction(*scope, isolation.as_deref(), *read_only),
+            Statement::Begin { consistent_snapshot, read_only, pessimistic } => self.begin(*consistent_snapshot, *read_only, *pessimistic).await,
+            Statement::Commit { chain, release } => self.commit(*chain, *release).await,
+            Statement::Rollback { savepoint, chain, release } => self.rollback(savepoint.as_deref(), *chain, *release).await,
+            Statement::Savepoint(name) => self.txn.set_savepoint(name),
+            Statement::ReleaseSavepoint(name) => self.release_savepoint(name),
+            Statement::Use(name) => self.use_database(name),
+            Statement::Kill { query, id } => {
+                let id = self.evaluate(id)?.as_u64().ok_or_else(|| unknown_thread("NULL"))?;
+                self.kill_connection(id, *query)
+            }
+            Statement::LockTables(_) => Err(Error::unsupported("LOCK TABLES")),
+            Statement::UnlockTables => Ok(()), // nothing can be locked
+            Statement::Flush(what) => match what.as_str() {
+                "PRIVILEGES" => self.server.users.load(&self.server.cluster).await,
+                "TABLES" | "TABLE" | "STATUS" | "" => Ok(()), // there is nothing here that flushing would change
+                other => Err(Error::unsupported(format!("FLUSH {other}"))),
+            },
+            Statement::Maintain { verb, .. } => Err(Error::unsupported(format!("{} TABLE", verb.to_uppercase()))),
+            Statement::AdminCheck(_) => Err(Error::unsupported("ADMIN CHECK TABLE")),
+            Statement::User(statement) => {
+                self.require_admin()?;
+                self.commit_transaction().await?;
+                self.server.users.change(&self.server.cluster, statement, &self.connection.account).await
+            }
+            Statement::Grant(grant) => {
+                self.require_admin()?;
+                self.commit_transaction().await?;
+                self.server.users.grant(&self.server.cluster, grant).await
+            }
+            other => Err(Error::internal(format!("nobody runs {other:?}"))),
+        }
+    }
+
+    /// KILL: of one's own connections, or of any with all privileges.
+    pub(super) fn kill_connection(&self, id: u64, query: bool) -> Result<()> {
+        let entry = self.connection.connections.get(id).ok_or_else(|| unknown_thread(id))?;
+        if entry.info().user != self.account.0 {
+            self.require_admin().map_err(|_| Error::User { code: 1095, sqlstate: "HY000", message: format!("You are not owner of thread {id}") })?;
+        }
+        if query {
+            entry.kill().kill_query();
+        } else {
+            entry.kill().kill_connection();
+        }
+        Ok(())
+    }
+}
+
+fn unknown_thread(id: impl std::fmt::Display) -> Error {
+    Error::User { code: 1094, sqlstate: "HY000", message: format!("Unknown thread id: {id}") }
+}
+
+/// True if anything but blanks and comments follows.
+fn has_statement(text: &[u8]) -> bool {
+    !text.iter().all(|b| b.is_ascii_whitespace() || *b == b';') && !matches!(parse_one(text, Default::default()), Ok(None))
+}
+
+/// SHOW WARNINGS and its like talk about the statement before.
+fn keeps_diagnostics(statement: &Statement) -> bool {
+    match statement {
+        Statement::Show(show) => matches!(**show, Show { what: ShowWhat::Warnings { .. }, .. }),
+        Statement::Query(query) => matches!(
+            &query.body,
+            crate::parser::ast::QueryBody::Select(select)
+                if select.from.is_empty() && select.items.iter().any(|item| format!("{item:?}").contains("warning_count"))
+        ),
+        _ => false,
+    }
+}
+
+/// The statement's own text, for the log.
+fn statement_text(parsed: &Parsed, text: &[u8]) -> String {
+    String::from_utf8_lossy(&text[parsed.start..parsed.end]).into_owned()
+}
+
+/// A string or user variable as text, for PREPARE.
+pub(super) fn literal_text(expr: &Expr) -> Option<Vec<u8>> {
+    match expr {
+        Expr::Literal(Literal::String { bytes, .. }) => Some(bytes.clone()),
+        _ => None,
+    }
+}
