@@ -72,3 +72,22 @@ pub use pd_client::{PdClient, TsoMode};
 pub use pessimistic::{LockRequest, LockWait, LockedKeys};
 pub use snapshot::{ScanOptions, Scanner, Snapshot};
 pub use transaction::{Transaction, TxnMode, TxnOptions, UnionScanner};
+
+/// The SQL layer runs these on a runtime of several threads; a closure in the wrong place makes the compiler say so there,
+/// in words that lead nowhere.
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[expect(dead_code, reason = "compiled, not run")]
+    fn futures_are_send(cluster: &Cluster, txn: &mut Transaction, snapshot: &Snapshot, range: basalt_common::KeyRange) {
+        fn send<T: Send>(_: T) {}
+        send(snapshot.batch_get(Vec::new()));
+        send(snapshot.get(b""));
+        send(cluster.delete_range(range));
+        send(cluster.split_regions(Vec::new()));
+        send(txn.commit());
+        send(txn.rollback());
+        send(txn.lock_keys(LockRequest::default()));
+    }
+}

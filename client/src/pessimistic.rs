@@ -232,15 +232,13 @@ impl Locking<'_> {
             return Ok(values);
         }
         let groups = self.cluster.group_by_region(wanted, |(key, _)| key, &mut retry).await?;
-        let batches = groups.into_iter().flat_map(|(route, keys)| {
-            let chunks: Vec<Vec<Wanted>> = keys.chunks(BATCH_KEYS_MAX).map(<[Wanted]>::to_vec).collect();
-            chunks.into_iter().map(move |keys| (route.clone(), keys))
-        });
-        let calls = batches.map(|(route, keys)| {
-            let mut retry = retry.fork();
-            async move { self.lock_batch(route, keys, &mut retry).await }
-        });
-        let calls: Vec<_> = calls.collect();
+        let mut calls = Vec::new();
+        for (route, keys) in groups {
+            for batch in keys.chunks(BATCH_KEYS_MAX) {
+                let (route, keys, mut retry) = (route.clone(), batch.to_vec(), retry.fork());
+                calls.push(async move { self.lock_batch(route, keys, &mut retry).await });
+            }
+        }
         // The first failure ends the call, as a deadlock must be told at once; a lock that another request still gets
         // within its slice of waiting ends with the transaction.
         let all: Vec<Values> = stream::iter(calls).buffer_unordered(REGION_CONCURRENCY).try_collect().await?;

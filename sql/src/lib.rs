@@ -11,4 +11,5 @@ pub mod plan;
 pub mod planner;
 pub mod query;
 pub mod server;
+pub mod session;
 pub mod transaction;

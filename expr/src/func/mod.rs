@@ -30,6 +30,7 @@ mod list;
 mod logic;
 mod math;
 mod pattern;
+pub use pattern::like_matches;
 pub(crate) mod spec;
 mod string;
 mod text;

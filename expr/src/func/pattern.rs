@@ -113,7 +113,7 @@ fn matches<T: Copy>(text: &[T], tokens: &[Token<T>], same: impl Fn(T, T) -> bool
 }
 
 /// `text LIKE pattern ESCAPE escape` in a collation; an empty `escape` is none.
-pub(crate) fn like_matches(text: &[u8], pattern: &[u8], escape: &[u8], collation: Collation) -> bool {
+pub fn like_matches(text: &[u8], pattern: &[u8], escape: &[u8], collation: Collation) -> bool {
     match (std::str::from_utf8(text), std::str::from_utf8(pattern)) {
         (Ok(text), Ok(pattern)) if !collation.is_bin() => {
             let escape = std::str::from_utf8(escape).ok().and_then(|e| e.chars().next());

@@ -55,7 +55,11 @@ pub async fn run(catalog: &Catalog, from: &Progress, table: &Table, index: &Inde
         if ranges.is_empty() {
             return Ok(());
         }
-        let done = futures::future::try_join_all(ranges.iter().map(|range| fill_batch(catalog, table, index, range.clone()))).await?;
+        let mut batches = Vec::with_capacity(ranges.len());
+        for range in &ranges {
+            batches.push(fill_batch(catalog, table, index, range.clone()));
+        }
+        let done = futures::future::try_join_all(batches).await?;
         start = ranges.last().map(|r| r.end.clone()).unwrap_or_default();
         progress.rows_done += done.iter().sum::<u64>();
         progress.next_key = start.0.clone();

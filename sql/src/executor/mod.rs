@@ -53,4 +53,5 @@ mod source;
 mod table_writer;
 
 pub use outcome::{DmlResult, Outcome};
+pub use source::tables_of;
 pub use statement::{commit, execute};

@@ -78,7 +78,7 @@ async fn open_query(query: &Query, ctx: &Arc<StatementContext>, txn: &mut Sessio
 }
 
 /// The key ranges of all tables that the query reads: where the transaction's own writes matter.
-pub(super) fn tables_of(query: &Query) -> Vec<KeyRange> {
+pub fn tables_of(query: &Query) -> Vec<KeyRange> {
     let mut tables = std::collections::BTreeSet::new();
     crate::planner::visit_scans(&query.root, &mut |scan| {
         tables.insert(scan.table.id);

@@ -4,7 +4,7 @@ use super::session::SqlSession;
 use super::variables;
 use crate::binder::{BindContext, Variables};
 use crate::catalog::model::Schema;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::parser::ParseOptions;
 use crate::parser::ast::{Expr, VariableScope};
 use crate::planner::digest::LexMode;
@@ -127,13 +127,4 @@ impl SqlSession {
         }
         hash
     }
-}
-
-/// Text that must be UTF-8: names, and statements for the plan cache.
-pub(super) fn utf8(text: &[u8]) -> Result<&str> {
-    std::str::from_utf8(text).map_err(|e| Error::User {
-        code: 1300,
-        sqlstate: "HY000",
-        message: format!("Invalid utf8mb4 character string: '{}'", text[e.valid_up_to()..].iter().take(6).map(|b| format!("\\x{b:02X}")).collect::<String>()),
-    })
 }

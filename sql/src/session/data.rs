@@ -199,7 +199,7 @@ impl SqlSession {
                 let view = self.txn.read_view(&executor::tables_of(query)).await?;
                 query::explain(&query.root, &ctx, &view, &ctx.virtual_tables, analyze).await?
             }
-            (short, false) => executor::explain_rows(&planner::explain::explain(short), None)?,
+            (short, false) => short_lines(&planner::explain::explain(short), None)?,
             (short, true) => {
                 let started = self.server.env.now();
                 let actual = match executor::execute(short, &ctx, &mut self.txn).await? {
@@ -213,7 +213,7 @@ impl SqlSession {
                     Outcome::Done(_) => 0,
                 };
                 let took = self.server.env.now().since(started);
-                executor::explain_rows(&planner::explain::explain(short), Some((actual, took)))?
+                short_lines(&planner::explain::explain(short), Some((actual as u64, took)))?
             }
         };
         self.write_rows(rows, &ctx.eval, out, more).await
@@ -223,7 +223,7 @@ impl SqlSession {
     pub(super) fn fields_of(&self, table: &str, wildcard: &str) -> Result<Vec<ColumnDef>> {
         let name = crate::parser::ast::ObjectName { database: None, name: table.to_string() };
         let (database, table) = self.table(&name)?;
-        let matches = |column: &str| wildcard.is_empty() || wildcard == "%" || basalt_expr::func::like(column, wildcard);
+        let matches = |column: &str| wildcard.is_empty() || wildcard == "%" || super::users::like(column, wildcard);
         let def = |column: &crate::catalog::model::Column| ColumnDef {
             schema: database.clone(),
             table: table.name.clone(),
@@ -233,6 +233,20 @@ impl SqlSession {
         };
         Ok(table.public_columns().filter(|(_, c)| matches(&c.name)).map(|(_, c)| def(c)).collect())
     }
+}
+
+/// A short plan's lines in EXPLAIN's table; `actual` is what the whole statement put out, and how long it took.
+fn short_lines(rows: &[planner::explain::ExplainRow], actual: Option<(u64, Duration)>) -> Result<RowStream> {
+    let line = |(position, row): (usize, &planner::explain::ExplainRow)| query::explain::ExplainLine {
+        id: format!("{}{}", "  ".repeat(row.depth), row.operator),
+        estimated_rows: row.rows.map(|r| r as usize),
+        actual_rows: actual.filter(|_| position == 0).map(|(rows, _)| rows),
+        task: row.task,
+        access_object: row.access.clone(),
+        execution_info: actual.filter(|_| position == 0).map(|(_, took)| format!("time: {took:.1?}")).unwrap_or_default(),
+        operator_info: row.info.clone(),
+    };
+    query::explain::rows(&rows.iter().enumerate().map(line).collect::<Vec<_>>(), actual.is_some())
 }
 
 /// The made-up tables that a plan reads.

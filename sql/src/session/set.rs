@@ -36,7 +36,7 @@ impl SqlSession {
         let definition = variables::definition(name).ok_or_else(|| Error::unknown_variable(name))?;
         let text = value.map(|v| self.setting_text(v)).transpose()?;
         if scope == Some(VariableScope::Persist) {
-            return Err(Error::not_supported("SET PERSIST"));
+            return Err(Error::unsupported("SET PERSIST"));
         }
         if scope == Some(VariableScope::Global) {
             self.require_admin()?;
@@ -48,8 +48,7 @@ impl SqlSession {
     async fn set_session(&mut self, definition: &'static Definition, text: Option<&str>) -> Result<()> {
         let before = self.variables.typed().autocommit;
         self.variables.set(definition, text)?;
-        let typed = self.variables.typed();
-        if !before && typed.autocommit {
+        if !before && self.variables.typed().autocommit {
             // Switching autocommit on ends the open transaction, as MySQL does.
             self.commit_transaction().await?;
         }
@@ -58,7 +57,7 @@ impl SqlSession {
                 let seconds: u64 = self.variables.get(definition).parse().unwrap_or(28_800);
                 self.connection.variables.set_wait_timeout(Duration::from_secs(seconds));
             }
-            "max_allowed_packet" => self.connection.variables.set_max_allowed_packet(typed.max_allowed_packet),
+            "max_allowed_packet" => self.connection.variables.set_max_allowed_packet(self.variables.typed().max_allowed_packet),
             _ => {}
         }
         Ok(())
@@ -82,7 +81,7 @@ impl SqlSession {
                     self.require_admin()?;
                     self.server.globals.set(definition, Some(value))?;
                 }
-                Some(VariableScope::Persist) => return Err(Error::not_supported("SET PERSIST")),
+                Some(VariableScope::Persist) => return Err(Error::unsupported("SET PERSIST")),
                 // For the next transaction only: the session's value comes back when that one has begun.
                 None => {
                     self.variables.check(definition, value)?;
@@ -103,7 +102,7 @@ impl SqlSession {
             other => match self.evaluate(other)? {
                 Value::Null => return Err(Error::User { code: 1231, sqlstate: "42000", message: "Variable can't be set to the value of 'NULL'".into() }),
                 Value::String(text) => text.to_string(),
-                value => super::rows::value_text(&value),
+                value => String::from_utf8_lossy(&crate::catalog::value_text(&value, &basalt_expr::func::literal_type(&value))).into_owned(),
             },
         })
     }

@@ -4,27 +4,31 @@
 //! `low + step`, the last everything above `high - step`, where `step = (high - low) / n`. Rows are first cut off from
 //! what lies before them, so that exactly n regions hold them.
 
-use super::rows::{Rows, number};
 use super::session::SqlSession;
-use super::show;
 use crate::catalog::model::{Handle, Table};
+use crate::context::RowStream;
 use crate::error::{Error, Result};
 use crate::parser::statement::{Split, SplitAt};
-use basalt_common::table_key;
+use crate::plan::OutputColumn;
+use arrow::datatypes::Schema;
+use arrow::record_batch::RecordBatch;
+use basalt_common::{KeyRange, table_key};
+use basalt_expr::store::StoreContext;
 use basalt_expr::types::FieldType;
 use basalt_expr::value::Value;
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// Regions that one statement makes at most.
 pub const REGIONS_MAX: u64 = 1000;
 
 impl SqlSession {
     /// Runs SPLIT TABLE; says how many regions were made.
-    pub(super) async fn split(&mut self, split: &Split) -> Result<Rows> {
+    pub(super) async fn split(&mut self, split: &Split) -> Result<RowStream> {
         self.require_admin()?;
         let (_, table) = self.table(&split.table)?;
         let index = split.index.as_deref();
-        let range = show::range_of(&table, index)?;
+        let range = range_of(&table, index)?;
         let mut keys = vec![range.start.0.clone()];
         match &split.at {
             SplitAt::Between { low, high, regions } => {
@@ -46,17 +50,20 @@ impl SqlSession {
         }
         keys.sort();
         keys.dedup();
-        let made = self.server.cluster.split_keys(keys).await?;
-        let mut rows = Rows::new(&[("TOTAL_SPLIT_REGION", FieldType::bigint_unsigned())]);
-        rows.push(vec![number(made as u64)]);
-        Ok(rows)
+        let made = keys.len() as u64;
+        self.server.cluster.split_regions(keys).await?;
+        let ty = FieldType::bigint_unsigned();
+        let column = OutputColumn { name: "TOTAL_SPLIT_REGION".into(), table: String::new(), origin: None, ty: ty.clone() };
+        let array = basalt_expr::convert::array_of(&ty, &[Value::UInt(made)])?;
+        let batch = RecordBatch::try_new(Arc::new(Schema::new(vec![ty.arrow_field("n")])), vec![array])?;
+        Ok(RowStream::from_batches(vec![column], vec![batch]))
     }
 
     /// The key at which rows (or index entries) with these values begin.
     fn split_key(&mut self, table: &Table, index: Option<&str>, values: &[crate::parser::ast::Expr]) -> Result<Bytes> {
         let (mut key, columns): (Vec<u8>, Vec<usize>) = match (index, &table.handle) {
             (Some(name), _) => {
-                let range = show::range_of(table, Some(name))?;
+                let range = range_of(table, Some(name))?;
                 let index = table.index(name).ok_or_else(|| Error::internal("an index with a range has a definition"))?;
                 (range.start.0.to_vec(), index.columns.iter().map(|c| c.column).collect())
             }
@@ -69,12 +76,14 @@ impl SqlSession {
         if values.is_empty() || values.len() > width {
             return Err(invalid(format!("{} values where the key has {width} columns", values.len())));
         }
+        let eval = self.eval_context(Arc::from([]), false);
         for (position, expr) in values.iter().enumerate() {
             let value = self.evaluate(expr)?;
+            let from = basalt_expr::func::literal_type(&value);
             let integer_handle = index.is_none() && !matches!(table.handle, Handle::Common(_));
             if integer_handle {
                 let ty = columns.first().map_or_else(FieldType::bigint, |c| table.columns[*c].ty.clone());
-                let stored = basalt_expr::store::cast_for_store(&value, &ty, "handle", &self.eval_context())?;
+                let stored = basalt_expr::store::cast_for_store(&value, &from, &ty, &StoreContext { eval: &eval, column: "handle", row: 1, ignore: false })?;
                 let handle = match stored {
                     Value::Int(v) => v,
                     Value::UInt(v) => (v ^ (1 << 63)) as i64,
@@ -83,12 +92,26 @@ impl SqlSession {
                 basalt_common::codec::encode_i64(&mut key, handle);
             } else {
                 let column = &table.columns[columns[position]];
-                let stored = basalt_expr::store::cast_for_store(&value, &column.ty, &column.name, &self.eval_context())?;
-                basalt_expr::key::encode_value(&mut key, &stored, &column.ty)?;
+                let stored = basalt_expr::store::cast_for_store(&value, &from, &column.ty, &StoreContext { eval: &eval, column: &column.name, row: 1, ignore: false })?;
+                basalt_expr::key::encode_value(&mut key, &stored, &column.ty, &eval.time_zone)?;
             }
         }
         Ok(key.into())
     }
+}
+
+/// The keys of a table's rows, or of one of its indexes.
+///
+/// # Errors
+/// 1176 for an index that the table does not have.
+fn range_of(table: &Table, index: Option<&str>) -> Result<KeyRange> {
+    let Some(name) = index else { return Ok(table_key::rows_range(table.id)) };
+    let index = table.entry_indexes().find(|i| i.name.eq_ignore_ascii_case(name)).ok_or_else(|| Error::User {
+        code: 1176,
+        sqlstate: "42000",
+        message: format!("Key '{name}' doesn't exist in table '{}'", table.name),
+    })?;
+    Ok(table_key::index_range(table.id, index.id))
 }
 
 fn invalid(message: String) -> Error {

@@ -13,6 +13,7 @@ use crate::parser::statement::{Grant, UserSpec, UserStatement};
 use crate::server::auth::Credential;
 use crate::server::session_api::Account;
 use basalt_client::{Cluster, Transaction, TxnOptions};
+use basalt_expr::collation::Collation;
 use basalt_proto::schema::User;
 use parking_lot::RwLock;
 use prost::Message;
@@ -234,7 +235,12 @@ fn host_matches(pattern: &str, host: &str) -> bool {
     if pattern.eq_ignore_ascii_case("localhost") {
         return host == "127.0.0.1" || host == "::1";
     }
-    basalt_expr::func::like(host, pattern)
+    like(host, pattern)
+}
+
+/// LIKE as it matches names.
+pub(super) fn like(text: &str, pattern: &str) -> bool {
+    basalt_expr::func::like_matches(text.as_bytes(), pattern.as_bytes(), b"\\", Collation::Utf8mb4GeneralCi)
 }
 
 #[cfg(test)]
