@@ -144,12 +144,22 @@ pub struct Accumulator {
 
 enum State {
     Count(i64),
-    Decimal { sum: Decimal, count: i64 },
-    Real { sum: f64, count: i64 },
+    Decimal {
+        sum: Decimal,
+        count: i64,
+    },
+    Real {
+        sum: f64,
+        count: i64,
+    },
     Extreme(Value),
     Bits(u64),
     /// Welford's: count, mean, sum of squared distances.
-    Moments { count: f64, mean: f64, squares: f64 },
+    Moments {
+        count: f64,
+        mean: f64,
+        squares: f64,
+    },
     Text(Option<Vec<u8>>),
 }
 
@@ -334,7 +344,7 @@ mod tests {
             (Max, false, "2"),
             (BitXor, false, "1"),
             (GroupConcat, false, "1,2,2"),
-            (VarPop, false, "0.22222222222222224"),
+            (VarPop, false, "0.2222222222222222"),
         ];
         for (func, distinct, expected) in cases {
             assert_eq!(run(func, distinct, &int, &values), expected, "{func:?}");

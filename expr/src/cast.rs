@@ -3,7 +3,7 @@
 //!
 //! | to | from a string | from a number | from a date or time |
 //! |---|---|---|---|
-//! | integer | digits at its front | rounded half away from zero | `YYYYMMDDhhmmss`, `hhmmss` |
+//! | integer | digits at its front | rounded | `YYYYMMDDhhmmss`, `hhmmss` |
 //! | DOUBLE, DECIMAL | number at its front | nearest | the same with the fraction |
 //! | date, time | [`crate::temporal::parse`]; NULL if it is none | digits as `YYYYMMDD…`; NULL if none | parts are kept or cut |
 //! | string | cut to length | as printed | as printed |
@@ -73,6 +73,11 @@ pub fn cast_value(value: &Value, from: &FieldType, to: &FieldType, ctx: &EvalCon
     if value.is_null() {
         return Ok(Value::Null);
     }
+    if let (Value::DateTime(date), TypeKind::Date, true) = (value, from.kind, to.is_numeric()) {
+        // A DATE is YYYYMMDD as a number, without a time of day.
+        let number = Value::Int(date.date_number() as i64);
+        return cast_value(&number, &FieldType::bigint(), to, ctx);
+    }
     match to.eval_type() {
         EvalType::Null => Ok(Value::Null),
         EvalType::Int => to_integer(value, to, ctx),
@@ -100,7 +105,7 @@ pub fn to_f64(value: &Value, ctx: &EvalContext) -> Result<f64, EvalError> {
     Ok(number)
 }
 
-/// The integer of a value in 128 bits, rounded half away from zero.
+/// The integer of a value in 128 bits: decimals are rounded half away from zero, doubles half to even.
 ///
 /// # Errors
 /// In strict writes instead of a warning.
@@ -109,7 +114,7 @@ pub fn to_i128(value: &Value, ctx: &EvalContext) -> Result<i128, EvalError> {
         Value::Null => 0,
         Value::Int(v) => i128::from(*v),
         Value::UInt(v) => i128::from(*v),
-        Value::Double(v) => v.round() as i128,
+        Value::Double(v) => v.round_ties_even() as i128,
         Value::Decimal(v) => v.to_i128().unwrap_or(if v.is_negative() { i128::MIN } else { i128::MAX }),
         Value::String(_) | Value::Bytes(_) => {
             let (number, complete) = number::parse_integer(value.as_bytes().unwrap_or_default());
@@ -294,9 +299,7 @@ pub fn to_datetime(
                 parse::Parsed { value: with_fraction.filter(|_| p.has_time).unwrap_or(p.value), ..p }
             })
         }
-        Value::Int(year) if from.kind == TypeKind::Year => {
-            parse::datetime_of_number(i128::from(*year) * 10_000 + 101)
-        }
+        Value::Int(year) if from.kind == TypeKind::Year => parse::datetime_of_number(i128::from(*year) * 10_000 + 101),
         _ => parse::datetime_of_number(to_i128(value, ctx)?),
     };
     match parsed {

@@ -171,8 +171,26 @@ fn is_harmless(expr: &Expr) -> bool {
             use Func::*;
             harmless &= matches!(
                 func,
-                And | Or | Not | Xor | Eq | NullSafeEq | Ne | Lt | Le | Gt | Ge | Between | IsNull | IsNotNull | IsTrue
-                    | IsFalse | IsNotTrue | IsNotFalse | Like | CollateTo | Coalesce
+                And | Or
+                    | Not
+                    | Xor
+                    | Eq
+                    | NullSafeEq
+                    | Ne
+                    | Lt
+                    | Le
+                    | Gt
+                    | Ge
+                    | Between
+                    | IsNull
+                    | IsNotNull
+                    | IsTrue
+                    | IsFalse
+                    | IsNotTrue
+                    | IsNotFalse
+                    | Like
+                    | CollateTo
+                    | Coalesce
             );
         }
     });
@@ -309,7 +327,11 @@ fn in_list(
         return eval(&whole, batch, ctx);
     }
     let ColumnarValue::Array(needles) = eval(expr, batch, ctx)? else {
-        let value = eval_row(&Expr::InList { expr: Box::new(expr.clone()), list: list.to_vec(), negated, ty: FieldType::boolean() }, &[], ctx)?;
+        let value = eval_row(
+            &Expr::InList { expr: Box::new(expr.clone()), list: list.to_vec(), negated, ty: FieldType::boolean() },
+            &[],
+            ctx,
+        )?;
         return Ok(ColumnarValue::Scalar(value));
     };
     let ty = expr.ty();

@@ -109,7 +109,7 @@ fn number_of(value: &Value, kind: &'static str, ctx: &StoreContext<'_>) -> Resul
 fn store_integer(value: &Value, to: &FieldType, ctx: &StoreContext<'_>) -> Result<Value, EvalError> {
     let number = match value {
         Value::Int(_) | Value::UInt(_) => value.as_i128().unwrap_or_default(),
-        Value::Double(v) => v.round() as i128,
+        Value::Double(v) => v.round_ties_even() as i128,
         _ => {
             let decimal = number_of(value, "integer", ctx)?;
             decimal.to_i128().unwrap_or(if decimal.is_negative() { i128::MIN } else { i128::MAX })
@@ -198,9 +198,7 @@ fn store_real(value: &Value, to: &FieldType, ctx: &StoreContext<'_>) -> Result<V
 
 fn store_decimal(value: &Value, to: &FieldType, ctx: &StoreContext<'_>) -> Result<Value, EvalError> {
     let number = match value {
-        Value::Double(v) => {
-            Decimal::from_f64(*v).unwrap_or_else(|| cast::decimal_limit(65, 0, v.is_sign_negative()))
-        }
+        Value::Double(v) => Decimal::from_f64(*v).unwrap_or_else(|| cast::decimal_limit(65, 0, v.is_sign_negative())),
         _ => number_of(value, "decimal", ctx)?,
     };
     if to.unsigned && number.is_negative() {
@@ -280,8 +278,7 @@ fn store_string(value: &Value, from: &FieldType, to: &FieldType, ctx: &StoreCont
         Value::Bytes(bytes) => match std::str::from_utf8(bytes) {
             Ok(text) => text.into(),
             Err(error) => {
-                let bad: String =
-                    bytes[error.valid_up_to()..].iter().take(6).map(|b| format!("\\x{b:02X}")).collect();
+                let bad: String = bytes[error.valid_up_to()..].iter().take(6).map(|b| format!("\\x{b:02X}")).collect();
                 ctx.soften(EvalError::IncorrectColumnValue {
                     kind: "string",
                     value: bad,
@@ -365,12 +362,7 @@ mod tests {
             ("12".into(), tiny.clone(), "12", "12"),
             ("1.5".into(), tiny.clone(), "2", "2"),
             ("12x".into(), tiny.clone(), "1265 Data truncated for column 'c' at row 2", "12 (1265)"),
-            (
-                "x".into(),
-                tiny,
-                "1366 Incorrect integer value: 'x' for column 'c' at row 2",
-                "0 (1366)",
-            ),
+            ("x".into(), tiny, "1366 Incorrect integer value: 'x' for column 'c' at row 2", "0 (1366)"),
             ("abcd".into(), FieldType::varchar(3), "1406 Data too long for column 'c' at row 2", "abc (1406)"),
             ("abc  ".into(), FieldType::varchar(3), "abc (1265)", "abc (1265)"),
             (
@@ -380,7 +372,12 @@ mod tests {
                 "0000-00-00 (1292)",
             ),
             ("1.239".into(), FieldType::decimal(4, 2), "1.24 (1265)", "1.24 (1265)"),
-            (Value::Int(100), FieldType::decimal(4, 2), "1264 Out of range value for column 'c' at row 2", "99.99 (1264)"),
+            (
+                Value::Int(100),
+                FieldType::decimal(4, 2),
+                "1264 Out of range value for column 'c' at row 2",
+                "99.99 (1264)",
+            ),
             ("10:00".into(), FieldType::time(0), "10:00:00", "10:00:00"),
             (Value::Int(99), FieldType::new(TypeKind::Year), "1999", "1999"),
         ];

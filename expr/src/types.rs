@@ -252,6 +252,7 @@ impl FieldType {
     pub fn decimal_precision(&self) -> u32 {
         use TypeKind::*;
         match self.kind {
+            Null => 1,
             Tiny => 3,
             Short => 5,
             Int24 => 8,

@@ -46,8 +46,9 @@ fn type_common(args: &mut [Expr]) -> Result<FieldType, ExprError> {
 
 /// As [`type_common`]; NULL only if every argument may be.
 fn type_coalesce(args: &mut [Expr]) -> Result<FieldType, ExprError> {
+    let not_null = args.iter().any(|a| a.ty().not_null);
     let ty = type_common(args)?;
-    Ok(ty.nullable())
+    Ok(FieldType { not_null, ..ty })
 }
 
 fn type_strcmp(args: &mut [Expr]) -> Result<FieldType, ExprError> {

@@ -36,9 +36,7 @@ pub(super) fn spec(func: Func) -> Option<Spec> {
         FromDays => Spec::new(1, 1, INT, Ret::Date, from_days),
         SecToTime => Spec::new(1, 1, &[Arg::Number], Ret::Custom(type_seconds), sec_to_time),
         UnixTimestamp => Spec::new(0, 1, DATETIME, Ret::Custom(type_unix), unix_timestamp),
-        ConvertTz => {
-            Spec::new(3, 3, &[Arg::DateTime, Arg::Text, Arg::Text], Ret::Custom(type_first), convert_tz)
-        }
+        ConvertTz => Spec::new(3, 3, &[Arg::DateTime, Arg::Text, Arg::Text], Ret::Custom(type_first), convert_tz),
         _ => return None,
     })
 }

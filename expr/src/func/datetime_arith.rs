@@ -75,10 +75,7 @@ impl IntervalUnit {
         !matches!(self, Unit::Day | Unit::Week | Unit::Month | Unit::Quarter | Unit::Year | Unit::YearMonth)
     }
     fn has_micros(self) -> bool {
-        matches!(
-            self,
-            Unit::MicroSecond | Unit::SecondMicro | Unit::MinuteMicro | Unit::HourMicro | Unit::DayMicro
-        )
+        matches!(self, Unit::MicroSecond | Unit::SecondMicro | Unit::MinuteMicro | Unit::HourMicro | Unit::DayMicro)
     }
     /// Microseconds of the parts of a unit made of several, largest first.
     fn parts(self) -> &'static [i64] {
@@ -139,9 +136,7 @@ pub(super) fn spec(func: Func) -> Option<Spec> {
         DateAdd | DateSub => Spec::new(2, 3, ANY, Ret::Custom(type_date_add), date_add),
         TimestampAdd => Spec::new(3, 3, ANY, Ret::Custom(type_timestamp_add), date_add),
         DateDiff => Spec::new(2, 2, &[Arg::DateTime], Ret::Int, date_diff),
-        TimestampDiff => {
-            Spec::new(3, 3, &[Arg::Text, Arg::DateTime, Arg::DateTime], Ret::Int, timestamp_diff)
-        }
+        TimestampDiff => Spec::new(3, 3, &[Arg::Text, Arg::DateTime, Arg::DateTime], Ret::Int, timestamp_diff),
         TimeDiff => Spec::new(2, 2, ANY, Ret::Custom(type_time_diff), time_diff),
         AddTime | SubTime => Spec::new(2, 2, &[Arg::Any, Arg::Time], Ret::Custom(type_add_time), add_time),
         PeriodAdd | PeriodDiff => Spec::new(2, 2, &[Arg::Int], Ret::Int, period),
@@ -413,7 +408,8 @@ fn period(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
 fn type_extract(args: &mut [Expr]) -> Result<FieldType, ExprError> {
     let unit = unit_of(args.first())?;
     if !args[1].ty().is_temporal() {
-        let dated = !unit.has_time() || matches!(unit, Unit::DayHour | Unit::DayMinute | Unit::DaySecond | Unit::DayMicro);
+        let dated =
+            !unit.has_time() || matches!(unit, Unit::DayHour | Unit::DayMinute | Unit::DaySecond | Unit::DayMicro);
         let want = if dated { Arg::DateTime } else { Arg::Time };
         args[1] = coerce(std::mem::replace(&mut args[1], Expr::null()), want);
     }

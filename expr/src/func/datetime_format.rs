@@ -273,17 +273,21 @@ fn str_to_date(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
         return Ok(Value::Null);
     };
     let value = fields.pack();
-    if call.ty.kind == TypeKind::Time {
-        return Ok(Value::Time(value.time_of_day()));
-    }
-    if !crate::cast::zero_parts_allowed(value, call.ctx) {
+    let is_time = call.ty.kind == TypeKind::Time;
+    if !is_time && !crate::cast::zero_parts_allowed(value, call.ctx) {
         call.ctx.soften(incorrect())?;
         return Ok(Value::Null);
     }
     if !complete {
-        let value = crate::cast::display(&args[0]);
-        let kind = if call.ty.kind == TypeKind::Date { "date" } else { "datetime" };
-        call.ctx.soften(EvalError::TruncatedWrongValue { kind, value })?;
+        let kind = match call.ty.kind {
+            TypeKind::Date => "date",
+            TypeKind::Time => "time",
+            _ => "datetime",
+        };
+        call.ctx.soften(EvalError::TruncatedWrongValue { kind, value: crate::cast::display(&args[0]) })?;
+    }
+    if is_time {
+        return Ok(Value::Time(value.time_of_day()));
     }
     Ok(Value::DateTime(if call.ty.kind == TypeKind::Date { value.date() } else { value }))
 }

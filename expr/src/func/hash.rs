@@ -1,4 +1,4 @@
-//! Checksums, digests and Base64. MD5 is not done: no dependency of ours has it.
+//! Checksums, digests and Base64. MD5 stands here whole (RFC 1321): no dependency of ours has it.
 
 use super::Func;
 use super::spec::{Arg, Call, Ret, Spec, text_result};
@@ -19,6 +19,7 @@ pub(super) fn spec(func: Func) -> Option<Spec> {
     const TEXT: &[Arg] = &[Arg::Text];
     Some(match func {
         Func::Crc32 => Spec::new(1, 1, TEXT, Ret::UInt, crc32).total(),
+        Func::Md5 => Spec::new(1, 1, TEXT, Ret::Text(32), digest).total(),
         Func::Sha1 => Spec::new(1, 1, TEXT, Ret::Text(40), digest).total(),
         Func::Sha2 => Spec::new(2, 2, &[Arg::Text, Arg::Int], Ret::Text(128), digest),
         Func::ToBase64 => Spec::new(1, 1, TEXT, Ret::Custom(type_to_base64), to_base64).total(),
@@ -48,18 +49,53 @@ fn crc32(_: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
 
 fn digest(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     let data = bytes(&args[0]);
-    let hash = if call.func == Func::Sha1 {
-        Sha1::digest(data).to_vec()
-    } else {
-        match args[1].as_i64() {
-            Some(224) => Sha224::digest(data).to_vec(),
-            Some(0 | 256) => Sha256::digest(data).to_vec(),
-            Some(384) => Sha384::digest(data).to_vec(),
-            Some(512) => Sha512::digest(data).to_vec(),
-            _ => return Ok(Value::Null),
-        }
+    let hash = match (call.func, args.get(1).and_then(Value::as_i64)) {
+        (Func::Md5, _) => md5(data).to_vec(),
+        (Func::Sha1, _) => Sha1::digest(data).to_vec(),
+        (_, Some(224)) => Sha224::digest(data).to_vec(),
+        (_, Some(0 | 256)) => Sha256::digest(data).to_vec(),
+        (_, Some(384)) => Sha384::digest(data).to_vec(),
+        (_, Some(512)) => Sha512::digest(data).to_vec(),
+        _ => return Ok(Value::Null),
     };
     Ok(Value::from(hash.iter().map(|b| format!("{b:02x}")).collect::<String>()))
+}
+
+/// RFC 1321, section 3. Not for anything that must be safe.
+fn md5(data: &[u8]) -> [u8; 16] {
+    const SHIFTS: [[u32; 4]; 4] = [[7, 12, 17, 22], [5, 9, 14, 20], [4, 11, 16, 23], [6, 10, 15, 21]];
+    let constant = |step: usize| ((step as f64 + 1.0).sin().abs() * 4_294_967_296.0) as u32;
+    let mut message = data.to_vec();
+    message.push(0x80);
+    while message.len() % 64 != 56 {
+        message.push(0);
+    }
+    message.extend_from_slice(&(data.len() as u64).wrapping_mul(8).to_le_bytes());
+    let mut state = [0x6745_2301u32, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
+    for block in message.chunks_exact(64) {
+        let word =
+            |at: usize| u32::from_le_bytes([block[at * 4], block[at * 4 + 1], block[at * 4 + 2], block[at * 4 + 3]]);
+        let [mut a, mut b, mut c, mut d] = state;
+        for step in 0..64 {
+            let (mix, at) = match step / 16 {
+                0 => (b & c | !b & d, step),
+                1 => (d & b | !d & c, (5 * step + 1) % 16),
+                2 => (b ^ c ^ d, (3 * step + 5) % 16),
+                _ => (c ^ (b | !d), 7 * step % 16),
+            };
+            let sum = a.wrapping_add(mix).wrapping_add(constant(step)).wrapping_add(word(at));
+            (a, d, c) = (d, c, b);
+            b = b.wrapping_add(sum.rotate_left(SHIFTS[step / 16][step % 4]));
+        }
+        for (value, add) in state.iter_mut().zip([a, b, c, d]) {
+            *value = value.wrapping_add(add);
+        }
+    }
+    let mut out = [0; 16];
+    for (bytes, value) in out.chunks_exact_mut(4).zip(state) {
+        bytes.copy_from_slice(&value.to_le_bytes());
+    }
+    out
 }
 
 fn to_base64(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
@@ -104,4 +140,20 @@ fn from_base64(_: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
         }
     }
     Ok(if digits == 0 { Value::from(out) } else { Value::Null })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn md5_is_rfc_1321() {
+        let hex = |data: &[u8]| md5(data).iter().map(|b| format!("{b:02x}")).collect::<String>();
+        assert_eq!(hex(b""), "d41d8cd98f00b204e9800998ecf8427e");
+        assert_eq!(hex(b"message digest"), "f96b697d7cb7938d525a2f31aaf161d0");
+        assert_eq!(
+            hex(b"12345678901234567890123456789012345678901234567890123456789012345678901234567890"),
+            "57edf4a22be3c955ac49da2e2107b67a"
+        );
+    }
 }

@@ -55,11 +55,36 @@ pub fn infer(func: Func, args: Vec<Expr>) -> Result<Expr, ExprError> {
         return Err(ExprError::ParameterCount(func.name().to_string()));
     }
     let want = |at: usize| spec.args.get(at).or(spec.args.last()).copied().unwrap_or(spec::Arg::Any);
-    let mut args: Vec<Expr> =
-        args.into_iter().enumerate().map(|(at, arg)| spec::coerce(arg, want(at))).collect();
+    let mut args: Vec<Expr> = args.into_iter().enumerate().map(|(at, arg)| spec::coerce(arg, want(at))).collect();
     let ty = spec::result_type(spec.ret, func, &mut args)?;
-    let not_null = spec.total && args.iter().all(|a| a.ty().not_null);
+    let never_null = matches!(
+        func,
+        Func::IsNull
+            | Func::IsNotNull
+            | Func::IsTrue
+            | Func::IsNotTrue
+            | Func::IsFalse
+            | Func::IsNotFalse
+            | Func::NullSafeEq
+    );
+    let not_null = never_null || ty.not_null || spec.total && args.iter().all(|a| a.ty().not_null);
+    if let (Func::Neg, [Expr::Literal(value, _)]) = (func, &args[..])
+        && let Some(negated) = negated(value)
+    {
+        return Ok(Expr::literal(negated));
+    }
     Ok(Expr::Call { func, args, ty: FieldType { not_null, ..ty } })
+}
+
+/// A number with its sign changed, where that is a number of its type: `-5` is a constant, not a calculation.
+fn negated(value: &Value) -> Option<Value> {
+    match value {
+        Value::Int(v) => v.checked_neg().map(Value::Int),
+        Value::UInt(v) => i64::try_from(-i128::from(*v)).ok().map(Value::Int),
+        Value::Decimal(v) => Some(Value::Decimal(v.negate())),
+        Value::Double(v) => Some(Value::Double(-v)),
+        _ => None,
+    }
 }
 
 fn take<const N: usize>(args: Vec<Expr>) -> [Expr; N] {
@@ -104,7 +129,8 @@ pub fn cast_explicit(expr: Expr, ty: FieldType) -> Expr {
 /// [`ExprError::BadArguments`] when `expr` is a binary string.
 pub fn collate(expr: Expr, collation: Collation) -> Result<Expr, ExprError> {
     let text = if expr.ty().is_string() { expr } else { spec::coerce(expr, spec::Arg::Text) };
-    if text.ty().is_binary_string() && collation != Collation::Binary && !matches!(text, Expr::Literal(Value::Null, _)) {
+    if text.ty().is_binary_string() && collation != Collation::Binary && !matches!(text, Expr::Literal(Value::Null, _))
+    {
         return Err(ExprError::CollationMix("binary".into(), collation.name().into(), "collate".into()));
     }
     let ty = text.ty().clone().with_collation(collation);
@@ -315,10 +341,7 @@ fn between(args: Vec<Expr>) -> Result<Expr, ExprError> {
 pub fn in_list(expr: Expr, list: Vec<Expr>, negated: bool) -> Result<Expr, ExprError> {
     let not_null = expr.ty().not_null && list.iter().all(|item| item.ty().not_null);
     let ty = FieldType { not_null, ..FieldType::boolean() };
-    let pairs = list
-        .into_iter()
-        .map(|item| unify(expr.clone(), item, "in"))
-        .collect::<Result<Vec<_>, _>>()?;
+    let pairs = list.into_iter().map(|item| unify(expr.clone(), item, "in")).collect::<Result<Vec<_>, _>>()?;
     let Some((needle, _)) = pairs.iter().find(|(_, item)| item.ty().kind != TypeKind::Null).or(pairs.first()) else {
         return Err(ExprError::BadArguments("IN".into()));
     };

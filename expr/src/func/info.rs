@@ -87,8 +87,7 @@ fn uuid(call: &Call<'_>, _: &[Value]) -> Result<Value, EvalError> {
 
 fn inet_aton(_: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     let text = String::from_utf8_lossy(args[0].as_bytes().unwrap_or_default()).into_owned();
-    let parts: Option<Vec<u64>> =
-        text.split('.').map(|part| part.parse::<u8>().ok().map(u64::from)).collect();
+    let parts: Option<Vec<u64>> = text.split('.').map(|part| part.parse::<u8>().ok().map(u64::from)).collect();
     Ok(match parts.as_deref() {
         Some([rest @ .., last]) if rest.len() <= 3 => {
             let high = rest.iter().enumerate().fold(0, |sum, (at, part)| sum | part << (24 - 8 * at));

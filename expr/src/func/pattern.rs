@@ -21,9 +21,7 @@ pub(super) fn spec(func: Func) -> Option<Spec> {
     Some(match func {
         Func::Like => Spec::new(2, 3, TEXT, Ret::Custom(type_match), like).total(),
         Func::Regexp => Spec::new(2, 3, TEXT, Ret::Custom(type_match), regexp).total(),
-        Func::RegexpInstr => {
-            Spec::new(2, 3, &[Arg::Text, Arg::Text, Arg::Int], Ret::Custom(type_instr), regexp_instr)
-        }
+        Func::RegexpInstr => Spec::new(2, 3, &[Arg::Text, Arg::Text, Arg::Int], Ret::Custom(type_instr), regexp_instr),
         Func::RegexpSubstr => {
             Spec::new(2, 4, &[Arg::Text, Arg::Text, Arg::Int, Arg::Int], Ret::Custom(type_substr), regexp_substr)
         }
@@ -146,12 +144,7 @@ fn like(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
 }
 
 /// Runs `f` with the compiled pattern, which is kept for the next row.
-fn with_regex<R>(
-    call: &Call<'_>,
-    pattern: &Value,
-    flags: &str,
-    f: impl FnOnce(&Regex) -> R,
-) -> Result<R, EvalError> {
+fn with_regex<R>(call: &Call<'_>, pattern: &Value, flags: &str, f: impl FnOnce(&Regex) -> R) -> Result<R, EvalError> {
     let source = String::from_utf8_lossy(pattern.as_bytes().unwrap_or_default()).into_owned();
     let key = format!("{flags}/{source}");
     let mut memo = call.memo.regex.borrow_mut();

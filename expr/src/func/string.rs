@@ -30,9 +30,7 @@ pub(super) fn spec(func: Func) -> Option<Spec> {
         Locate => Spec::new(2, 3, &[Arg::Text, Arg::Text, Arg::Int], Ret::Custom(type_search), locate).total(),
         InStr => Spec::new(2, 2, TEXT, Ret::Custom(type_search), locate).total(),
         Insert => Spec::new(4, 4, &[Arg::Text, Arg::Int, Arg::Int, Arg::Text], Ret::Joined, insert).total(),
-        SubstringIndex => {
-            Spec::new(3, 3, &[Arg::Text, Arg::Text, Arg::Int], Ret::First, substring_index).total()
-        }
+        SubstringIndex => Spec::new(3, 3, &[Arg::Text, Arg::Text, Arg::Int], Ret::First, substring_index).total(),
         Space => Spec::new(1, 1, &[Arg::Int], Ret::Text(16_383), space).total(),
         _ => return None,
     })
@@ -114,10 +112,26 @@ fn length(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
 
 fn case(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     Ok(match &args[0] {
-        Value::String(text) if call.func == Func::Upper => Value::from(text.to_uppercase()),
-        Value::String(text) => Value::from(text.to_lowercase()),
+        Value::String(text) => {
+            let upper = call.func == Func::Upper;
+            Value::from(text.chars().map(|c| simple_case(c, upper)).collect::<String>())
+        }
         other => other.clone(),
     })
+}
+
+/// The other case of a letter where that is one letter: `ß` stays, as in MySQL.
+fn simple_case(c: char, upper: bool) -> char {
+    if c.is_ascii() {
+        return if upper { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() };
+    }
+    let mut mapped = c.to_uppercase();
+    let mut lowered = c.to_lowercase();
+    let (first, second) = if upper { (mapped.next(), mapped.next()) } else { (lowered.next(), lowered.next()) };
+    match (first, second) {
+        (Some(one), None) => one,
+        _ => c,
+    }
 }
 
 fn slice(value: &Value, start: usize, end: usize) -> Value {

@@ -155,12 +155,7 @@ fn arrow_type(value: &ColumnarValue, ty: &FieldType) -> DataType {
     }
 }
 
-fn compare(
-    call: &Call<'_>,
-    a: &ColumnarValue,
-    b: &ColumnarValue,
-    rows: usize,
-) -> Result<Option<ArrayRef>, EvalError> {
+fn compare(call: &Call<'_>, a: &ColumnarValue, b: &ColumnarValue, rows: usize) -> Result<Option<ArrayRef>, EvalError> {
     let (ta, tb) = (arrow_type(a, call.types[0]), arrow_type(b, call.types[1]));
     match (&ta, &tb) {
         (DataType::Int64, DataType::Int64)
@@ -184,12 +179,7 @@ fn compare(
     }
 }
 
-fn strings(
-    call: &Call<'_>,
-    a: &ColumnarValue,
-    b: &ColumnarValue,
-    rows: usize,
-) -> Result<Option<ArrayRef>, EvalError> {
+fn strings(call: &Call<'_>, a: &ColumnarValue, b: &ColumnarValue, rows: usize) -> Result<Option<ArrayRef>, EvalError> {
     let collation = call.collation(0);
     let reader = |value: &ColumnarValue, ty: &FieldType| -> Result<ArrayRef, EvalError> {
         match value {
@@ -327,7 +317,8 @@ fn like(
     let escape = if escape.is_some() { escape_of(&all) } else { b"\\" };
     // `%word%` is a search for bytes.
     let inner = pattern.strip_prefix(b"%").and_then(|p| p.strip_suffix(b"%"));
-    let word = inner.filter(|w| collation.is_bin() && !w.iter().any(|b| matches!(b, b'%' | b'_') || escape.contains(b)));
+    let word =
+        inner.filter(|w| collation.is_bin() && !w.iter().any(|b| matches!(b, b'%' | b'_') || escape.contains(b)));
     let finder = word.map(memchr::memmem::Finder::new);
     let mask: BooleanArray = (0..array.len())
         .map(|row| {

@@ -349,3 +349,136 @@ impl IndexDecoder {
         finish_batch(self.builders.iter_mut(), &self.schema, rows)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collation::Collation;
+    use crate::convert::value_at;
+    use crate::decimal::Decimal;
+    use crate::key::{Handle, IndexPart, IndexTarget, decode_index_handle, encode_index_entry};
+    use crate::row::encode_row;
+    use crate::temporal::DateTime;
+    use crate::types::TypeKind;
+    use basalt_common::{IndexId, TableId, table_key};
+    use proptest::prelude::*;
+
+    fn zone() -> TimeZone {
+        TimeZone::parse("+05:30").unwrap()
+    }
+
+    fn types() -> Vec<FieldType> {
+        vec![
+            FieldType::bigint(),
+            FieldType::bigint_unsigned(),
+            FieldType::double(),
+            FieldType::decimal(20, 3),
+            FieldType::decimal(50, 5),
+            FieldType::varchar(20),
+            FieldType::varbinary(20),
+            FieldType::datetime(6),
+            FieldType::new(TypeKind::Timestamp),
+            FieldType::time(6),
+        ]
+    }
+
+    fn value_of(kind: usize, number: i64, text: &str) -> Value {
+        let date = DateTime::from_micros(number.rem_euclid(300_000_000_000_000_000)).unwrap();
+        match kind {
+            0 => Value::Int(number),
+            1 => Value::UInt(number as u64),
+            2 => Value::Double(number as f64 / 8.0),
+            3 => Value::Decimal(Decimal::new(i128::from(number) / 100, 3)),
+            4 => Value::Decimal(Decimal::new(i128::from(number) * 1_000_000_007, 5)),
+            5 => Value::from(text),
+            6 => Value::from(text.as_bytes().to_vec()),
+            7 => Value::DateTime(date),
+            8 => Value::DateTime(DateTime::from_date(1970 + (number.unsigned_abs() % 60) as u32, 3, 4)),
+            _ => Value::Time(number % crate::temporal::TIME_MAX),
+        }
+    }
+
+    type RowSpec = Vec<(u32, usize, Option<(i64, String)>)>;
+
+    fn rows() -> impl Strategy<Value = RowSpec> {
+        let column = (1u32..600, 0usize..10, proptest::option::of((any::<i64>(), "[a-zA-Z ü]{0,12}")));
+        proptest::collection::vec(column, 0..20)
+    }
+
+    proptest! {
+        #[test]
+        fn rows_come_back(spec in rows()) {
+            let types = types();
+            let mut columns: Vec<(u32, FieldType, Value)> = Vec::new();
+            for (id, kind, content) in spec {
+                if columns.iter().all(|c| c.0 != id) {
+                    let value = content.map_or(Value::Null, |(number, text)| value_of(kind, number, &text));
+                    columns.push((id, types[kind].clone(), value));
+                }
+            }
+            let borrowed: Vec<_> = columns.iter().map(|(id, ty, value)| (*id, ty, value)).collect();
+            let mut bytes = Vec::new();
+            encode_row(&borrowed, &zone(), &mut bytes).unwrap();
+            let mut wanted: Vec<_> = columns.iter().map(|(id, ty, _)| ScanColumn::new(*id, ty.clone())).collect();
+            wanted.reverse();
+            let mut decoder = RowDecoder::new(wanted, zone(), 2);
+            decoder.append(&[0; 8], &bytes).unwrap();
+            decoder.append(&[0; 8], &bytes).unwrap();
+            let batch = decoder.finish().unwrap();
+            prop_assert_eq!(batch.num_rows(), 2);
+            for (at, (_, ty, value)) in columns.iter().rev().enumerate() {
+                prop_assert_eq!(&value_at(batch.column(at), ty, 1).unwrap(), value);
+            }
+        }
+
+        #[test]
+        fn damaged_rows_are_errors(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let wanted = types().into_iter().enumerate().map(|(id, ty)| ScanColumn::new(id as u32, ty)).collect();
+            let mut decoder = RowDecoder::new(wanted, zone(), 1);
+            let mut bytes = bytes;
+            if bytes.len() > 1 {
+                (bytes[0], bytes[1]) = (1, bytes[1] & 1);
+            }
+            let _ = decoder.append(&[0; 8], &bytes);
+        }
+
+        #[test]
+        fn index_entries_come_back(text in "[a-cA-C ]{0,10}", number in any::<i64>(), unique: bool, handle in any::<i64>()) {
+            let parts = [
+                IndexPart::whole(FieldType::varchar(20).with_collation(Collation::Utf8mb4GeneralCi)),
+                IndexPart::whole(FieldType::bigint()),
+            ];
+            let target = IndexTarget { table: TableId(3), index: IndexId(1), unique, parts: &parts };
+            let values = [Value::from(text.as_str()), Value::Int(number)];
+            let entry = encode_index_entry(target, &values, &Handle::Int(handle), &zone()).unwrap();
+            let found = decode_index_handle(&entry.key, &entry.value, 2, true).unwrap();
+            prop_assert_eq!(found, Handle::Int(handle));
+            let layout = IndexLayout {
+                columns: vec![(7, parts[0].ty.clone()), (8, parts[1].ty.clone())],
+                handle_columns: Vec::new(),
+                integer_handle: true,
+            };
+            let id = ScanColumn { is_handle: true, ..ScanColumn::new(1, FieldType::bigint()) };
+            let wanted = vec![ScanColumn::new(8, parts[1].ty.clone()), ScanColumn::new(7, parts[0].ty.clone()), id];
+            let mut decoder = IndexDecoder::new(layout, wanted, zone(), 1).unwrap();
+            decoder.append(table_key::decode(&entry.key).unwrap().2, &entry.value).unwrap();
+            let batch = decoder.finish().unwrap();
+            prop_assert_eq!(value_at(batch.column(0), &parts[1].ty, 0).unwrap(), Value::Int(number));
+            prop_assert_eq!(value_at(batch.column(1), &parts[0].ty, 0).unwrap(), Value::from(text.as_str()));
+            prop_assert_eq!(value_at(batch.column(2), &FieldType::bigint(), 0).unwrap(), Value::Int(handle));
+        }
+    }
+
+    #[test]
+    fn missing_columns_have_defaults() {
+        let int = FieldType::bigint();
+        let mut bytes = Vec::new();
+        encode_row(&[(1, &int, &Value::Int(5))], &zone(), &mut bytes).unwrap();
+        let added = ScanColumn { default: Some(vec![9]), ..ScanColumn::new(2, int.clone()) };
+        let mut decoder = RowDecoder::new(vec![added, ScanColumn::new(3, int.clone())], zone(), 1);
+        decoder.append(&[0; 8], &bytes).unwrap();
+        let batch = decoder.finish().unwrap();
+        assert_eq!(value_at(batch.column(0), &int, 0), Ok(Value::Int(9)));
+        assert_eq!(value_at(batch.column(1), &int, 0), Ok(Value::Null));
+    }
+}
