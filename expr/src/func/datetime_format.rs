@@ -36,7 +36,7 @@ fn format_date(date: DateTime, hours: u32, format: &[u8]) -> Option<Vec<u8>> {
     let f = date.fields();
     let week = |mode: u32| date.is_real_date().then(|| calendar::week(f.year, f.month, f.day, mode));
     let weekday = || date.is_real_date().then(|| calendar::weekday(f.year, f.month, f.day));
-    let twelve = if hours % 12 == 0 { 12 } else { hours % 12 };
+    let twelve = if hours.is_multiple_of(12) { 12 } else { hours % 12 };
     let half: &[u8] = if hours % 24 < 12 { b"AM" } else { b"PM" };
     let mut out = Vec::with_capacity(format.len() * 2);
     let mut letters = format.iter();

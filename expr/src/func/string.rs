@@ -61,7 +61,7 @@ pub(super) fn bytes(value: &Value) -> &[u8] {
 }
 
 /// A string's characters as byte strings: one byte each in binary strings.
-fn characters<'v>(value: &'v Value) -> Vec<&'v [u8]> {
+fn characters(value: &Value) -> Vec<&[u8]> {
     match value {
         Value::String(text) => {
             let all = text.as_bytes();
