@@ -75,7 +75,10 @@ impl super::Binder<'_> {
                     collation => FieldType::varchar(unspecified).with_collation(collation),
                 }))
             }
-            ast::Expr::Collate(operand, name) => literal::collate(self.expr(operand, block)?, name),
+            ast::Expr::Collate(operand, name) => {
+                let collation = basalt_expr::Collation::from_name(name)?;
+                Ok(func::collate(self.expr(operand, block)?, collation)?)
+            }
             ast::Expr::Function { name, args } => self.function(name, args, block),
             ast::Expr::Aggregate(call) if call.over.is_some() => self.window_call(call, block),
             ast::Expr::Aggregate(call) => self.aggregate_call(call, block),
@@ -240,7 +243,7 @@ impl super::Binder<'_> {
 
     fn cast(&mut self, operand: &ast::Expr, ty: &ast::DataType, block: &mut Block) -> Result<Expr> {
         let ty = literal::cast_type(ty, self.ctx.collation)?;
-        Ok(self.expr(operand, block)?.cast(ty))
+        Ok(func::cast_explicit(self.expr(operand, block)?, ty))
     }
 
     fn trim(&mut self, side: TrimSide, what: Option<&ast::Expr>, expr: &ast::Expr, block: &mut Block) -> Result<Expr> {

@@ -5,7 +5,7 @@ use crate::parser::ast::{DataType, Literal, TemporalKind};
 use basalt_expr::collation::Collation;
 use basalt_expr::decimal::Decimal;
 use basalt_expr::expr::Expr;
-use basalt_expr::func::{self, Func};
+use basalt_expr::func;
 use basalt_expr::types::{DECIMAL_PRECISION_MAX, DECIMAL_SCALE_MAX, FieldType, NOT_FIXED, TypeKind, UNSPECIFIED};
 use basalt_expr::value::Value;
 
@@ -264,13 +264,4 @@ fn required(ty: &DataType) -> Result<u32> {
 
 fn limited(length: u32, max: u32, column: &str) -> Result<u32> {
     if length > max { Err(Error::column_too_long(column, max)) } else { Ok(length) }
-}
-
-/// `expr COLLATE name`.
-pub(super) fn collate(expr: Expr, name: &str) -> Result<Expr> {
-    let collation = Collation::from_name(name)?;
-    let ty = expr.ty().clone();
-    let target = if ty.is_string() { ty } else { FieldType::varchar(UNSPECIFIED) };
-    let cast = expr.cast(target.clone());
-    Ok(Expr::Call { func: Func::CollateTo, args: vec![cast], ty: target.with_collation(collation) })
 }

@@ -129,8 +129,8 @@ impl super::Binder<'_> {
         block.refuse_pending()?;
         let mut output = Vec::new();
         for i in 0..bound.first().map_or(0, Vec::len) {
-            let types: Vec<&FieldType> = bound.iter().map(|r| r[i].ty()).collect();
-            let ty = func::common_type(&types)?;
+            let cells: Vec<&Expr> = bound.iter().map(|r| &r[i]).collect();
+            let ty = func::common_type_of(&cells)?;
             output.push(OutputColumn { name: format!("column_{i}"), table: String::new(), origin: None, ty });
         }
         for row in &mut bound {
@@ -270,6 +270,10 @@ fn cast_columns(plan: LogicalPlan, output: &[OutputColumn]) -> LogicalPlan {
         .enumerate()
         .map(|(i, (from, to))| cast_to(Expr::column(i, from.ty.clone()), &to.ty))
         .collect();
+    // Types of one representation need no work.
+    if exprs.iter().enumerate().all(|(i, e)| matches!(e, Expr::Column { index, .. } if *index == i)) {
+        return plan;
+    }
     let typed = columns.into_iter().zip(&exprs).map(|(c, e)| OutputColumn { ty: e.ty().clone(), ..c }).collect();
     LogicalPlan::Project { input: Box::new(plan), exprs, output: typed }
 }

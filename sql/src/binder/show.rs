@@ -13,12 +13,12 @@ use basalt_common::table_key;
 /// What a SHOW selects, and the columns by which it is ordered and which LIKE looks at.
 struct Template {
     sql: String,
-    order: Vec<&'static str>,
+    order: Vec<String>,
     like: String,
 }
 
-fn template(sql: impl Into<String>, order: &[&'static str], like: &str) -> Template {
-    Template { sql: sql.into(), order: order.to_vec(), like: like.to_string() }
+fn template(sql: impl Into<String>, order: &[&str], like: &str) -> Template {
+    Template { sql: sql.into(), order: order.iter().map(|s| s.to_string()).collect(), like: like.to_string() }
 }
 
 /// The query that a SHOW stands for.
@@ -197,11 +197,11 @@ fn tables(full: bool, name: Option<&str>, ctx: &BindContext<'_>) -> Result<Templ
     let column = format!("Tables_in_{database}");
     let kind = if full { ", TABLE_TYPE `Table_type`" } else { "" };
     let sql = format!(
-        "SELECT TABLE_NAME {}{kind} FROM information_schema.TABLES WHERE TABLE_SCHEMA = {} ORDER BY TABLE_NAME",
+        "SELECT TABLE_NAME {}{kind} FROM information_schema.TABLES WHERE TABLE_SCHEMA = {}",
         quoted(&column),
         literal(&database)
     );
-    Ok(template(sql, &[], &column))
+    Ok(template(sql, &[&column], &column))
 }
 
 fn table_status(name: Option<&str>, ctx: &BindContext<'_>) -> Result<Template> {
