@@ -362,16 +362,20 @@ fn negate(expr: Expr, negated: bool) -> Result<Expr> {
     if negated { Ok(Expr::call(Func::Not, vec![expr])?) } else { Ok(expr) }
 }
 
-/// Joins predicates by AND or OR.
-pub(super) fn join(func: Func, terms: Vec<Expr>) -> Result<Expr> {
-    let mut joined: Option<Expr> = None;
-    for term in terms {
-        joined = Some(match joined {
-            None => term,
-            Some(left) => Expr::call(func, vec![left, term])?,
-        });
+/// Joins predicates by AND or OR, in a tree of logarithmic depth.
+pub(super) fn join(func: Func, mut terms: Vec<Expr>) -> Result<Expr> {
+    while terms.len() > 1 {
+        let mut next = Vec::with_capacity(terms.len().div_ceil(2));
+        let mut iter = terms.into_iter();
+        while let Some(left) = iter.next() {
+            next.push(match iter.next() {
+                Some(right) => Expr::call(func, vec![left, right])?,
+                None => left,
+            });
+        }
+        terms = next;
     }
-    Ok(joined.unwrap_or_else(|| Expr::int(i64::from(func == Func::And))))
+    Ok(terms.pop().unwrap_or_else(|| Expr::int(i64::from(func == Func::And))))
 }
 
 fn subquery(kind: SubqueryKind, plan: LogicalPlan, correlated: bool, ty: FieldType) -> Subquery {

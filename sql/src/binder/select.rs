@@ -29,6 +29,10 @@ impl super::Binder<'_> {
         if select.rollup {
             return Err(Error::unsupported("WITH ROLLUP"));
         }
+        // Without LIMIT it changes nothing; with one, FOUND_ROWS() would have to count what nobody reads.
+        if select.calc_found_rows && limit.is_some() {
+            return Err(Error::unsupported("SQL_CALC_FOUND_ROWS"));
+        }
         let relation = self.from(&select.from)?;
         let mut block = Block::new(relation.columns.clone());
         block.named_windows = select.windows.clone();

@@ -1,16 +1,18 @@
 //! Golden scripts of the binder: `sql/testscripts/binder`. Lines are SQL; CREATE TABLE adds to the schema, everything else
 //! prints its plan, or MySQL's error.
 
-use super::{BindContext, Variables, bind, column_type};
-use crate::catalog::model::{Column, ColumnDefault, Database, Handle, Index, IndexColumn, Schema, SchemaState, Table};
+use super::{BindContext, Variables, bind};
+use crate::catalog::model::{Database, Schema};
+use crate::ddl::{TableDefaults, build_table};
 use crate::error::{Error, Result};
-use crate::parser::ast::{Expr as Tree, Literal, VariableScope};
-use crate::parser::statement::{CreateTable, Ddl, KeyKind};
+use crate::parser::ast::VariableScope;
+use crate::parser::statement::{CreateTable, Ddl};
 use crate::parser::{ParseOptions, Statement, parse_one};
 use crate::plan::{
     BoundStatement, InsertSource, LogicalPlan, OutputColumn, SortKey, Subquery, SubqueryKind, as_outer_column,
 };
-use basalt_common::{IndexId, TableId};
+use basalt_common::TableId;
+use basalt_expr::EvalContext;
 use basalt_expr::collation::Collation;
 use basalt_expr::expr::Expr;
 use basalt_expr::types::{FieldType, TypeKind};
@@ -84,63 +86,15 @@ impl Bind {
     }
 
     fn create(&mut self, create: &CreateTable) -> Result<()> {
-        let mut columns = Vec::new();
-        for (i, definition) in create.columns.iter().enumerate() {
-            let primary = definition.primary;
-            let ty = column_type(&definition.ty, &definition.name, Collation::default())?;
-            columns.push(Column {
-                id: i as u32 + 1,
-                name: definition.name.clone(),
-                ty: FieldType { not_null: primary || definition.not_null == Some(true), ..ty },
-                default: match &definition.default {
-                    Some(Tree::Literal(Literal::Integer(n))) => ColumnDefault::Value(Value::Int(*n as i64)),
-                    _ => ColumnDefault::None,
-                },
-                auto_increment: definition.auto_increment,
-                on_update_now: false,
-                comment: String::new(),
-                state: SchemaState::Public,
-                original_default: None,
-            });
-        }
-        let mut indexes = Vec::new();
-        for (i, key) in create.keys.iter().enumerate() {
-            let part = |name: &Option<String>| {
-                columns.iter().position(|c| Some(&c.name) == name.as_ref()).expect("tests name real columns")
-            };
-            indexes.push(Index {
-                id: IndexId(i as u64 + 1),
-                name: key.name.clone().unwrap_or_else(|| "PRIMARY".to_string()),
-                columns: key
-                    .parts
-                    .iter()
-                    .map(|p| IndexColumn { column: part(&p.column), prefix_length: None })
-                    .collect(),
-                unique: key.kind != KeyKind::Plain,
-                primary: key.kind == KeyKind::Primary,
-                state: SchemaState::Public,
-                comment: String::new(),
-            });
-        }
-        for index in indexes.iter().filter(|i| i.primary) {
-            index.columns.iter().for_each(|c| columns[c.column].ty.not_null = true);
-        }
-        let primary = indexes.iter().find(|i| i.primary);
-        let handle = primary.map_or(Handle::Hidden, |p| Handle::Common(p.columns.iter().map(|c| c.column).collect()));
         let mut database = Database::clone(&self.schema.databases["test"]);
-        let table = Table {
+        let defaults = TableDefaults {
             id: TableId(100 + database.tables.len() as u64),
-            name: create.name.name.clone(),
-            database_id: 1,
-            columns,
-            indexes,
-            handle,
-            charset: "utf8mb4".to_string(),
-            collation: "utf8mb4_bin".to_string(),
-            comment: String::new(),
-            created_unix_ms: 0,
-            version: 1,
+            database_id: database.id,
+            charset: database.charset.clone(),
+            collation: database.collation.clone(),
+            now_unix_ms: 0,
         };
+        let table = build_table(create, defaults, &EvalContext::default())?;
         database.tables.insert(table.name.to_lowercase(), Arc::new(table));
         self.schema.databases.insert("test".to_string(), Arc::new(database));
         Ok(())

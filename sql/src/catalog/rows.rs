@@ -360,3 +360,111 @@ async fn stores(info: &dyn SessionInfo) -> Result<Vec<Row>> {
     };
     Ok(info.stores().await?.into_iter().map(row).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::information_schema::{Process, RegionInfo, StoreInfo};
+    use crate::catalog::model::Database;
+    use crate::ddl::{TableDefaults, build_table};
+    use crate::parser::statement::{Ddl, Statement};
+    use crate::parser::{ParseOptions, parse_one};
+    use async_trait::async_trait;
+    use basalt_expr::EvalContext;
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    struct Info;
+
+    #[async_trait]
+    impl SessionInfo for Info {
+        fn variables(&self, _: bool) -> Vec<(String, String)> {
+            vec![("version".into(), "8".into())]
+        }
+        fn status(&self, _: bool) -> Vec<(String, String)> {
+            vec![("Uptime".into(), "1".into())]
+        }
+        fn processes(&self) -> Vec<Process> {
+            vec![Process { id: 1, ..Process::default() }]
+        }
+        fn warnings(&self) -> Vec<(&'static str, u16, String)> {
+            vec![("Warning", 1365, "Division by 0".into())]
+        }
+        fn users(&self) -> Vec<(String, String, String, bool)> {
+            vec![("root".into(), "%".into(), "mysql_native_password".into(), true)]
+        }
+        async fn regions(&self, _: &[u8], _: &[u8]) -> Result<Vec<RegionInfo>> {
+            Ok(vec![RegionInfo { id: 2, peers: vec![3, 4], ..RegionInfo::default() }])
+        }
+        async fn stores(&self) -> Result<Vec<StoreInfo>> {
+            Ok(vec![StoreInfo { id: 1, ..StoreInfo::default() }])
+        }
+        async fn ddl_jobs(&self) -> Result<Vec<Row>> {
+            Ok(Vec::new())
+        }
+    }
+
+    fn schema() -> Schema {
+        let sql = b"CREATE TABLE t (a INT AUTO_INCREMENT, b VARCHAR(5) DEFAULT 'x', c DECIMAL(5,2) NOT NULL, d TIMESTAMP(3) NOT \
+            NULL DEFAULT CURRENT_TIMESTAMP(3) ON UPDATE CURRENT_TIMESTAMP(3), e BLOB, PRIMARY KEY (a), UNIQUE KEY u (b, c), \
+            KEY p (e(3))) COMMENT='it''s'";
+        let parsed = parse_one(sql, ParseOptions::default()).unwrap().unwrap();
+        let Statement::Ddl(ddl) = parsed.statement else { panic!("not a schema change") };
+        let Ddl::CreateTable(create) = *ddl else { panic!("not a table") };
+        let names = ("utf8mb4".to_string(), "utf8mb4_bin".to_string());
+        let defaults = TableDefaults {
+            id: basalt_common::TableId(5),
+            database_id: 1,
+            charset: names.0.clone(),
+            collation: names.1.clone(),
+            now_unix_ms: 1_700_000_000_000,
+        };
+        let table = build_table(&create, defaults, &EvalContext::default()).unwrap();
+        let tables = BTreeMap::from([("t".to_string(), Arc::new(table))]);
+        let database = Database { id: 1, name: "test".into(), charset: names.0, collation: names.1, tables };
+        Schema { version: 1, databases: BTreeMap::from([("test".to_string(), Arc::new(database))]) }
+    }
+
+    #[tokio::test]
+    async fn every_row_has_a_value_of_the_right_type_for_every_column() {
+        let schema = schema();
+        for (database, table) in information_schema::tables() {
+            let columns = information_schema::columns(database, table).unwrap();
+            for row in information_schema::rows(database, table, &schema, &Info).await.unwrap() {
+                assert_eq!(row.len(), columns.len(), "{database}.{table}");
+                for (value, (name, ty)) in row.iter().zip(&columns) {
+                    let fits = match value {
+                        Value::Null => true,
+                        Value::String(_) => ty.is_string() && !ty.is_binary_string(),
+                        Value::Bytes(_) => ty.is_binary_string(),
+                        Value::UInt(_) => ty.is_integer() && ty.unsigned,
+                        Value::Int(_) => ty.is_integer() && !ty.unsigned,
+                        Value::DateTime(_) => ty.is_temporal(),
+                        _ => false,
+                    };
+                    assert!(fits, "{database}.{table}.{name}: {value:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_show_create_prints_makes_the_same_table() {
+        let schema = schema();
+        let table = &schema.databases["test"].tables["t"];
+        let text = show_create::create_table(table, Some(7));
+        let parsed = parse_one(text.as_bytes(), ParseOptions::default()).unwrap().unwrap();
+        let Statement::Ddl(ddl) = parsed.statement else { panic!("not a schema change") };
+        let Ddl::CreateTable(create) = *ddl else { panic!("not a table") };
+        let defaults = TableDefaults {
+            id: table.id,
+            database_id: 1,
+            charset: "utf8mb4".into(),
+            collation: "utf8mb4_bin".into(),
+            now_unix_ms: 1_700_000_000_000,
+        };
+        let again = build_table(&create, defaults, &EvalContext::default()).unwrap();
+        assert_eq!(show_create::create_table(&again, Some(7)), text);
+        assert_eq!(format!("{again:?}"), format!("{table:?}"));
+    }
+}

@@ -1,6 +1,6 @@
 //! Types and columns.
 
-use super::ast::DataType;
+use super::ast::{DataType, Expr};
 use super::core::Parser;
 use super::lexer::Kind;
 use super::statement::ColumnDefinition;
@@ -145,7 +145,14 @@ impl Parser<'_> {
         } else if self.eat("NULL") {
             column.not_null = Some(false);
         } else if self.eat("DEFAULT") {
-            column.default = Some(self.default_expression()?);
+            // Not `expr`: `DEFAULT 1 NOT NULL` must stop before NOT. A COLLATE behind the value is the column's.
+            column.default = Some(match self.operators(8)? {
+                Expr::Collate(value, collation) => {
+                    column.ty.collation = Some(collation);
+                    *value
+                }
+                value => value,
+            });
         } else if self.eat_words(&["ON", "UPDATE"]) {
             column.on_update_now = Some(self.now_digits()?);
         } else if self.eat("AUTO_INCREMENT") {
@@ -192,11 +199,6 @@ impl Parser<'_> {
             return Ok(false);
         }
         Ok(true)
-    }
-
-    fn default_expression(&mut self) -> Result<super::ast::Expr> {
-        // Not `expr`: `DEFAULT 1 NOT NULL` must stop before NOT.
-        self.operators(8)
     }
 
     /// CURRENT_TIMESTAMP or a synonym; its fractional digits.
