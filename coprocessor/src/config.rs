@@ -1,5 +1,7 @@
 //! Bounds of the coprocessor.
 
+use std::time::Duration;
+
 /// How much a store spends on fragments.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -28,5 +30,7 @@ pub const BATCH_ROWS_MAX: usize = 65_536;
 pub const BATCH_BYTES_MAX: usize = 1 << 20;
 /// Messages that wait for a slow client before the scan pauses.
 pub const RESPONSES_BUFFERED: usize = 4;
+/// How long a request may go without a message; well below the time after which clients give a store up.
+pub const PROGRESS_INTERVAL: Duration = Duration::from_secs(3);
 /// How long a client stays away when the queue is full, milliseconds.
 pub const BUSY_BACKOFF_MS: u64 = 50;

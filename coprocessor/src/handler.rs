@@ -5,7 +5,9 @@
 //! the service reads share a short channel: a slow client pauses the scan, a client that is gone (the stream dropped)
 //! ends it at the next batch. A simulation passes [`Threads::Current`], and everything runs on its own single thread.
 
-use crate::config::{BATCH_ROWS_DEFAULT, BATCH_ROWS_MAX, BUSY_BACKOFF_MS, Config, RESPONSES_BUFFERED};
+use crate::config::{
+    BATCH_ROWS_DEFAULT, BATCH_ROWS_MAX, BUSY_BACKOFF_MS, Config, PROGRESS_INTERVAL, RESPONSES_BUFFERED,
+};
 use crate::encode;
 use crate::error::{Error, Result};
 use crate::fragment::{self, FragmentCache, FragmentRequest, SharedSource};
@@ -189,8 +191,14 @@ impl Shared {
         })?;
         let source = Arc::new(SharedSource::new(source, batch_rows(request), self.env.clone()));
         let mut batches = fragment::execute(&plan, source.clone(), self.runtime_env.clone())?;
-        while let Some(batch) = batches.next().await {
-            send(&batch?, summary, tx).await?;
+        loop {
+            match tokio::time::timeout(PROGRESS_INTERVAL, batches.next()).await {
+                Ok(Some(batch)) => send(&batch?, summary, tx).await?,
+                Ok(None) => break,
+                // An aggregate says nothing until its end: tell the client that it is being worked on. One that is gone
+                // cancels this task.
+                Err(_) => drop(tx.send(CoprocessorResponse::default()).await),
+            }
         }
         // Operators that had enough (LIMIT) leave the source in the middle, which is not an early end.
         let counts = source.counts();

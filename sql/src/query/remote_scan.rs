@@ -310,6 +310,7 @@ impl Reader {
             concurrency: self.source.concurrency,
         };
         let metrics = self.metrics.clone();
+        let warnings = self.source.eval.warnings.clone();
         self.source
             .fan_out
             .run(request)
@@ -318,6 +319,9 @@ impl Reader {
                     ScanEvent::Batch(bytes) => decode(&bytes).map(Some),
                     ScanEvent::TaskDone(summary) => {
                         metrics.task_done(&summary);
+                        for warning in summary.warnings {
+                            warnings.push(warning.code as u16, warning.message);
+                        }
                         Ok(None)
                     }
                 };

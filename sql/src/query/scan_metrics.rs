@@ -3,7 +3,8 @@
 use basalt_proto::coprocessor::ScanSummary;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Sums over the tasks of one scan. Shared by the node's forms during optimization.
 #[derive(Debug, Default)]
