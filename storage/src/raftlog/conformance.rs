@@ -29,7 +29,8 @@ fn run(log: &dyn RaftLog, model: &MemoryRaftLog, rng: &mut SmallRng) {
                 0..7 => {
                     let from = if rng.random_bool(0.2) { rng.random_range(first..=last + 1) } else { last + 1 };
                     let to = from + rng.random_range(0..5);
-                    let entries: Vec<Entry> = (from..to).map(|i| entry(i, step + 1, rng.random_range(0..300))).collect();
+                    let entries: Vec<Entry> =
+                        (from..to).map(|i| entry(i, step + 1, rng.random_range(0..300))).collect();
                     let last = entries.last().map_or(last, |e| e.index);
                     batch.regions.insert(RegionId(id), append(entries, step + 1, last));
                 }
@@ -59,7 +60,8 @@ fn run(log: &dyn RaftLog, model: &MemoryRaftLog, rng: &mut SmallRng) {
 fn compare(log: &dyn RaftLog, model: &MemoryRaftLog) {
     assert_eq!(log.regions().expect("regions"), model.regions().expect("regions"));
     for (id, state) in model.regions().expect("regions") {
-        let all = |l: &dyn RaftLog, max| l.entries(id, state.first_index, state.state.last_index + 1, max).expect("entries");
+        let all =
+            |l: &dyn RaftLog, max| l.entries(id, state.first_index, state.state.last_index + 1, max).expect("entries");
         assert_eq!(all(log, u64::MAX >> 1), all(model, u64::MAX >> 1));
         assert_eq!(all(log, 300), all(model, 300));
         for index in [state.first_index, state.state.last_index] {

@@ -13,21 +13,26 @@
 //! A peer that is removed, and a region that is replaced by a snapshot, flush the engine before and after, so that a crash
 //! finds either what was or what is to be. These are rare.
 
+mod command;
+
+pub use command::{encode_modify, hash_region};
+
 use super::StoreError;
 use super::delegate::Delegates;
 use super::keys;
 use super::message::{AdminDone, ProposalReply, Proposed, RegionHash};
 use super::peer_storage::{conf_state_of, initial_apply_state};
 use super::snapshot::SnapshotFiles;
-use crate::engine::{Cf, DATA_CFS, Engine, EngineRange, IterOptions, Modify, Snapshot};
+use crate::engine::{Cf, DATA_CFS, Engine, EngineRange, Modify, Snapshot};
 use crate::error::RegionError;
-use basalt_common::{Epoch, KeyRange, Peer, PeerId, PeerRole, Region, RegionId, StoreId, UserKey};
+use basalt_common::{Epoch, KeyRange, Peer, PeerId, PeerRole, Region, RegionId, StoreId};
 use basalt_proto::raft::change_peers_command::Kind;
 use basalt_proto::raft::{
-    AdminCommand, ApplyState, ChangePeersCommand, ModifyKind, PeerState, RaftCommand, RegionLocalState, SnapshotMeta,
-    SplitCommand, admin_command,
+    AdminCommand, ApplyState, ChangePeersCommand, PeerState, RaftCommand, RegionLocalState, SnapshotMeta, SplitCommand,
+    admin_command,
 };
 use bytes::Bytes;
+use command::{decode_modify, split_region};
 use prost::Message as _;
 use protobuf::Message as _;
 use raft::eraftpb::{ConfChangeV2, ConfState, Entry, EntryType};
@@ -313,7 +318,8 @@ impl ApplyCore {
             StoreError::Corrupt(format!("entry {} of region {} does not decode: {e}", entry.index, applier.region.id))
         })?;
         let epoch = command.epoch.as_ref().map(Epoch::from).unwrap_or_default();
-        let is_compaction = matches!(&command.admin, Some(a) if matches!(a.kind, Some(admin_command::Kind::CompactLog(_))));
+        let is_compaction =
+            matches!(&command.admin, Some(a) if matches!(a.kind, Some(admin_command::Kind::CompactLog(_))));
         if epoch != applier.region.epoch && !is_compaction {
             return Ok(Err(RegionError::EpochNotMatch(vec![(*applier.region).clone()])));
         }
@@ -344,7 +350,9 @@ impl ApplyCore {
                 }
                 Ok(Ok(AdminDone::Done))
             }
-            Some(admin_command::Kind::ChangePeers(command)) => self.apply_change_peers(applier, &command, entry, changes),
+            Some(admin_command::Kind::ChangePeers(command)) => {
+                self.apply_change_peers(applier, &command, entry, changes)
+            }
             Some(admin_command::Kind::ComputeHash(_)) => {
                 self.push(keys::put_apply_state(applier.region.id, &applier.state));
                 self.write()?;
@@ -562,93 +570,6 @@ fn tombstone(region: &Region, peer_id: PeerId) -> Modify {
         peer_id: peer_id.0,
     };
     keys::put_region_state(region.id, &record)
-}
-
-/// The regions that a split makes, left to right; `None` when the command does not fit the region.
-fn split_region(old: &Region, split: &SplitCommand) -> Option<Vec<Region>> {
-    let mut keys: Vec<UserKey> = vec![old.range.start.clone()];
-    for new in &split.regions {
-        let key = UserKey(new.split_key.clone());
-        let fits = old.contains(key.as_slice()) && keys.last().is_some_and(|last| *last < key);
-        if !fits || new.peer_ids.len() != old.peers.len() {
-            return None;
-        }
-        keys.push(key);
-    }
-    keys.push(old.range.end.clone());
-    if split.regions.is_empty() {
-        return None;
-    }
-    let epoch = Epoch { version: old.epoch.version + split.regions.len() as u64, ..old.epoch };
-    let range = |i: usize| KeyRange { start: keys[i].clone(), end: keys[i + 1].clone() };
-    let mut regions = vec![Region { range: range(0), epoch, ..old.clone() }];
-    for (i, new) in split.regions.iter().enumerate() {
-        let peers = old.peers.iter().zip(&new.peer_ids).map(|(p, &id)| Peer { id: PeerId(id), ..*p }).collect();
-        regions.push(Region { id: RegionId(new.region_id), range: range(i + 1), epoch, peers });
-    }
-    Some(regions)
-}
-
-fn decode_modify(modify: basalt_proto::raft::Modify) -> Result<Modify, StoreError> {
-    let cf = match modify.cf() {
-        basalt_proto::raft::Cf::Default => Cf::Default,
-        basalt_proto::raft::Cf::Lock => Cf::Lock,
-        basalt_proto::raft::Cf::Write => Cf::Write,
-    };
-    Ok(match modify.kind() {
-        ModifyKind::Put => Modify::Put { cf, key: modify.key, value: modify.value },
-        ModifyKind::Delete => Modify::Delete { cf, key: modify.key },
-        ModifyKind::DeleteRange => Modify::DeleteRange { cf, start: modify.key, end: modify.value },
-    })
-}
-
-/// The form of a change in the log.
-///
-/// # Panics
-/// Never for the data families; the local family is not replicated and has no form.
-pub fn encode_modify(modify: Modify) -> basalt_proto::raft::Modify {
-    let family = |cf: Cf| match cf {
-        Cf::Lock => basalt_proto::raft::Cf::Lock as i32,
-        Cf::Write => basalt_proto::raft::Cf::Write as i32,
-        Cf::Default | Cf::Local => basalt_proto::raft::Cf::Default as i32,
-    };
-    let (kind, cf, key, value) = match modify {
-        Modify::Put { cf, key, value } => (ModifyKind::Put, cf, key, value),
-        Modify::Delete { cf, key } => (ModifyKind::Delete, cf, key, Bytes::new()),
-        Modify::DeleteRange { cf, start, end } => (ModifyKind::DeleteRange, cf, start, end),
-    };
-    assert!(cf != Cf::Local, "the local family is not replicated");
-    basalt_proto::raft::Modify { kind: kind as i32, cf: family(cf), key, value }
-}
-
-/// FNV-1a over (family, key length, key, value length, value) of every entry of a range.
-///
-/// # Errors
-/// [`StoreError::Engine`] when the engine cannot be read.
-pub fn hash_region(snapshot: &dyn Snapshot, range: &KeyRange) -> Result<RegionHash, StoreError> {
-    let EngineRange { start, end } = range.into();
-    let mut hash = 0xcbf2_9ce4_8422_2325u64;
-    let mut keys = 0;
-    let mut feed = |bytes: &[u8]| {
-        for &byte in bytes {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    };
-    for (tag, cf) in DATA_CFS.into_iter().enumerate() {
-        let options = IterOptions { lower: start.clone(), upper: end.clone(), ..IterOptions::default() };
-        let mut iter = snapshot.iter(cf, options)?;
-        let mut valid = iter.seek_to_first()?;
-        while valid {
-            feed(&[tag as u8]);
-            feed(&(iter.key().len() as u32).to_be_bytes());
-            feed(iter.key());
-            feed(&(iter.value().len() as u32).to_be_bytes());
-            feed(iter.value());
-            keys += 1;
-            valid = iter.next()?;
-        }
-    }
-    Ok(RegionHash { applied_index: 0, hash, keys })
 }
 
 fn corrupt(what: &str) -> StoreError {

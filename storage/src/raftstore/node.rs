@@ -339,8 +339,7 @@ async fn settle_first_region(
         None => {
             let first = pd.alloc_ids(2).await?;
             let peer = Peer { id: PeerId(first + 1), store_id, role: PeerRole::Voter };
-            let region =
-                Region { id: RegionId(first), range: KeyRange::all(), epoch: FIRST_EPOCH, peers: vec![peer] };
+            let region = Region { id: RegionId(first), range: KeyRange::all(), epoch: FIRST_EPOCH, peers: vec![peer] };
             engine.write(&bootstrap_region(&region, store_id)?)?;
             engine.flush()?;
             region

@@ -2,16 +2,13 @@
 //!
 //! Pure: inputs and `now` go in, what is to be done is added to [`Effects`]. The store decides when a peer is stepped and
 //! collects one round's effects of all peers.
-//!
-//! The lease. A round is an append of a proposal or the heartbeats of a read index; when a quorum has acknowledged it
-//! (the proposal is committed, the read index is confirmed), no other peer can be elected until `election_ticks` after it
-//! was *sent*, because voters refuse while they hear from a leader. So the lease runs from the sending. It is renewed
-//! while somebody reads. A leader that is the only voter needs no rounds. While a split or change of peers is in the log
-//! and not applied, `guarded_until` holds the lease down: another store may already have applied it.
+//! Reads and the lease are in [`reads`].
+
+mod reads;
 
 use super::apply::{ApplyTask, Change};
-use super::delegate::{LEASE_FOREVER, ReadDelegate};
-use super::message::{PeerStatus, ProposalReply, Proposed, ReadGrant, RegionHash, Reply};
+use super::delegate::ReadDelegate;
+use super::message::{PeerStatus, ProposalReply, Proposed, RegionHash, Reply};
 use super::peer_storage::PeerStorage;
 use super::store::{Effects, PdEvent};
 use crate::config::RaftConfig;
@@ -29,27 +26,13 @@ use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2, Entry, HardS
 use raft::{RawNode, Ready, SnapshotStatus, StateRole, Storage};
 use rand::Rng;
 use rand::rngs::SmallRng;
+use reads::{ReadRound, ReadWaiter};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Read indexes of one region that are being confirmed at the same time.
-const READ_ROUNDS_MAX: usize = 4;
-
 /// Senders outside the region whose stores are remembered.
 const STRANGERS_MAX: usize = 16;
-
-struct ReadWaiter {
-    epoch: Epoch,
-    since: Monotonic,
-    reply: Reply<ReadGrant>,
-}
-
-struct ReadRound {
-    id: u64,
-    asked: Monotonic,
-    waiters: Vec<ReadWaiter>,
-}
 
 /// What a new peer starts from.
 pub struct PeerParams {
@@ -255,16 +238,7 @@ impl Peer {
         if !self.is_leader() {
             return;
         }
-        let retry = config.tick * config.read_retry_ticks as u32;
-        while self.read_rounds.front().is_some_and(|round| now.since(round.asked) >= retry) {
-            if let Some(round) = self.read_rounds.pop_front() {
-                self.reads_waiting.extend(round.waiters);
-            }
-        }
-        let expired = |waiter: &ReadWaiter| now.since(waiter.since) > config.request_timeout;
-        for waiter in self.reads_waiting.extract_if(.., |w| expired(w)) {
-            waiter.reply.send(Err(RegionError::ReadNotReady(self.region.id)));
-        }
+        self.retry_reads(now, config);
         let renews = self.ticks.is_multiple_of(config.heartbeat_ticks as u64) && self.delegate.take_was_read();
         self.ask_read_index(now, renews);
         if self.ticks.is_multiple_of(config.log_compact_ticks) {
@@ -312,9 +286,10 @@ impl Peer {
     /// Proposes a write.
     pub fn propose(&mut self, write: (RegionCtx, u64, Bytes), reply: Reply<()>, now: Monotonic, config: &RaftConfig) {
         let (ctx, term, data) = write;
-        let checked = self.check(&ctx).and_then(|()| self.check_proposal(config, data.len())).and_then(|()| {
-            if term != self.node.raft.term { Err(RegionError::StaleCommand) } else { Ok(()) }
-        });
+        let checked = self
+            .check(&ctx)
+            .and_then(|()| self.check_proposal(config, data.len()))
+            .and_then(|()| if term != self.node.raft.term { Err(RegionError::StaleCommand) } else { Ok(()) });
         if let Err(error) = checked {
             return reply.send(Err(error));
         }
@@ -349,7 +324,9 @@ impl Peer {
         let checked = self.check(&ctx).and_then(|()| self.check_proposal(config, data.len()));
         let proposed = match (checked, change) {
             (Err(error), _) | (Ok(()), Some(Err(error))) => Err(error),
-            (Ok(()), Some(Ok(change))) => self.node.propose_conf_change(data, change).map_err(|_| busy("raft takes no proposals now")),
+            (Ok(()), Some(Ok(change))) => {
+                self.node.propose_conf_change(data, change).map_err(|_| busy("raft takes no proposals now"))
+            }
             (Ok(()), None) => self.node.propose(Vec::new(), data).map_err(|_| busy("raft takes no proposals now")),
         };
         if let Err(error) = proposed {
@@ -402,32 +379,6 @@ impl Peer {
     fn remember(&mut self, at: Monotonic, reply: ProposalReply) {
         let (index, term) = (self.node.raft.raft_log.last_index(), self.node.raft.term);
         self.proposed.push_back(Proposed { index, term, at, reply });
-    }
-
-    /// Confirms leadership for a read that found no lease.
-    pub fn read(&mut self, ctx: &RegionCtx, reply: Reply<ReadGrant>, now: Monotonic, config: &RaftConfig) {
-        if let Err(error) = self.check(ctx) {
-            return reply.send(Err(error));
-        }
-        if self.reads_waiting.len() + self.reads_confirmed.len() >= config.reads_pending_max {
-            return reply.send(Err(busy("too many reads wait for a read index")));
-        }
-        self.reads_waiting.push(ReadWaiter { epoch: ctx.epoch, since: now, reply });
-    }
-
-    /// Asks a quorum once for all reads that wait; raft would silently drop the question before it has committed an entry
-    /// of its term, so those wait.
-    pub fn ask_read_index(&mut self, now: Monotonic, renews: bool) {
-        if !self.is_leader() || !self.node.raft.commit_to_current_term() || self.restoring.is_some() {
-            return;
-        }
-        if (self.reads_waiting.is_empty() && !renews) || self.read_rounds.len() >= READ_ROUNDS_MAX {
-            return;
-        }
-        let id = self.next_read_id;
-        self.next_read_id += 1;
-        self.read_rounds.push_back(ReadRound { id, asked: now, waiters: std::mem::take(&mut self.reads_waiting) });
-        self.node.read_index(id.to_be_bytes().to_vec());
     }
 
     /// Begins to hand leadership over. The lease ends before the other peer can be elected.
@@ -573,48 +524,6 @@ impl Peer {
         out.apply.push(ApplyTask::Entries { region_id: self.region.id, entries, proposed });
     }
 
-    fn on_read_state(&mut self, index: u64, ctx: &[u8], now: Monotonic, config: &RaftConfig) {
-        let Ok(id) = ctx.try_into().map(u64::from_be_bytes) else { return };
-        while self.read_rounds.front().is_some_and(|round| round.id <= id) {
-            let Some(round) = self.read_rounds.pop_front() else { break };
-            if round.id == id {
-                self.renew_lease(round.asked, now, config);
-            }
-            self.reads_confirmed.extend(round.waiters.into_iter().map(|w| (index, w)));
-        }
-        self.grant_reads();
-    }
-
-    fn grant_reads(&mut self) {
-        let applied = self.applied_index;
-        if self.reads_confirmed.is_empty() || self.applied_term != self.node.raft.term {
-            return;
-        }
-        for (_, waiter) in self.reads_confirmed.extract_if(.., |(index, _)| *index <= applied) {
-            let grant = if waiter.epoch == self.region.epoch {
-                Ok(ReadGrant { region: self.region.clone(), term: self.node.raft.term })
-            } else {
-                Err(RegionError::EpochNotMatch(vec![(*self.region).clone()]))
-            };
-            waiter.reply.send(grant);
-        }
-    }
-
-    /// Extends the lease by a round that was sent at `sent` and that a quorum acknowledged.
-    fn renew_lease(&mut self, sent: Monotonic, now: Monotonic, config: &RaftConfig) {
-        let raft = &self.node.raft;
-        if !self.is_leader() || self.applied_term != raft.term || self.transfer_term == raft.term {
-            return;
-        }
-        if self.applied_index < self.guarded_until {
-            return;
-        }
-        let until = if self.is_alone() { LEASE_FOREVER } else { sent.after(config.lease) };
-        if until > now {
-            self.delegate.extend_lease(until);
-        }
-    }
-
     // ---- apply's results ----
 
     /// Moves the applied index. Returns the changes that concern the store.
@@ -749,7 +658,8 @@ impl Peer {
         let Ok(term) = self.node.store().term(to) else { return };
         let command = basalt_proto::raft::CompactLogCommand { index: to, term };
         let command = AdminCommand { kind: Some(admin_command::Kind::CompactLog(command)) };
-        let ctx = RegionCtx { region_id: self.region.id, epoch: self.region.epoch, peer_id: self.peer_id, deadline: None };
+        let ctx =
+            RegionCtx { region_id: self.region.id, epoch: self.region.epoch, peer_id: self.peer_id, deadline: None };
         self.propose_admin(&ctx, command, Reply::ignore(), now, config);
     }
 

@@ -367,7 +367,8 @@ impl Store {
 
     fn on_message(&mut self, envelope: Envelope, now: Monotonic) -> Result<(), StoreError> {
         let region_id = RegionId(envelope.region_id);
-        let (Some(to), Some(from)) = (envelope.to.as_ref().map(RegionPeer::from), envelope.from.as_ref().map(RegionPeer::from))
+        let (Some(to), Some(from)) =
+            (envelope.to.as_ref().map(RegionPeer::from), envelope.from.as_ref().map(RegionPeer::from))
         else {
             return Ok(());
         };
@@ -442,7 +443,8 @@ impl Store {
             return Ok(false);
         }
         if self.is_occupied(region_id, envelope) {
-            if asks_vote && (self.votes_kept.len() < self.config.votes_kept_max || self.votes_kept.contains_key(&region_id))
+            if asks_vote
+                && (self.votes_kept.len() < self.config.votes_kept_max || self.votes_kept.contains_key(&region_id))
             {
                 self.votes_kept.insert(region_id, envelope.clone());
             }

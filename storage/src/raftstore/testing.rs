@@ -110,7 +110,8 @@ type Outcome = Result<String, Box<dyn Error>>;
 impl Cluster {
     /// Stores 1..=n, region 1 over everything with voters 11, 12, … on the first `voters` of them.
     fn start(&mut self, stores: u64, voters: u64) -> Outcome {
-        let config = RaftConfig { log_entries_max: 8, log_lag_entries_max: 16, log_compact_ticks: 5, ..Default::default() };
+        let config =
+            RaftConfig { log_entries_max: 8, log_lag_entries_max: 16, log_compact_ticks: 5, ..Default::default() };
         self.config = Arc::new(config);
         let peer = |i| Peer { id: PeerId(10 + i), store_id: StoreId(i), role: PeerRole::Voter };
         let region = Region {
@@ -227,12 +228,8 @@ impl Cluster {
 
     fn ctx(&mut self, store: u64, region: u64) -> Result<(RegionCtx, u64), Box<dyn Error>> {
         let peer = self.peer(store, region)?;
-        let ctx = RegionCtx {
-            region_id: RegionId(region),
-            epoch: peer.region.epoch,
-            peer_id: peer.peer_id,
-            deadline: None,
-        };
+        let ctx =
+            RegionCtx { region_id: RegionId(region), epoch: peer.region.epoch, peer_id: peer.peer_id, deadline: None };
         Ok((ctx, peer.term))
     }
 
@@ -299,7 +296,8 @@ impl Cluster {
         let ids: Vec<StoreId> = self.nodes.keys().copied().collect();
         for id in ids {
             for p in self.status(id)? {
-                let peers: Vec<String> = p.region.peers.iter().map(|p| format!("{}@{}{}", p.id, p.store_id, role(p))).collect();
+                let peers: Vec<String> =
+                    p.region.peers.iter().map(|p| format!("{}@{}{}", p.id, p.store_id, role(p))).collect();
                 let epoch = p.region.epoch;
                 writeln!(
                     out,
@@ -337,8 +335,11 @@ impl Cluster {
 
     fn hashes(&mut self, region: u64) -> Outcome {
         let ids: Vec<u64> = self.nodes.keys().map(|id| id.0).collect();
-        let hashes: BTreeSet<_> =
-            ids.into_iter().filter_map(|id| self.peer(id, region).ok()?.hash).map(|h| (h.applied_index, h.hash)).collect();
+        let hashes: BTreeSet<_> = ids
+            .into_iter()
+            .filter_map(|id| self.peer(id, region).ok()?.hash)
+            .map(|h| (h.applied_index, h.hash))
+            .collect();
         Ok(format!("{}\n", if hashes.len() == 1 { "replicas are equal" } else { "replicas differ" }))
     }
 
@@ -377,7 +378,8 @@ impl goldenscript::Runner for Cluster {
 
     fn run(&mut self, command: &goldenscript::Command, _context: &goldenscript::Context) -> Outcome {
         let mut args = command.consume_args();
-        let mut number = || -> Result<u64, Box<dyn Error>> { Ok(args.next_pos().ok_or("a number is missing")?.parse()?) };
+        let mut number =
+            || -> Result<u64, Box<dyn Error>> { Ok(args.next_pos().ok_or("a number is missing")?.parse()?) };
         let mut out = match command.name.as_str() {
             "start" => {
                 let (stores, voters) = (number()?, number()?);

@@ -7,10 +7,10 @@
 
 pub mod grpc;
 
+use super::StoreError;
 use super::handle::RaftHandle;
 use super::message::Input;
 use super::snapshot::SnapshotFiles;
-use super::StoreError;
 use basalt_common::{PeerId, RegionId, StoreId};
 use basalt_proto::raft::snapshot_chunk::Part;
 use basalt_proto::raft::{Envelope, SnapshotChunk};

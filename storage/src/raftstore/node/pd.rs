@@ -72,7 +72,9 @@ impl PdCaller {
         for _ in 1..ATTEMPTS_MAX {
             match self.attempt(cmd.clone()).await {
                 Ok(Ok(cmd)) => return Ok(Ok(cmd)),
-                Ok(Err(error)) if !matches!(error.kind(), Kind::NotLeader | Kind::Unavailable) => return Ok(Err(error)),
+                Ok(Err(error)) if !matches!(error.kind(), Kind::NotLeader | Kind::Unavailable) => {
+                    return Ok(Err(error));
+                }
                 Ok(Err(error)) => tracing::debug!(error = error.message, "PD cannot answer yet"),
                 Err(error) => tracing::debug!(%error, "PD does not answer yet"),
             }
@@ -141,9 +143,7 @@ impl PdCaller {
     pub async fn region(&self, id: RegionId) -> Result<Option<Region>, StoreError> {
         let request = pd::GetRegionRequest { by: Some(get_region_request::By::RegionId(id.0)) };
         match self.insist(pd_request::Cmd::GetRegion(request)).await? {
-            Ok(pd_response::Cmd::GetRegion(found)) => {
-                Ok(found.found.and_then(|f| f.region).map(|r| Region::from(&r)))
-            }
+            Ok(pd_response::Cmd::GetRegion(found)) => Ok(found.found.and_then(|f| f.region).map(|r| Region::from(&r))),
             Ok(_) => Err(wrong_answer()),
             Err(error) if error.kind() == Kind::NotFound => Ok(None),
             Err(error) => Err(StoreError::Pd(error.message)),

@@ -94,16 +94,25 @@ impl Reports {
 
     /// Reads that other leaders served may be as new as now: no commit of a new leader may be older (FAULTS M8).
     async fn learn_max_ts(&self, led: Vec<(RegionId, u64)>) {
-        match self.pd.timestamp().await {
-            Ok(ts) => {
-                (self.on_max_ts)(ts);
-                for (region_id, term) in led {
-                    if let Some(delegate) = self.handle.delegates().get(region_id) {
-                        delegate.set_max_ts_synced(term);
+        let delegate = |region| self.handle.delegates().get(region);
+        loop {
+            match self.pd.timestamp().await {
+                Ok(ts) => {
+                    (self.on_max_ts)(ts);
+                    for (region, term) in led {
+                        if let Some(delegate) = delegate(region) {
+                            delegate.set_max_ts_synced(term);
+                        }
                     }
+                    return;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the newest timestamp cannot be learned; no async commit until then")
                 }
             }
-            Err(error) => tracing::warn!(%error, "the newest timestamp cannot be learned; no async commit until then"),
+            if led.iter().all(|(region, term)| delegate(*region).is_none_or(|d| d.term() != *term)) {
+                return;
+            }
         }
     }
 

@@ -229,9 +229,8 @@ impl RaftTransport for RaftService {
         let mut chunks = request.into_inner();
         let (tx, mut rx) = mpsc::channel::<Result<SnapshotChunk, StoreError>>(STREAM_CHUNKS_MAX);
         let inbound = self.inbound.clone();
-        let writing = tokio::task::spawn_blocking(move || {
-            inbound.take_snapshot(std::iter::from_fn(move || rx.blocking_recv()))
-        });
+        let writing =
+            tokio::task::spawn_blocking(move || inbound.take_snapshot(std::iter::from_fn(move || rx.blocking_recv())));
         while let Some(chunk) = chunks.next().await {
             // A stream that breaks must not pass for a snapshot that ended.
             let chunk = chunk.map_err(|status| StoreError::Io(status.message().to_owned()));
