@@ -4,9 +4,12 @@
 //! check them and take an engine snapshot itself. Who may do what: only the raft thread writes `term` and `lease_until`,
 //! only apply writes `region`; readers hold nothing longer than one load.
 //!
-//! The order of a read is what makes it safe: load the term, load the region, take the snapshot, and only then look at the
-//! lease and at the term again. A lease that is valid *after* the snapshot was taken was valid when it was taken; one that
-//! was dropped in between (hand-over, split, change of peers) sends the reader to the mailbox.
+//! The order of a read is what makes it safe: note how often the lease was dropped, take the snapshot, then compare the
+//! region's epoch, and only then look at the lease and at the count again. A lease that holds *after* the snapshot was
+//! taken, and was not dropped in between, covers the moment at which it was taken: if it ran out and was renewed, then by
+//! a round that a quorum acknowledged in the same term. A drop (hand-over, split, change of peers, end of leadership)
+//! sends the reader to the mailbox; without the count, one that was dropped and renewed while the reader slept would pass,
+//! although another store had already split the region and served the other half.
 
 use basalt_common::env::Monotonic;
 use basalt_common::{PeerId, Region, RegionId};
@@ -24,6 +27,7 @@ pub struct ReadDelegate {
     pub peer_id: PeerId,
     term: AtomicU64,
     lease_until: AtomicU64,
+    drops: AtomicU64,
     max_ts_synced_term: AtomicU64,
     was_read: AtomicBool,
     region: RwLock<Arc<Region>>,
@@ -36,6 +40,7 @@ impl ReadDelegate {
             peer_id,
             term: AtomicU64::new(0),
             lease_until: AtomicU64::new(0),
+            drops: AtomicU64::new(0),
             max_ts_synced_term: AtomicU64::new(0),
             was_read: AtomicBool::new(false),
             region: RwLock::new(region),
@@ -52,10 +57,16 @@ impl ReadDelegate {
         self.region.read().clone()
     }
 
-    /// Whether the lease holds at `now`. Remembers that somebody reads here, so that the lease is renewed.
-    pub fn has_lease(&self, now: Monotonic) -> bool {
+    /// How often the lease was dropped; to be noted before a snapshot is taken.
+    pub fn drops(&self) -> u64 {
+        self.drops.load(Ordering::SeqCst)
+    }
+
+    /// Whether the lease holds at `now` and was not dropped since `drops` was noted. Remembers that somebody reads here, so
+    /// that the lease is renewed.
+    pub fn has_lease(&self, now: Monotonic, drops: u64) -> bool {
         self.was_read.store(true, Ordering::Relaxed);
-        now.0 < self.lease_until.load(Ordering::SeqCst)
+        now.0 < self.lease_until.load(Ordering::SeqCst) && drops == self.drops()
     }
 
     /// Whether the leader of `term` has learned the newest timestamp.
@@ -77,11 +88,12 @@ impl ReadDelegate {
     }
 
     pub(super) fn lead(&self, term: u64) {
-        self.lease_until.store(0, Ordering::SeqCst);
+        self.drop_lease();
         self.term.store(term, Ordering::SeqCst);
     }
 
     pub(super) fn drop_lease(&self) {
+        self.drops.fetch_add(1, Ordering::SeqCst);
         self.lease_until.store(0, Ordering::SeqCst);
     }
 

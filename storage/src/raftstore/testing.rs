@@ -267,7 +267,7 @@ impl Cluster {
         let now = self.now;
         let handle = self.handle(store)?;
         let delegate = handle.delegates().get(RegionId(region)).ok_or("no delegate")?;
-        if delegate.term() != 0 && delegate.has_lease(now) {
+        if delegate.term() != 0 && delegate.has_lease(now, delegate.drops()) {
             return Ok(format!("read on {store}: by lease\n"));
         }
         let (reply, rx) = Reply::channel();

@@ -50,16 +50,17 @@ impl RaftKv {
 
     /// A snapshot under the lease. `None`: ask the raft store.
     fn lease_snapshot(&self, ctx: &RegionCtx, delegate: &ReadDelegate) -> Result<Option<RegionSnapshot>, RegionError> {
+        let drops = delegate.drops();
         let term = delegate.term();
         if term == 0 || ctx.peer_id != delegate.peer_id {
             return Ok(None);
         }
+        let data = self.engine.snapshot();
         let region = delegate.region();
         if region.epoch != ctx.epoch {
             return Err(RegionError::EpochNotMatch(vec![(*region).clone()]));
         }
-        let data = self.engine.snapshot();
-        if !delegate.has_lease(self.env.now()) || delegate.term() != term {
+        if !delegate.has_lease(self.env.now(), drops) || delegate.term() != term {
             return Ok(None);
         }
         Ok(Some(RegionSnapshot { data, region, term, max_ts_synced: delegate.max_ts_synced(term) }))
