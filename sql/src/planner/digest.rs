@@ -372,7 +372,7 @@ mod tests {
             ("UPDATE t SET k=k+1 WHERE id=7", "UPDATE t SET k=k+? WHERE id=?"),
             ("DELETE FROM sbtest1 WHERE id=7", "DELETE FROM sbtest1 WHERE id=?"),
             ("SELECT SUM(k) FROM t1 WHERE id BETWEEN 1 AND 100", "SELECT SUM(k) FROM t1 WHERE id BETWEEN ? AND ?"),
-            ("SELECT `a 1` FROM `t` WHERE `b``c` = 1", "-"),
+            ("SELECT `a 1` FROM `t` WHERE `b``c` = 1", "SELECT `a 1` FROM `t` WHERE `b``c` = ?"),
         ];
         for (sql, expected) in cases {
             assert_eq!(text_of(sql), expected, "{sql}");
