@@ -400,64 +400,79 @@ impl Snapshot for RocksSnapshot {
         // SAFETY: the iterator reads the database, kept alive by the Arc beside it and dropped after it, at the sequence
         // number that it took from the snapshot when it was made; RocksDB does not look at the snapshot again.
         let iter = unsafe { std::mem::transmute::<DBRawIterator<'_>, DBRawIterator<'static>>(iter) };
-        Ok(Box::new(RocksIterator { iter, _db: Arc::clone(&self.db) }))
+        Ok(Box::new(RocksIterator { current: None, iter, _db: Arc::clone(&self.db) }))
     }
 }
 
 /// An iterator that keeps its database open. Fields drop in order: what borrows the database goes first.
 struct RocksIterator {
+    /// Key and value here, in memory of `iter` that stays as it is until the next move: asked for once a move rather than
+    /// at every look, because each question is a call into C++.
+    current: Option<(&'static [u8], &'static [u8])>,
     iter: DBRawIterator<'static>,
     _db: Arc<DB>,
 }
 
 impl RocksIterator {
-    fn settled(&self) -> Result<bool, EngineError> {
-        if self.iter.valid() {
-            return Ok(true);
+    fn settle(&mut self) -> Result<bool, EngineError> {
+        match self.iter.item() {
+            Some(item) => {
+                // SAFETY: the slices are valid until the iterator is moved or dropped. They leave this struct only for the
+                // lifetime of a borrow of it, every move needs it whole and forgets them first, and they have no drop.
+                let item = unsafe { std::mem::transmute::<(&[u8], &[u8]), (&'static [u8], &'static [u8])>(item) };
+                self.current = Some(item);
+                Ok(true)
+            }
+            None => {
+                self.iter.status().map_err(rocks_error)?;
+                Ok(false)
+            }
         }
-        self.iter.status().map_err(rocks_error)?;
-        Ok(false)
     }
 }
 
 impl EngineIterator for RocksIterator {
     fn seek(&mut self, key: &[u8]) -> Result<bool, EngineError> {
+        self.current = None;
         self.iter.seek(key);
-        self.settled()
+        self.settle()
     }
     fn seek_for_prev(&mut self, key: &[u8]) -> Result<bool, EngineError> {
+        self.current = None;
         self.iter.seek_for_prev(key);
-        self.settled()
+        self.settle()
     }
     fn seek_to_first(&mut self) -> Result<bool, EngineError> {
+        self.current = None;
         self.iter.seek_to_first();
-        self.settled()
+        self.settle()
     }
     fn seek_to_last(&mut self) -> Result<bool, EngineError> {
+        self.current = None;
         self.iter.seek_to_last();
-        self.settled()
+        self.settle()
     }
     fn next(&mut self) -> Result<bool, EngineError> {
-        if !self.iter.valid() {
+        if self.current.take().is_none() {
             return Ok(false);
         }
         self.iter.next();
-        self.settled()
+        self.settle()
     }
     fn prev(&mut self) -> Result<bool, EngineError> {
-        if !self.iter.valid() {
+        if self.current.take().is_none() {
             return Ok(false);
         }
         self.iter.prev();
-        self.settled()
+        self.settle()
     }
     fn valid(&self) -> bool {
-        self.iter.valid()
+        self.current.is_some()
     }
     fn key(&self) -> &[u8] {
-        self.iter.key().unwrap_or_default()
+        self.current.map_or(&[], |(key, _)| key)
     }
     fn value(&self) -> &[u8] {
-        self.iter.value().unwrap_or_default()
+        self.current.map_or(&[], |(_, value)| value)
     }
 }
