@@ -73,7 +73,8 @@ pub struct TxnConfig {
     pub scan_pairs_max: usize,
     /// Bytes of a scan's answer at most, when the request does not say.
     pub scan_bytes_max: usize,
-    /// Requests of one stream answered at the same time.
+    /// Requests of one stream answered at the same time; above `lock_waiters_max`, so that requests which wait for locks
+    /// never keep those away that release them.
     pub stream_inflight_max: usize,
     /// Responses in one stream message at most.
     pub stream_batch_max: usize,
@@ -94,7 +95,7 @@ impl Default for TxnConfig {
             resolve_batch_keys: 256,
             scan_pairs_max: 10_240,
             scan_bytes_max: 8 << 20,
-            stream_inflight_max: 1_024,
+            stream_inflight_max: 16_384,
             stream_batch_max: 128,
         }
     }

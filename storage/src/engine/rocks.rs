@@ -36,6 +36,8 @@ const ALL_CFS: [Cf; 4] = [Cf::Default, Cf::Lock, Cf::Write, Cf::Local];
 const DELAY_MAX: Duration = Duration::from_millis(500);
 /// Share of a memtable's memory spent on its bloom filter.
 const MEMTABLE_BLOOM_RATIO: f64 = 0.1;
+/// RocksDB's ranges need an end. No engine key is as long, so none sorts at or above this.
+const ABOVE_ALL_KEYS: [u8; 16 << 10] = [0xff; 16 << 10];
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
 const BLOCK_BYTES: usize = 16 << 10;
 const LOG_FILES_KEPT: usize = 4;
@@ -245,16 +247,7 @@ impl Engine for RocksEngine {
                 Modify::Put { cf, key, value } => batch.put_cf(family(&self.db, *cf), key, value),
                 Modify::Delete { cf, key } => batch.delete_cf(family(&self.db, *cf), key),
                 Modify::DeleteRange { cf, start, end } if end.is_empty() => {
-                    // RocksDB's ranges need an end: stop before the last key, which goes by itself.
-                    let mut last = self.db.raw_iterator_cf(family(&self.db, *cf));
-                    last.seek_to_last();
-                    if let Some(key) = last.key()
-                        && key >= &start[..]
-                    {
-                        batch.delete_range_cf(family(&self.db, *cf), &start[..], key);
-                        batch.delete_cf(family(&self.db, *cf), key);
-                    }
-                    last.status().map_err(rocks_error)?;
+                    batch.delete_range_cf(family(&self.db, *cf), &start[..], &ABOVE_ALL_KEYS[..]);
                 }
                 Modify::DeleteRange { cf, start, end } if start < end => {
                     batch.delete_range_cf(family(&self.db, *cf), start, end);
@@ -275,8 +268,7 @@ impl Engine for RocksEngine {
     }
 
     fn approximate_size(&self, cf: Cf, range: &EngineRange) -> Result<ApproximateSize, EngineError> {
-        // RocksDB wants an end: no user key encodes to anything above this.
-        let end: &[u8] = if range.end.is_empty() { &[0xff; 64] } else { &range.end };
+        let end: &[u8] = if range.end.is_empty() { &ABOVE_ALL_KEYS } else { &range.end };
         let sizes = self.db.get_approximate_sizes_cf(family(&self.db, cf), &[rocksdb::Range::new(&range.start, end)]);
         let file_bytes = sizes.first().copied().unwrap_or(0);
         let in_memory = self.memtable_size(cf, range)?;
