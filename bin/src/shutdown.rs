@@ -13,3 +13,6 @@ pub async fn requested() -> Result<()> {
     }
     Ok(())
 }
+
+/// How long a server may take to finish what it has begun.
+pub const GRACE: std::time::Duration = std::time::Duration::from_secs(5);

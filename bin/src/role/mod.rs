@@ -1,0 +1,51 @@
+//! One role each, put together from its crate: a folder, ports, and what to do at the end. `up` uses the same parts.
+
+pub mod pd;
+pub mod sql;
+pub mod storage;
+
+use anyhow::{Context, Result};
+use std::net::SocketAddr;
+use std::path::Path;
+use tokio::runtime::Runtime;
+
+/// The runtime of a server process.
+pub fn runtime() -> Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")
+}
+
+/// Makes a data folder, for the owner only.
+pub fn data_folder(path: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .with_context(|| format!("cannot create the data folder {}", path.display()))?;
+    // Found out now, and said in one line, rather than by whichever file is written first.
+    let probe = path.join(".writable");
+    std::fs::write(&probe, b"").and_then(|()| std::fs::remove_file(&probe)).with_context(|| format!("cannot write in {}", path.display()))
+}
+
+/// An address, resolved.
+pub async fn resolve(address: &str, flag: &str) -> Result<SocketAddr> {
+    tokio::net::lookup_host(address)
+        .await
+        .ok()
+        .and_then(|mut found| found.next())
+        .with_context(|| format!("--{flag} {address}: not an address such as 127.0.0.1:4000"))
+}
+
+/// Binds a port for gRPC.
+pub async fn bind(address: &str) -> Result<tokio::net::TcpListener> {
+    let resolved = resolve(address, "listen").await?;
+    tokio::net::TcpListener::bind(resolved).await.with_context(|| format!("cannot listen on {address}"))
+}
+
+/// Says on standard output that the process is ready; `cluster up` and tests wait for this line.
+pub fn say_ready(line: &str) -> Result<()> {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "ready: {line}")?;
+    Ok(out.flush()?)
+}

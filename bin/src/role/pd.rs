@@ -1,0 +1,55 @@
+//! `basalt pd`: one placement driver.
+
+use super::{bind, data_folder, runtime, say_ready};
+use crate::config::File;
+use crate::status::{self, Status};
+use crate::{cli, logging, shutdown};
+use anyhow::{Context, Result};
+use basalt_common::env::Env;
+use basalt_pd::grpc::PdGrpc;
+use basalt_pd::meta_store::rocks::RocksMetaStore;
+use basalt_pd::{PdConfig, PdService};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+
+/// Opens PD on a folder.
+pub async fn open(folder: &Path, env: Env) -> Result<Arc<PdService>> {
+    data_folder(folder)?;
+    let store = RocksMetaStore::open(folder).with_context(|| format!("PD cannot use {}", folder.display()))?;
+    PdService::open(env, Arc::new(store), PdConfig::default()).await.context("PD cannot start")
+}
+
+/// Runs the role until it is asked to stop.
+pub fn run(args: cli::Pd) -> Result<()> {
+    let file = File::load(args.common.config.as_deref())?;
+    logging::init(args.common.log.as_deref().or(file.log.as_deref()))?;
+    runtime()?.block_on(async {
+        let listen = args.listen.or(file.listen).unwrap_or_else(|| "127.0.0.1:6000".into());
+        let status_address = args.status.or(file.status).unwrap_or_else(|| "127.0.0.1:6500".into());
+        let data = args.data.or(file.data).unwrap_or_else(|| PathBuf::from("./basalt-pd"));
+        let listener = bind(&listen).await?;
+        let status_listener = status::bind(&status_address).await?;
+        let service = open(&data, Env::real()).await?;
+        let stop = CancellationToken::new();
+        let keeper = tokio::spawn({
+            let (service, stop) = (service.clone(), stop.clone());
+            async move { service.run(stop.cancelled_owned()).await }
+        });
+        let status = status::serve(status_listener, Status { role: "pd", listen: listen.clone(), admin: None });
+        let server = tonic::transport::Server::builder()
+            .tcp_nodelay(true)
+            .add_service(PdGrpc::server(service))
+            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned());
+        let server = tokio::spawn(server);
+        say_ready(&format!("pd on {listen}"))?;
+        shutdown::requested().await?;
+        stop.cancel();
+        // Streams of clients that are still connected end with the process.
+        let _ = tokio::time::timeout(shutdown::GRACE, server).await;
+        keeper.await?;
+        status.abort();
+        Ok(())
+    })
+}

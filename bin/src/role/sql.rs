@@ -1,0 +1,66 @@
+//! `basalt sql`: one SQL server.
+
+use super::{resolve, runtime, say_ready};
+use crate::admin::Admin;
+use crate::config::{File, SqlSection};
+use crate::status::{self, Status};
+use crate::{cli, logging, shutdown};
+use anyhow::{Context, Result};
+use basalt_client::grpc::{GrpcKv, GrpcPd};
+use basalt_client::rpc::{KvRpc, PdRpc};
+use basalt_client::{Cluster, PdClient, TsoMode};
+use basalt_common::env::Env;
+use basalt_sql::session::{SqlServer, SqlServerOptions};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Clients at once, unless the settings say otherwise.
+const MAX_CONNECTIONS: u32 = 2000;
+
+/// What a SQL server is started with.
+pub fn options(listen: SocketAddr, status: &str, settings: &SqlSection, spill_dir: PathBuf) -> Result<SqlServerOptions> {
+    let read = |path: &PathBuf| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+    let tls = match (&settings.tls_cert, &settings.tls_key) {
+        (Some(cert), Some(key)) => Some((read(cert)?, read(key)?)),
+        (None, None) => None,
+        _ => anyhow::bail!("[sql] tls_cert and tls_key go together"),
+    };
+    Ok(SqlServerOptions {
+        listen,
+        status_address: status.to_string(),
+        tls,
+        max_connections: settings.max_connections.unwrap_or(MAX_CONNECTIONS) as usize,
+        spill_dir,
+    })
+}
+
+/// Runs the role until it is asked to stop.
+pub fn run(args: cli::Sql) -> Result<()> {
+    let file = File::load(args.common.config.as_deref())?;
+    logging::init(args.common.log.as_deref().or(file.log.as_deref()))?;
+    runtime()?.block_on(async {
+        let listen = args.listen.or(file.listen).unwrap_or_else(|| "127.0.0.1:4000".into());
+        let status_address = args.status.or(file.status).unwrap_or_else(|| "127.0.0.1:10080".into());
+        let pd_address = args.pd.or(file.pd).context("--pd HOST:PORT: where is the placement driver?")?;
+        let address = resolve(&listen, "listen").await?;
+        let status_listener = status::bind(&status_address).await?;
+        let env = Env::real();
+        let pd: Arc<dyn PdRpc> = Arc::new(GrpcPd::new(vec![pd_address.clone()]));
+        let client = PdClient::new(env.clone(), pd.clone(), TsoMode::Batched);
+        let info = client.cluster_info().await.with_context(|| format!("PD at {pd_address} does not answer"))?;
+        let kv: Arc<dyn KvRpc> = Arc::new(GrpcKv::new(client.clone()));
+        let cluster = Cluster::with_pd(env, kv.clone(), client);
+        let spill = std::env::temp_dir().join(format!("basalt-spill-{}", std::process::id()));
+        let server = SqlServer::start(cluster.clone(), options(address, &status_address, &file.sql, spill.clone())?).await?;
+        let admin = Admin { cluster_id: info.cluster_id, kv, pd };
+        let status = status::serve(status_listener, Status { role: "sql", listen: listen.clone(), admin: Some(admin) });
+        say_ready(&format!("mysql -h {} -P {} -u root", address.ip(), address.port()))?;
+        shutdown::requested().await?;
+        server.shutdown().await;
+        cluster.shutdown().await;
+        status.abort();
+        let _ = std::fs::remove_dir_all(spill);
+        Ok(())
+    })
+}

@@ -1,0 +1,155 @@
+//! `basalt storage`: one storage node.
+
+use super::{bind, data_folder, runtime, say_ready};
+use crate::config::{File, StorageSection};
+use crate::status::{self, Status};
+use crate::{cli, logging, shutdown};
+use anyhow::{Context, Result};
+use basalt_client::grpc::GrpcPd;
+use basalt_client::rpc::PdRpc;
+use basalt_common::env::Env;
+use basalt_coprocessor::config::Config as CoprocessorConfig;
+use basalt_coprocessor::{CoprocessorHandler, Threads};
+use basalt_storage::config::{EngineConfig, RaftConfig, TxnConfig};
+use basalt_storage::engine::Engine;
+use basalt_storage::engine::rocks::RocksEngine;
+use basalt_storage::raftlog::rocks::RocksRaftLog;
+use basalt_storage::raftstore::node::pd::PdCaller;
+use basalt_storage::raftstore::node::{Driver, Node, NodeParams};
+use basalt_storage::raftstore::transport::grpc::{GrpcTransport, RaftService};
+use basalt_storage::raftstore::transport::{LocalTransport, Transport};
+use basalt_storage::service::{StoreIdentity, StoreService};
+use basalt_storage::txn::{ConcurrencyManager, Scheduler};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+
+/// What a store is opened with.
+pub struct StoreParams<'a> {
+    /// Its folder: `db`, `raft` and `snapshots` lie in it.
+    pub folder: &'a Path,
+    /// Settings.
+    pub settings: &'a StorageSection,
+    /// PD.
+    pub pd: Arc<dyn PdRpc>,
+    /// To the other stores.
+    pub transport: Arc<dyn Transport>,
+    /// Bounds and intervals of raft.
+    pub raft: Arc<RaftConfig>,
+    /// Where others reach it.
+    pub address: String,
+    /// Its status page.
+    pub status_address: String,
+    /// Clock and chance.
+    pub env: Env,
+}
+
+/// A store that runs.
+pub struct OpenStore {
+    pub node: Arc<Node>,
+    pub service: Arc<StoreService>,
+}
+
+/// Raft's bounds with the settings applied.
+pub fn raft_config(settings: &StorageSection) -> Result<Arc<RaftConfig>> {
+    let mut config = RaftConfig::default();
+    if let Some(size) = settings.region_split_size {
+        config.region_split_size_bytes = size.0;
+        config.region_max_size_bytes = config.region_max_size_bytes.min(size.0.saturating_mul(3) / 2);
+    }
+    if let Some(size) = settings.region_max_size {
+        config.region_max_size_bytes = size.0;
+    }
+    anyhow::ensure!(
+        config.region_max_size_bytes >= config.region_split_size_bytes && config.region_split_size_bytes >= 4096,
+        "[storage] region_split_size must be at least 4KiB, and region_max_size not below it"
+    );
+    Ok(Arc::new(config))
+}
+
+/// Opens the folder and starts the store.
+pub async fn open(params: StoreParams<'_>) -> Result<OpenStore> {
+    data_folder(params.folder)?;
+    let mut engine_config = EngineConfig::default();
+    if let Some(size) = params.settings.block_cache {
+        engine_config.block_cache_bytes = usize::try_from(size.0).unwrap_or(usize::MAX);
+    }
+    let place = || format!("the store cannot use {}", params.folder.display());
+    let engine: Arc<dyn Engine> = Arc::new(RocksEngine::open(&params.folder.join("db"), &engine_config).with_context(place)?);
+    let log = Arc::new(RocksRaftLog::open(&params.folder.join("raft")).with_context(place)?);
+    let concurrency = ConcurrencyManager::new();
+    let max_ts = concurrency.clone();
+    let node = Node::start(NodeParams {
+        config: params.raft,
+        engine,
+        log,
+        snapshot_dir: params.folder.join("snapshots"),
+        pd: params.pd,
+        transport: params.transport,
+        env: params.env.clone(),
+        address: params.address,
+        status_address: params.status_address,
+        on_max_ts: Arc::new(move |ts| max_ts.update_max_ts(ts)),
+        // What a store cannot apply or persist it must not serve: the process ends, and its peers go on.
+        on_fatal: Arc::new(|error| {
+            tracing::error!(%error, "the store must stop");
+            std::process::abort();
+        }),
+        driver: Driver::Threads,
+    })
+    .await
+    .context("the store cannot start")?;
+    let scheduler = Scheduler::new(node.kv().clone(), concurrency, TxnConfig::default(), params.env.clone());
+    let coprocessor = CoprocessorHandler::new(node.id(), params.env.clone(), &CoprocessorConfig::default(), Threads::Own)?;
+    let identity = StoreIdentity { cluster_id: node.cluster_id(), store_id: node.id() };
+    let service = StoreService::new(identity, scheduler, node.kv().clone(), Arc::new(coprocessor), params.env);
+    Ok(OpenStore { node, service })
+}
+
+/// Runs the role until it is asked to stop.
+pub fn run(args: cli::Storage) -> Result<()> {
+    let file = File::load(args.common.config.as_deref())?;
+    logging::init(args.common.log.as_deref().or(file.log.as_deref()))?;
+    runtime()?.block_on(async {
+        let listen = args.listen.or(file.listen).unwrap_or_else(|| "127.0.0.1:7000".into());
+        let status_address = args.status.or(file.status).unwrap_or_else(|| "127.0.0.1:7500".into());
+        let data = args.data.or(file.data).unwrap_or_else(|| PathBuf::from("./basalt-storage"));
+        let pd_address = args.pd.or(file.pd).context("--pd HOST:PORT: where is the placement driver?")?;
+        let listener = bind(&listen).await?;
+        let status_listener = status::bind(&status_address).await?;
+        let raft = raft_config(&file.storage)?;
+        let pd: Arc<dyn PdRpc> = Arc::new(GrpcPd::new(vec![pd_address]));
+        let local = Arc::new(LocalTransport::new(raft.snapshot_chunk_bytes));
+        let transport = Arc::new(GrpcTransport::new(local.clone(), PdCaller::new(pd.clone()), raft.clone()));
+        let store = open(StoreParams {
+            folder: &data,
+            settings: &file.storage,
+            pd,
+            transport,
+            raft,
+            address: file.advertise.unwrap_or_else(|| listen.clone()),
+            status_address: status_address.clone(),
+            env: Env::real(),
+        })
+        .await?;
+        local.join(store.node.inbound().clone());
+        let status = status::serve(status_listener, Status { role: "storage", listen: listen.clone(), admin: None });
+        let stop = CancellationToken::new();
+        let server = tonic::transport::Server::builder()
+            .tcp_nodelay(true)
+            .initial_stream_window_size(8 << 20)
+            .initial_connection_window_size(16 << 20)
+            .add_service(basalt_storage::service::grpc::server(store.service.clone()))
+            .add_service(RaftService::server(store.node.inbound().clone()))
+            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned());
+        let server = tokio::spawn(server);
+        say_ready(&format!("storage node {} on {listen}", store.node.id()))?;
+        shutdown::requested().await?;
+        stop.cancel();
+        let _ = tokio::time::timeout(shutdown::GRACE, server).await;
+        store.node.stop().await.context("the store did not stop cleanly")?;
+        status.abort();
+        Ok(())
+    })
+}
