@@ -94,6 +94,8 @@ async fn write_in_transaction(work: Work<'_>, ctx: &Arc<StatementContext>, txn: 
             Error::Client(ClientError::WriteConflict { .. }) if txn.is_pessimistic() && attempt < LOCK_ATTEMPTS_MAX => {
                 attempt += 1;
                 start_again(ctx)?;
+                // An INSERT reads nothing, and would come with the timestamp that was too old just now.
+                txn.write().await?.refresh_for_update_ts().await?;
             }
             Error::Client(ClientError::Deadlock { .. } | ClientError::Aborted { .. }) => {
                 txn.rollback().await;
