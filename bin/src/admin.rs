@@ -38,7 +38,8 @@ impl Admin {
 
     /// The stores with their statistics.
     pub async fn stores(&self) -> Result<Value> {
-        let pd_response::Cmd::GetStores(found) = self.pd(pd_request::Cmd::GetStores(pd::GetStoresRequest {})).await? else {
+        let pd_response::Cmd::GetStores(found) = self.pd(pd_request::Cmd::GetStores(pd::GetStoresRequest {})).await?
+        else {
             bail!("PD answered another question");
         };
         let rows = found.stores.into_iter().map(|s| {
@@ -116,13 +117,21 @@ impl Admin {
             bail!("the store answered another question");
         };
         check(response.region_error, &response.error)?;
-        Ok(json!(response.regions.iter().map(|r| json!({"id": r.id, "start_key": hex(&r.start_key), "end_key": hex(&r.end_key)})).collect::<Vec<_>>()))
+        Ok(json!(
+            response
+                .regions
+                .iter()
+                .map(|r| json!({"id": r.id, "start_key": hex(&r.start_key), "end_key": hex(&r.end_key)}))
+                .collect::<Vec<_>>()
+        ))
     }
 
     /// Makes a region's peer on a store its leader.
     pub async fn transfer_leader(&self, region: u64, store: u64) -> Result<Value> {
         let (region, leader) = self.region(pd::get_region_request::By::RegionId(region)).await?;
-        let to = region.peer_on(StoreId(store)).with_context(|| format!("region {} has no peer on store {store}", region.id))?;
+        let to = region
+            .peer_on(StoreId(store))
+            .with_context(|| format!("region {} has no peer on store {store}", region.id))?;
         let request = kv::TransferLeaderRequest { context: Some(self.context(&region, leader)), to: Some(to.into()) };
         let kv::kv_response::Cmd::TransferLeader(response) =
             self.kv(leader.store_id.0, kv::kv_request::Cmd::TransferLeader(request)).await?
@@ -165,10 +174,21 @@ impl Admin {
                     if hashes.iter().all(|(_, h)| h.hash == first.hash && h.keys == first.keys) {
                         return Ok(hashes.len());
                     }
-                    let seen: Vec<_> = hashes.iter().map(|(s, h)| format!("store {s}: {:016x} over {} keys", h.hash, h.keys)).collect();
-                    bail!("replicas of region {} differ at index {}: {}", region.id, first.applied_index, seen.join(", "));
+                    let seen: Vec<_> = hashes
+                        .iter()
+                        .map(|(s, h)| format!("store {s}: {:016x} over {} keys", h.hash, h.keys))
+                        .collect();
+                    bail!(
+                        "replicas of region {} differ at index {}: {}",
+                        region.id,
+                        first.applied_index,
+                        seen.join(", ")
+                    );
                 }
-                last = format!("applied indexes differ: {:?}", hashes.iter().map(|(s, h)| (*s, h.applied_index)).collect::<Vec<_>>());
+                last = format!(
+                    "applied indexes differ: {:?}",
+                    hashes.iter().map(|(s, h)| (*s, h.applied_index)).collect::<Vec<_>>()
+                );
             }
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }

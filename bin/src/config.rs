@@ -63,7 +63,8 @@ impl File {
     pub fn load(path: Option<&Path>) -> Result<File> {
         let Some(path) = path else { return Ok(File::default()) };
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        toml::from_str(&text).map_err(|e| anyhow::anyhow!("{}: {}", path.display(), e.to_string().trim().replace('\n', " ")))
+        toml::from_str(&text)
+            .map_err(|e| anyhow::anyhow!("{}: {}", path.display(), e.to_string().trim().replace('\n', " ")))
     }
 }
 

@@ -33,9 +33,9 @@ pub fn run(args: Ctl) -> Result<()> {
 }
 
 async fn request(address: &str, method: &str, path: &str) -> Result<Value> {
-    let stream = tokio::net::TcpStream::connect(address)
-        .await
-        .with_context(|| format!("nobody answers on {address}: is a SQL server (or `basalt up`) running, and is this its --status?"))?;
+    let stream = tokio::net::TcpStream::connect(address).await.with_context(|| {
+        format!("nobody answers on {address}: is a SQL server (or `basalt up`) running, and is this its --status?")
+    })?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
     let request = Request::builder().method(method).uri(path).header("host", address).body(Empty::<Bytes>::new())?;
@@ -44,7 +44,8 @@ async fn request(address: &str, method: &str, path: &str) -> Result<Value> {
     let body = response.into_body().collect().await?.to_bytes();
     drop(sender);
     connection.abort();
-    let answer: Value = serde_json::from_slice(&body).with_context(|| format!("{address} does not answer like a status port"))?;
+    let answer: Value =
+        serde_json::from_slice(&body).with_context(|| format!("{address} does not answer like a status port"))?;
     if !ok {
         bail!("{}", answer["error"].as_str().unwrap_or("the server refused"));
     }
@@ -62,9 +63,13 @@ fn table(out: &mut impl Write, rows: &[Value]) -> std::io::Result<()> {
         Value::Array(items) => items.iter().map(short).collect::<Vec<_>>().join(","),
         other => other.to_string(),
     };
-    let lines: Vec<Vec<String>> = rows.iter().map(|row| names.iter().map(|n| cell(&row[n.as_str()])).collect()).collect();
-    let widths: Vec<usize> =
-        names.iter().enumerate().map(|(i, n)| lines.iter().map(|l| l[i].len()).chain([n.len()]).max().unwrap_or(0)).collect();
+    let lines: Vec<Vec<String>> =
+        rows.iter().map(|row| names.iter().map(|n| cell(&row[n.as_str()])).collect()).collect();
+    let widths: Vec<usize> = names
+        .iter()
+        .enumerate()
+        .map(|(i, n)| lines.iter().map(|l| l[i].len()).chain([n.len()]).max().unwrap_or(0))
+        .collect();
     let print = |out: &mut dyn Write, cells: Vec<&str>| {
         let line = cells.iter().zip(&widths).map(|(c, w)| format!("{c:<w$}")).collect::<Vec<_>>().join("  ");
         writeln!(out, "{}", line.trim_end())

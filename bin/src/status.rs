@@ -51,7 +51,10 @@ pub fn serve(listener: TcpListener, status: Status) -> tokio::task::JoinHandle<(
         .route("/metrics", get(metrics))
         .route("/api/stores", get(|State(s): State<Status>| async move { answer(admin(&s)?.stores().await) }))
         .route("/api/regions", get(|State(s): State<Status>| async move { answer(admin(&s)?.regions().await) }))
-        .route("/api/check-replicas", get(|State(s): State<Status>| async move { answer(admin(&s)?.check_replicas().await) }))
+        .route(
+            "/api/check-replicas",
+            get(|State(s): State<Status>| async move { answer(admin(&s)?.check_replicas().await) }),
+        )
         .route(
             "/api/split/{key}",
             post(|State(s): State<Status>, Path(key): Path<String>| async move {
@@ -82,7 +85,10 @@ impl IntoResponse for Failure {
 }
 
 fn admin(status: &Status) -> Result<&Admin, Failure> {
-    status.admin.as_ref().ok_or_else(|| Failure(anyhow::anyhow!("a {} process does not answer this: ask a SQL server", status.role)))
+    status
+        .admin
+        .as_ref()
+        .ok_or_else(|| Failure(anyhow::anyhow!("a {} process does not answer this: ask a SQL server", status.role)))
 }
 
 fn answer(result: Result<serde_json::Value>) -> Result<Json<serde_json::Value>, Failure> {

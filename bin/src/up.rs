@@ -45,7 +45,11 @@ pub fn run(args: cli::Up) -> Result<()> {
         let data = args.data.or_else(|| file.data.clone()).unwrap_or_else(|| PathBuf::from("./basalt-data"));
         let address = resolve(&listen, "listen").await?;
         // A port in use is said before any folder is touched.
-        drop(tokio::net::TcpListener::bind(address).await.with_context(|| format!("cannot listen on {listen} (MySQL clients)"))?);
+        drop(
+            tokio::net::TcpListener::bind(address)
+                .await
+                .with_context(|| format!("cannot listen on {listen} (MySQL clients)"))?,
+        );
         let status_listener = status::bind(&status_address).await?;
         data_folder(&data)?;
         check_stores(&data, stores)?;
@@ -65,7 +69,8 @@ pub fn run(args: cli::Up) -> Result<()> {
 
         let spill = data.join("spill");
         let _ = std::fs::remove_dir_all(&spill);
-        let server = SqlServer::start(cluster.clone(), role::sql::options(address, &status_address, &file.sql, spill)?).await?;
+        let server =
+            SqlServer::start(cluster.clone(), role::sql::options(address, &status_address, &file.sql, spill)?).await?;
         let admin = Admin { cluster_id: pd.cluster_id(), kv, pd: pd_rpc };
         let status = status::serve(status_listener, Status { role: "up", listen, admin: Some(admin) });
         say_hello(&server, &status_address)?;
@@ -91,7 +96,13 @@ fn check_stores(data: &std::path::Path, stores: u32) -> Result<()> {
     Ok(())
 }
 
-async fn open_stores(data: &std::path::Path, stores: u32, file: &File, pd: Arc<dyn PdRpc>, env: &Env) -> Result<Vec<OpenStore>> {
+async fn open_stores(
+    data: &std::path::Path,
+    stores: u32,
+    file: &File,
+    pd: Arc<dyn PdRpc>,
+    env: &Env,
+) -> Result<Vec<OpenStore>> {
     let raft = storage::raft_config(&file.storage)?;
     let transport = Arc::new(LocalTransport::new(raft.snapshot_chunk_bytes));
     let mut opened = Vec::new();
@@ -117,7 +128,8 @@ async fn open_stores(data: &std::path::Path, stores: u32, file: &File, pd: Arc<d
 async fn wait_for_replicas(cluster: &Cluster, replicas: usize) -> Result<()> {
     for _ in 0..REPLICAS_WAIT_TRIES {
         let found = cluster.pd().region_at(bytes::Bytes::new()).await?;
-        let voters = |r: &basalt_common::Region| r.peers.iter().filter(|p| p.role == basalt_common::PeerRole::Voter).count();
+        let voters =
+            |r: &basalt_common::Region| r.peers.iter().filter(|p| p.role == basalt_common::PeerRole::Voter).count();
         if found.is_some_and(|r| voters(&r.region) >= replicas && r.leader.is_some()) {
             return Ok(());
         }
@@ -130,7 +142,10 @@ fn say_hello(server: &SqlServer, status: &str) -> Result<()> {
     let address = server.address();
     let mut out = std::io::stdout().lock();
     writeln!(out, "ready: mysql -h {} -P {} -u root", address.ip(), address.port())?;
-    writeln!(out, "try:   create table test.t (id int primary key, name varchar(20)); insert into test.t values (1, 'basalt');")?;
+    writeln!(
+        out,
+        "try:   create table test.t (id int primary key, name varchar(20)); insert into test.t values (1, 'basalt');"
+    )?;
     writeln!(out, "       select * from test.t; show stores; explain analyze select count(*) from test.t;")?;
     writeln!(out, "       http://{status}/ has metrics and status; Ctrl-C stops")?;
     Ok(out.flush()?)

@@ -39,6 +39,7 @@ use datafusion_execution::config::SessionConfig;
 use datafusion_execution::runtime_env::RuntimeEnv;
 use datafusion_execution::{SendableRecordBatchStream, TaskContext};
 use datafusion_expr::{AggregateUDF, ScalarUDF};
+use datafusion_physical_expr::scalar_subquery::ScalarSubqueryExpr;
 use datafusion_physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion_physical_plan::execution_plan::{Boundedness, EmissionType, reset_plan_states};
 use datafusion_physical_plan::{
@@ -162,8 +163,22 @@ pub fn is_fragment_node(name: &str) -> bool {
 /// When an operator or expression in it cannot be sent; the caller then keeps it on its own side.
 pub fn encode(plan: &Arc<dyn ExecutionPlan>) -> Result<Bytes> {
     check(plan)?;
+    refuse_subqueries(plan)?;
     let codec = FragmentCodec { schema: None, context: Arc::default(), functions: AtomicUsize::new(0) };
     physical_plan_to_bytes_with_extension_codec(plan.clone(), &codec)
+}
+
+/// A scalar subquery's value is known only above the scan; written out, its expression cannot be read back.
+fn refuse_subqueries(plan: &Arc<dyn ExecutionPlan>) -> Result<()> {
+    let found = plan.exists(|node| {
+        let mut found = false;
+        node.apply_expressions(&mut |root| {
+            found |= root.exists(|expr| Ok((expr.as_ref() as &dyn std::any::Any).is::<ScalarSubqueryExpr>()))?;
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(found)
+    })?;
+    if found { exec_err!("a scalar subquery stays above the fragment") } else { Ok(()) }
 }
 
 /// A fragment as it was read.

@@ -82,10 +82,18 @@ fn client_error(error: &basalt_client::Error) -> (u16, &'static str, String) {
     use basalt_client::Error as E;
     let text = error.to_string();
     match error {
-        E::WriteConflict { .. } | E::Aborted { .. } => (9007, "HY000", format!("Write conflict, {text} [try again later]")),
-        E::Deadlock { .. } => (1213, "40001", "Deadlock found when trying to get lock; try restarting transaction".into()),
+        E::WriteConflict { .. } | E::Aborted { .. } => {
+            (9007, "HY000", format!("Write conflict, {text} [try again later]"))
+        }
+        E::Deadlock { .. } => {
+            (1213, "40001", "Deadlock found when trying to get lock; try restarting transaction".into())
+        }
         E::LockTimeout { .. } => (1205, "HY000", "Lock wait timeout exceeded; try restarting transaction".into()),
-        E::LockNotAvailable { .. } => (3572, "HY000", "Statement aborted because lock(s) could not be acquired immediately and NOWAIT is set.".into()),
+        E::LockNotAvailable { .. } => (
+            3572,
+            "HY000",
+            "Statement aborted because lock(s) could not be acquired immediately and NOWAIT is set.".into(),
+        ),
         E::AlreadyExists { .. } => (1062, "23000", text),
         E::Undetermined(_) => (8501, "HY000", format!("{text}; the transaction may or may not have committed")),
         E::RegionUnavailable(_) => (9005, "HY000", text),

@@ -91,7 +91,13 @@ impl Running {
 impl SessionTxn {
     /// A session without transaction.
     pub fn new(cluster: Cluster) -> SessionTxn {
-        SessionTxn { cluster, settings: TxnSettings::default(), state: State::Idle, savepoints: Vec::new(), written: BTreeMap::new() }
+        SessionTxn {
+            cluster,
+            settings: TxnSettings::default(),
+            state: State::Idle,
+            savepoints: Vec::new(),
+            written: BTreeMap::new(),
+        }
     }
 
     /// True between BEGIN and COMMIT.
@@ -175,7 +181,9 @@ impl SessionTxn {
     pub async fn rollback(&mut self) {
         self.savepoints.clear();
         self.written.clear();
-        if let State::Open(mut running) | State::Statement(mut running) = std::mem::replace(&mut self.state, State::Idle) {
+        if let State::Open(mut running) | State::Statement(mut running) =
+            std::mem::replace(&mut self.state, State::Idle)
+        {
             running.txn.rollback().await;
         }
     }

@@ -293,7 +293,11 @@ async fn one_store_on_disk_survives_restarts() -> Result<()> {
         let node = cluster.nodes.pop().flatten().context("a node")?;
         cluster.local.leave(node.id());
         let id = node.id();
-        if clean { node.stop().await? } else { node.kill().await }
+        if clean {
+            node.stop().await?
+        } else {
+            node.kill().await
+        }
         drop(node);
         let (engine, log) = open()?;
         let began = cluster.env.now();
@@ -336,9 +340,8 @@ async fn stores_reach_each_other_by_grpc() -> Result<()> {
         local.join(node.inbound().clone());
         let service = RaftService::server(node.inbound().clone());
         let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
-        servers.push(tokio::spawn(
-            tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming),
-        ));
+        servers
+            .push(tokio::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming)));
         cluster.nodes.push(Some(node));
     }
     for i in 0..200 {

@@ -118,7 +118,15 @@ fn status(dir: &Path, json: bool) -> Result<()> {
     writeln!(out, "{:<12} {:<8} {:>8} {:<22} {:<22} STATE", "NAME", "ROLE", "PID", "ADDRESS", "STATUS")?;
     for p in rows {
         let pid = p.pid()?.map_or("-".into(), |pid| pid.to_string());
-        writeln!(out, "{:<12} {:<8} {pid:>8} {:<22} {:<22} {}", p.name, p.role.name(), p.listen, p.status, p.state()?.name())?;
+        writeln!(
+            out,
+            "{:<12} {:<8} {pid:>8} {:<22} {:<22} {}",
+            p.name,
+            p.role.name(),
+            p.listen,
+            p.status,
+            p.state()?.name()
+        )?;
     }
     Ok(())
 }
@@ -130,5 +138,8 @@ fn load(dir: &Path) -> Result<Layout> {
 fn find(dir: &Path, name: &str) -> Result<Process> {
     let processes = load(dir)?.processes(dir)?;
     let names = processes.iter().map(|p| p.name.clone()).collect::<Vec<_>>().join(", ");
-    processes.into_iter().find(|p| p.name == name).with_context(|| format!("no process {name:?} here; there are {names}"))
+    processes
+        .into_iter()
+        .find(|p| p.name == name)
+        .with_context(|| format!("no process {name:?} here; there are {names}"))
 }

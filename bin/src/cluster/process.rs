@@ -85,7 +85,12 @@ impl Process {
                 return Ok(());
             }
             if self.state()? != State::Running {
-                let last = text.lines().rfind(|l| l.starts_with("basalt:")).or(text.lines().last()).unwrap_or("no output").to_string();
+                let last = text
+                    .lines()
+                    .rfind(|l| l.starts_with("basalt:"))
+                    .or(text.lines().last())
+                    .unwrap_or("no output")
+                    .to_string();
                 let _ = fs::remove_file(self.pid_file());
                 bail!("{} did not start: {last} (log: {})", self.name, self.log().display());
             }
@@ -97,7 +102,9 @@ impl Process {
     /// The pid, if it was started and not stopped.
     pub fn pid(&self) -> Result<Option<u32>> {
         match fs::read_to_string(self.pid_file()) {
-            Ok(text) => Ok(Some(text.trim().parse().with_context(|| format!("{} is damaged", self.pid_file().display()))?)),
+            Ok(text) => {
+                Ok(Some(text.trim().parse().with_context(|| format!("{} is damaged", self.pid_file().display()))?))
+            }
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e.into()),
         }
@@ -159,7 +166,10 @@ impl Process {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the command line tool waits for other processes; there is no simulated side")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the command line tool waits for other processes; there is no simulated side"
+)]
 fn pause() {
     std::thread::sleep(POLL);
 }

@@ -24,7 +24,9 @@ pub fn data_folder(path: &Path) -> Result<()> {
         .with_context(|| format!("cannot create the data folder {}", path.display()))?;
     // Found out now, and said in one line, rather than by whichever file is written first.
     let probe = path.join(".writable");
-    std::fs::write(&probe, b"").and_then(|()| std::fs::remove_file(&probe)).with_context(|| format!("cannot write in {}", path.display()))
+    std::fs::write(&probe, b"")
+        .and_then(|()| std::fs::remove_file(&probe))
+        .with_context(|| format!("cannot write in {}", path.display()))
 }
 
 /// An address, resolved.

@@ -19,7 +19,12 @@ use std::sync::Arc;
 const MAX_CONNECTIONS: u32 = 2000;
 
 /// What a SQL server is started with.
-pub fn options(listen: SocketAddr, status: &str, settings: &SqlSection, spill_dir: PathBuf) -> Result<SqlServerOptions> {
+pub fn options(
+    listen: SocketAddr,
+    status: &str,
+    settings: &SqlSection,
+    spill_dir: PathBuf,
+) -> Result<SqlServerOptions> {
     let read = |path: &PathBuf| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
     let tls = match (&settings.tls_cert, &settings.tls_key) {
         (Some(cert), Some(key)) => Some((read(cert)?, read(key)?)),
@@ -52,7 +57,8 @@ pub fn run(args: cli::Sql) -> Result<()> {
         let kv: Arc<dyn KvRpc> = Arc::new(GrpcKv::new(client.clone()));
         let cluster = Cluster::with_pd(env, kv.clone(), client);
         let spill = std::env::temp_dir().join(format!("basalt-spill-{}", std::process::id()));
-        let server = SqlServer::start(cluster.clone(), options(address, &status_address, &file.sql, spill.clone())?).await?;
+        let server =
+            SqlServer::start(cluster.clone(), options(address, &status_address, &file.sql, spill.clone())?).await?;
         let admin = Admin { cluster_id: info.cluster_id, kv, pd };
         let status = status::serve(status_listener, Status { role: "sql", listen: listen.clone(), admin: Some(admin) });
         say_ready(&format!("mysql -h {} -P {} -u root", address.ip(), address.port()))?;

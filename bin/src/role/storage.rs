@@ -76,7 +76,8 @@ pub async fn open(params: StoreParams<'_>) -> Result<OpenStore> {
         engine_config.block_cache_bytes = usize::try_from(size.0).unwrap_or(usize::MAX);
     }
     let place = || format!("the store cannot use {}", params.folder.display());
-    let engine: Arc<dyn Engine> = Arc::new(RocksEngine::open(&params.folder.join("db"), &engine_config).with_context(place)?);
+    let engine: Arc<dyn Engine> =
+        Arc::new(RocksEngine::open(&params.folder.join("db"), &engine_config).with_context(place)?);
     let log = Arc::new(RocksRaftLog::open(&params.folder.join("raft")).with_context(place)?);
     let concurrency = ConcurrencyManager::new();
     let max_ts = concurrency.clone();
@@ -101,7 +102,8 @@ pub async fn open(params: StoreParams<'_>) -> Result<OpenStore> {
     .await
     .context("the store cannot start")?;
     let scheduler = Scheduler::new(node.kv().clone(), concurrency, TxnConfig::default(), params.env.clone());
-    let coprocessor = CoprocessorHandler::new(node.id(), params.env.clone(), &CoprocessorConfig::default(), Threads::Own)?;
+    let coprocessor =
+        CoprocessorHandler::new(node.id(), params.env.clone(), &CoprocessorConfig::default(), Threads::Own)?;
     let identity = StoreIdentity { cluster_id: node.cluster_id(), store_id: node.id() };
     let service = StoreService::new(identity, scheduler, node.kv().clone(), Arc::new(coprocessor), params.env);
     Ok(OpenStore { node, service })

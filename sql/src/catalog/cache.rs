@@ -84,7 +84,16 @@ impl Catalog {
         let env = cluster.env().clone();
         let state = State { schema, looked: env.now(), in_use: BTreeMap::new() };
         let sequences = Sequences::new(cluster.clone());
-        let inner = Inner { cluster, env, server_id, address, status_address, state: Mutex::new(state), sequences, look: Notify::new() };
+        let inner = Inner {
+            cluster,
+            env,
+            server_id,
+            address,
+            status_address,
+            state: Mutex::new(state),
+            sequences,
+            look: Notify::new(),
+        };
         let catalog = Catalog { inner: Arc::new(inner) };
         catalog.announce(false).await?;
         Ok(catalog)
@@ -118,13 +127,18 @@ impl Catalog {
     /// [`Error::SchemaChanged`] when one of them is not what it was.
     pub fn guard_commit(&self, written: &BTreeMap<TableId, u64>) -> Result<SchemaGuard> {
         let guard = self.guard()?;
-        let unchanged = |(id, version): (&TableId, &u64)| guard.schema.table_by_id(*id).is_some_and(|(_, t)| t.version == *version);
+        let unchanged =
+            |(id, version): (&TableId, &u64)| guard.schema.table_by_id(*id).is_some_and(|(_, t)| t.version == *version);
         if written.iter().all(unchanged) { Ok(guard) } else { Err(Error::SchemaChanged) }
     }
 
     fn check_lease(&self, state: &State) -> Result<()> {
         if self.inner.env.now().since(state.looked) > config::SCHEMA_LEASE {
-            return Err(Error::User { code: 8027, sqlstate: "HY000", message: "Information schema is out of date: the cluster cannot be reached".into() });
+            return Err(Error::User {
+                code: 8027,
+                sqlstate: "HY000",
+                message: "Information schema is out of date: the cluster cannot be reached".into(),
+            });
         }
         Ok(())
     }
@@ -213,7 +227,9 @@ impl Catalog {
             self.refresh().await?;
             let servers = self.announce(false).await?;
             let now = servers.iter().find(|s| s.id == self.inner.server_id).map_or(0, |s| s.last_heartbeat_unix_ms);
-            let silent = |s: &SqlServer| now.saturating_sub(s.last_heartbeat_unix_ms) > config::SERVER_SILENCE_MAX.as_millis() as u64;
+            let silent = |s: &SqlServer| {
+                now.saturating_sub(s.last_heartbeat_unix_ms) > config::SERVER_SILENCE_MAX.as_millis() as u64
+            };
             if servers.iter().all(|s| s.schema_version >= version || silent(s)) {
                 return Ok(());
             }

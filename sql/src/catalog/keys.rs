@@ -71,7 +71,11 @@ pub fn dropped_before(ts: u64) -> KeyRange {
 /// [`CodecError`] for another key.
 pub fn decode_dropped(mut bytes: &[u8]) -> Result<(u64, TableId, IndexId), CodecError> {
     bytes = bytes.strip_prefix(&[META_PREFIX, b'G']).ok_or(CodecError::Malformed("not a dropped range"))?;
-    Ok((codec::decode_u64(&mut bytes)?, TableId(codec::decode_u64(&mut bytes)?), IndexId(codec::decode_u64(&mut bytes)?)))
+    Ok((
+        codec::decode_u64(&mut bytes)?,
+        TableId(codec::decode_u64(&mut bytes)?),
+        IndexId(codec::decode_u64(&mut bytes)?),
+    ))
 }
 
 /// `mU{user}00{host}`.

@@ -1,7 +1,7 @@
 //! Catalog records: domain types from and to `basalt_proto::schema`.
 
-use super::text::{text_value, value_text};
 use super::model::{Column, ColumnDefault, Handle, Index, IndexColumn, SchemaState, Table};
+use super::text::{text_value, value_text};
 use crate::error::{Error, Result};
 use basalt_common::{IndexId, TableId};
 use basalt_expr::types::FieldType;
@@ -96,7 +96,11 @@ pub fn index_to_proto(index: &Index, columns: &[Column]) -> pb::Index {
         columns: index
             .columns
             .iter()
-            .map(|c| pb::IndexColumn { column_id: columns[c.column].id, prefix_length: c.prefix_length.unwrap_or(0), descending: false })
+            .map(|c| pb::IndexColumn {
+                column_id: columns[c.column].id,
+                prefix_length: c.prefix_length.unwrap_or(0),
+                descending: false,
+            })
             .collect(),
         unique: index.unique,
         primary: index.primary,
@@ -108,7 +112,10 @@ pub fn index_to_proto(index: &Index, columns: &[Column]) -> pb::Index {
 /// Reads what [`index_to_proto`] made.
 pub fn index_from_proto(p: &pb::Index, columns: &[Column]) -> Result<Index> {
     let part = |c: &pb::IndexColumn| {
-        let column = columns.iter().position(|column| column.id == c.column_id).ok_or_else(|| corrupt("an index of a column that is gone"))?;
+        let column = columns
+            .iter()
+            .position(|column| column.id == c.column_id)
+            .ok_or_else(|| corrupt("an index of a column that is gone"))?;
         Ok(IndexColumn { column, prefix_length: (c.prefix_length != 0).then_some(c.prefix_length) })
     };
     Ok(Index {

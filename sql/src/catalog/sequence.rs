@@ -114,7 +114,11 @@ impl Sequences {
             let size = count.max(batch_size);
             let stored = self.exchange(key, |stored| stored.max(1).saturating_add(size)).await?.max(1);
             if stored > VALUE_MAX - count {
-                return Err(Error::User { code: 1467, sqlstate: "HY000", message: "Failed to read auto-increment value from storage engine".into() });
+                return Err(Error::User {
+                    code: 1467,
+                    sqlstate: "HY000",
+                    message: "Failed to read auto-increment value from storage engine".into(),
+                });
             }
             // What is left of the old batch stays in use when the new one follows it without a gap.
             *batch = if batch.end == stored && batch.next < batch.end {
@@ -142,9 +146,11 @@ impl Sequences {
             match txn.commit().await {
                 Ok(_) => return Ok(stored),
                 // Not known: numbers may be lost, none is handed out twice.
-                Err(basalt_client::Error::WriteConflict { .. } | basalt_client::Error::Aborted { .. } | basalt_client::Error::Undetermined(_))
-                    if tries < TAKE_TRIES =>
-                {
+                Err(
+                    basalt_client::Error::WriteConflict { .. }
+                    | basalt_client::Error::Aborted { .. }
+                    | basalt_client::Error::Undetermined(_),
+                ) if tries < TAKE_TRIES => {
                     tries += 1;
                 }
                 Err(error) => return Err(error.into()),

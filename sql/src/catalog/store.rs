@@ -34,7 +34,8 @@ fn number(value: Option<Bytes>) -> Result<u64> {
     match value {
         None => Ok(0),
         Some(bytes) => {
-            let eight = bytes[..].try_into().map_err(|_| Error::Internal("the catalog is damaged: a counter".into()))?;
+            let eight =
+                bytes[..].try_into().map_err(|_| Error::Internal("the catalog is damaged: a counter".into()))?;
             Ok(u64::from_be_bytes(eight))
         }
     }

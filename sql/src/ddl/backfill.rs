@@ -102,11 +102,15 @@ async fn fill_batch(catalog: &Catalog, table: &Table, index: &Index, range: KeyR
 
 async fn write_entries(txn: &mut Transaction, table: &Table, index: &Index, range: &KeyRange) -> Result<u64> {
     let zone = TimeZone::utc();
-    let columns: Vec<ScanColumn> = index.columns.iter().map(|part| scan_column(table, part.column, &zone)).collect::<Result<_>>()?;
+    let columns: Vec<ScanColumn> =
+        index.columns.iter().map(|part| scan_column(table, part.column, &zone)).collect::<Result<_>>()?;
     let parts: Vec<IndexPart> = index
         .columns
         .iter()
-        .map(|part| IndexPart { ty: table.columns[part.column].ty.clone(), prefix_length: part.prefix_length.unwrap_or(0) })
+        .map(|part| IndexPart {
+            ty: table.columns[part.column].ty.clone(),
+            prefix_length: part.prefix_length.unwrap_or(0),
+        })
         .collect();
     let target = IndexTarget { table: table.id, index: index.id, unique: index.unique, parts: &parts };
     let mut decoder = RowDecoder::new(columns, zone.clone(), BATCH_ROWS);
@@ -122,7 +126,8 @@ async fn write_entries(txn: &mut Transaction, table: &Table, index: &Index, rang
         let values = (0..parts.len())
             .map(|column| basalt_expr::convert::value_at(batch.column(column), &parts[column].ty, row))
             .collect::<std::result::Result<Vec<_>, _>>()?;
-        let (_, handle) = key::decode_row_key(key, table.handle.is_integer()).map_err(|e| Error::Internal(e.to_string()))?;
+        let (_, handle) =
+            key::decode_row_key(key, table.handle.is_integer()).map_err(|e| Error::Internal(e.to_string()))?;
         entries.push((key::encode_index_entry(target, &values, &handle, &zone)?, values));
     }
     check_unique(txn, table, index, &entries).await?;
@@ -138,7 +143,12 @@ async fn write_entries(txn: &mut Transaction, table: &Table, index: &Index, rang
 }
 
 /// A unique entry may be there already for the same row (a writer was faster), not for another.
-async fn check_unique(txn: &Transaction, table: &Table, index: &Index, entries: &[(IndexEntry, Vec<Value>)]) -> Result<()> {
+async fn check_unique(
+    txn: &Transaction,
+    table: &Table,
+    index: &Index,
+    entries: &[(IndexEntry, Vec<Value>)],
+) -> Result<()> {
     let mut wanted = std::collections::BTreeMap::new();
     for (entry, values) in entries.iter().filter(|(e, _)| e.unique) {
         if wanted.insert(Bytes::from(entry.key.clone()), (&entry.value, values)).is_some() {
@@ -159,7 +169,9 @@ fn duplicate(table: &Table, index: &Index, values: &[Value]) -> Error {
         .columns
         .iter()
         .zip(values)
-        .map(|(part, value)| String::from_utf8_lossy(&crate::catalog::value_text(value, &table.columns[part.column].ty)).into_owned())
+        .map(|(part, value)| {
+            String::from_utf8_lossy(&crate::catalog::value_text(value, &table.columns[part.column].ty)).into_owned()
+        })
         .collect();
     Error::duplicate_entry(text.join("-"), format!("{}.{}", table.name, index.name))
 }

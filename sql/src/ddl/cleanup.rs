@@ -20,14 +20,16 @@ pub async fn delete_dropped(catalog: &Catalog) -> Result<()> {
     let now = cluster.timestamp().await?;
     let before = Timestamp::compose(now.physical_ms().saturating_sub(DROPPED_KEPT.as_millis() as u64), 0);
     let snapshot = cluster.snapshot(now);
-    let mut scanner = snapshot.scan(keys::dropped_before(before.0), ScanOptions { limit: RANGES_MAX, key_only: true, ..Default::default() });
+    let mut scanner = snapshot
+        .scan(keys::dropped_before(before.0), ScanOptions { limit: RANGES_MAX, key_only: true, ..Default::default() });
     let mut found = Vec::new();
     while let Some((key, _)) = scanner.next().await? {
         found.push(key);
     }
     for key in found {
         let (_, table, index) = keys::decode_dropped(&key).map_err(|e| Error::Internal(e.to_string()))?;
-        let range = if index == IndexId(0) { table_key::table_range(table) } else { table_key::index_range(table, index) };
+        let range =
+            if index == IndexId(0) { table_key::table_range(table) } else { table_key::index_range(table, index) };
         cluster.delete_range(range).await?;
         let mut txn = cluster.begin(TxnOptions::default()).await?;
         txn.delete(key)?;

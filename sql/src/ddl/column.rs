@@ -29,7 +29,11 @@ pub fn field_type(name: &str, ty: &DataType, collation: Collation) -> Result<Fie
     let fsp = || -> Result<u8> {
         match ty.length.unwrap_or(0) {
             fsp if fsp <= FSP_MAX => Ok(fsp as u8),
-            fsp => Err(Error::User { code: 1426, sqlstate: "42000", message: format!("Too-big precision {fsp} specified for '{name}'. Maximum is 6.") }),
+            fsp => Err(Error::User {
+                code: 1426,
+                sqlstate: "42000",
+                message: format!("Too-big precision {fsp} specified for '{name}'. Maximum is 6."),
+            }),
         }
     };
     let integer = |kind| FieldType { unsigned: ty.unsigned, ..FieldType::new(kind) };
@@ -42,7 +46,9 @@ pub fn field_type(name: &str, ty: &DataType, collation: Collation) -> Result<Fie
         Ok(FieldType { length, collation, ..FieldType::new(kind) })
     };
     let blob = |kind| FieldType::new(kind);
-    let long_text = |kind| -> Result<FieldType> { Ok(FieldType { collation: string_collation(ty, collation)?, ..FieldType::new(kind) }) };
+    let long_text = |kind| -> Result<FieldType> {
+        Ok(FieldType { collation: string_collation(ty, collation)?, ..FieldType::new(kind) })
+    };
     Ok(match ty.name.as_str() {
         "tinyint" | "bool" | "boolean" => integer(Tiny),
         "smallint" => integer(Short),
@@ -51,20 +57,39 @@ pub fn field_type(name: &str, ty: &DataType, collation: Collation) -> Result<Fie
         "bigint" => integer(LongLong),
         "serial" => FieldType { unsigned: true, not_null: true, ..FieldType::new(LongLong) },
         "float" if ty.decimals.is_none() && ty.length.is_some_and(|p| p > 24) => integer(Double),
-        "float" => FieldType { decimals: ty.decimals.map_or(FieldType::new(Float).decimals, |d| d as u8), ..integer(Float) },
-        "double" | "real" => FieldType { decimals: ty.decimals.map_or(FieldType::new(Double).decimals, |d| d as u8), ..integer(Double) },
+        "float" => {
+            FieldType { decimals: ty.decimals.map_or(FieldType::new(Float).decimals, |d| d as u8), ..integer(Float) }
+        }
+        "double" | "real" => {
+            FieldType { decimals: ty.decimals.map_or(FieldType::new(Double).decimals, |d| d as u8), ..integer(Double) }
+        }
         "decimal" | "numeric" | "dec" | "fixed" => {
             let (precision, scale) = (ty.length.unwrap_or(10), ty.decimals.unwrap_or(0));
             if precision > DECIMAL_DIGITS_MAX {
-                return Err(Error::User { code: 1426, sqlstate: "42000", message: format!("Too-big precision {precision} specified for '{name}'. Maximum is 65.") });
+                return Err(Error::User {
+                    code: 1426,
+                    sqlstate: "42000",
+                    message: format!("Too-big precision {precision} specified for '{name}'. Maximum is 65."),
+                });
             }
             if scale > DECIMAL_SCALE_MAX {
-                return Err(Error::User { code: 1425, sqlstate: "42000", message: format!("Too big scale {scale} specified for column '{name}'. Maximum is 30.") });
+                return Err(Error::User {
+                    code: 1425,
+                    sqlstate: "42000",
+                    message: format!("Too big scale {scale} specified for column '{name}'. Maximum is 30."),
+                });
             }
             if scale > precision {
-                return Err(Error::User { code: 1427, sqlstate: "42000", message: format!("For float(M,D), double(M,D) or decimal(M,D), M must be >= D (column '{name}').") });
+                return Err(Error::User {
+                    code: 1427,
+                    sqlstate: "42000",
+                    message: format!("For float(M,D), double(M,D) or decimal(M,D), M must be >= D (column '{name}')."),
+                });
             }
-            FieldType { unsigned: ty.unsigned, ..FieldType::decimal(if precision == 0 { 10 } else { precision }, scale as u8) }
+            FieldType {
+                unsigned: ty.unsigned,
+                ..FieldType::decimal(if precision == 0 { 10 } else { precision }, scale as u8)
+            }
         }
         "year" => integer(Year),
         "date" => integer(Date),
@@ -74,7 +99,9 @@ pub fn field_type(name: &str, ty: &DataType, collation: Collation) -> Result<Fie
         "char" | "character" | "nchar" => text(Char, ty.length, CHAR_MAX)?,
         "varchar" | "nvarchar" if ty.length.is_some() => text(VarChar, ty.length, VARCHAR_MAX)?,
         "binary" => FieldType { length: within(name, ty.length.unwrap_or(1), CHAR_MAX)?, ..FieldType::new(Binary) },
-        "varbinary" if ty.length.is_some() => FieldType { length: within(name, ty.length.unwrap_or(1), VARBINARY_MAX)?, ..FieldType::new(VarBinary) },
+        "varbinary" if ty.length.is_some() => {
+            FieldType { length: within(name, ty.length.unwrap_or(1), VARBINARY_MAX)?, ..FieldType::new(VarBinary) }
+        }
         "tinytext" => long_text(TinyText)?,
         "text" => long_text(Text)?,
         "mediumtext" => long_text(MediumText)?,
@@ -83,7 +110,11 @@ pub fn field_type(name: &str, ty: &DataType, collation: Collation) -> Result<Fie
         "blob" => blob(Blob),
         "mediumblob" => blob(MediumBlob),
         "longblob" => blob(LongBlob),
-        "bit" => FieldType { length: within(name, ty.length.unwrap_or(1).max(1), BIT_MAX)?, unsigned: true, ..FieldType::new(Bit) },
+        "bit" => FieldType {
+            length: within(name, ty.length.unwrap_or(1).max(1), BIT_MAX)?,
+            unsigned: true,
+            ..FieldType::new(Bit)
+        },
         "varchar" | "nvarchar" | "varbinary" => return Err(Error::syntax("", 1)),
         other => return Err(Error::unsupported(format!("the type {}", other.to_uppercase()))),
     })
@@ -106,7 +137,12 @@ fn string_collation(ty: &DataType, table: Collation) -> Result<Collation> {
 ///
 /// # Errors
 /// As [`field_type`]; 1067 for a default that does not fit, 1235 for what Basalt does not have.
-pub fn build_column(id: u32, definition: &ColumnDefinition, collation: Collation, eval: &EvalContext) -> Result<Column> {
+pub fn build_column(
+    id: u32,
+    definition: &ColumnDefinition,
+    collation: Collation,
+    eval: &EvalContext,
+) -> Result<Column> {
     if definition.generated {
         return Err(Error::unsupported("generated columns"));
     }
@@ -120,7 +156,12 @@ pub fn build_column(id: u32, definition: &ColumnDefinition, collation: Collation
     let serial = definition.ty.name == "serial";
     ty.not_null |= definition.not_null == Some(true) || definition.auto_increment || definition.primary;
     if definition.primary && definition.not_null == Some(false) {
-        return Err(Error::User { code: 1171, sqlstate: "42000", message: "All parts of a PRIMARY KEY must be NOT NULL; if you need NULL in a key, use UNIQUE instead".into() });
+        return Err(Error::User {
+            code: 1171,
+            sqlstate: "42000",
+            message: "All parts of a PRIMARY KEY must be NOT NULL; if you need NULL in a key, use UNIQUE instead"
+                .into(),
+        });
     }
     let auto_increment = definition.auto_increment || serial;
     if auto_increment && !(ty.is_integer() || matches!(ty.kind, TypeKind::Float | TypeKind::Double)) {
@@ -128,8 +169,16 @@ pub fn build_column(id: u32, definition: &ColumnDefinition, collation: Collation
     }
     let on_update_now = match definition.on_update_now {
         None => false,
-        Some(fsp) if matches!(ty.kind, TypeKind::DateTime | TypeKind::Timestamp) && fsp == u32::from(ty.decimals) => true,
-        Some(_) => return Err(Error::User { code: 1294, sqlstate: "HY000", message: format!("Invalid ON UPDATE clause for '{}' column", definition.name) }),
+        Some(fsp) if matches!(ty.kind, TypeKind::DateTime | TypeKind::Timestamp) && fsp == u32::from(ty.decimals) => {
+            true
+        }
+        Some(_) => {
+            return Err(Error::User {
+                code: 1294,
+                sqlstate: "HY000",
+                message: format!("Invalid ON UPDATE clause for '{}' column", definition.name),
+            });
+        }
     };
     let default = match &definition.default {
         None if ty.not_null || auto_increment => ColumnDefault::None,
@@ -165,7 +214,11 @@ fn default_value(name: &str, expr: &Expr, ty: &FieldType, eval: &EvalContext) ->
         return Ok(ColumnDefault::Value(Value::Null));
     }
     if ty.blob_bytes_max().is_some() {
-        return Err(Error::User { code: 1101, sqlstate: "42000", message: format!("BLOB, TEXT, GEOMETRY or JSON column '{name}' can't have a default value") });
+        return Err(Error::User {
+            code: 1101,
+            sqlstate: "42000",
+            message: format!("BLOB, TEXT, GEOMETRY or JSON column '{name}' can't have a default value"),
+        });
     }
     let ctx = StoreContext { eval, column: name, row: 1, ignore: false };
     cast_for_store(&value, &from, ty, &ctx).map(ColumnDefault::Value).map_err(|_| invalid())
@@ -194,7 +247,9 @@ fn constant(expr: &Expr) -> Option<(Value, FieldType)> {
         Expr::Literal(Literal::Null) => Value::Null,
         Expr::Literal(Literal::Bool(on)) => Value::Int(i64::from(*on)),
         Expr::Literal(Literal::Integer(n)) => i64::try_from(*n).map_or(Value::UInt(*n), Value::Int),
-        Expr::Literal(Literal::Decimal(text) | Literal::Float(text) | Literal::Temporal(_, text)) => Value::String(text.as_str().into()),
+        Expr::Literal(Literal::Decimal(text) | Literal::Float(text) | Literal::Temporal(_, text)) => {
+            Value::String(text.as_str().into())
+        }
         Expr::Literal(Literal::String { bytes: b, .. }) => bytes(b),
         Expr::Literal(Literal::Hex(b) | Literal::Bit(b)) => Value::Bytes(bytes::Bytes::copy_from_slice(b)),
         Expr::Unary(UnaryOp::Plus, inner) => return constant(inner),

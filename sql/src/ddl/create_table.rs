@@ -37,7 +37,11 @@ pub fn build_table(statement: &CreateTable, defaults: TableDefaults, eval: &Eval
         return Err(Error::unsupported("partitioned tables"));
     }
     if statement.columns.is_empty() {
-        return Err(Error::User { code: 1113, sqlstate: "42000", message: "A table must have at least 1 column".into() });
+        return Err(Error::User {
+            code: 1113,
+            sqlstate: "42000",
+            message: "A table must have at least 1 column".into(),
+        });
     }
     if statement.columns.len() > COLUMNS_MAX {
         return Err(Error::User { code: 1117, sqlstate: "HY000", message: "Too many columns".into() });
@@ -94,7 +98,11 @@ fn keys_of(statement: &CreateTable) -> Vec<KeyDefinition> {
     let of_column = |name: &str, kind| KeyDefinition {
         kind,
         name: None,
-        parts: vec![crate::parser::statement::KeyPart { column: Some(name.to_string()), length: None, descending: false }],
+        parts: vec![crate::parser::statement::KeyPart {
+            column: Some(name.to_string()),
+            length: None,
+            descending: false,
+        }],
         comment: None,
         if_not_exists: false,
     };
@@ -141,7 +149,8 @@ pub(super) fn build_index(id: IndexId, key: &KeyDefinition, columns: &mut [Colum
             // MySQL before 8.0 read past DESC; an index that is walked backward serves the same queries.
             tracing::debug!(name, "DESC in an index is read past");
         }
-        let column = columns.iter().position(|c| c.name.eq_ignore_ascii_case(name)).ok_or_else(|| Error::no_key_column(name))?;
+        let column =
+            columns.iter().position(|c| c.name.eq_ignore_ascii_case(name)).ok_or_else(|| Error::no_key_column(name))?;
         if parts.iter().any(|p| p.column == column) {
             return Err(Error::duplicate_column(name));
         }
@@ -164,13 +173,25 @@ pub(super) fn build_index(id: IndexId, key: &KeyDefinition, columns: &mut [Colum
     if others.iter().any(|i| i.name.eq_ignore_ascii_case(&name)) {
         return Err(Error::duplicate_key_name(&name));
     }
-    Ok(Index { id, name, columns: parts, unique, primary, state: SchemaState::Public, comment: key.comment.clone().unwrap_or_default() })
+    Ok(Index {
+        id,
+        name,
+        columns: parts,
+        unique,
+        primary,
+        state: SchemaState::Public,
+        comment: key.comment.clone().unwrap_or_default(),
+    })
 }
 
 fn prefix_length(column: &Column, length: Option<u32>) -> Result<Option<u32>> {
     let ty = &column.ty;
     match length {
-        Some(0) => Err(Error::User { code: 1391, sqlstate: "HY000", message: format!("Key part '{}' length cannot be 0", column.name) }),
+        Some(0) => Err(Error::User {
+            code: 1391,
+            sqlstate: "HY000",
+            message: format!("Key part '{}' length cannot be 0", column.name),
+        }),
         Some(_) if !ty.is_string() => Err(Error::wrong_prefix()),
         Some(length) if length > INDEX_BYTES_MAX => Err(Error::key_too_long(INDEX_BYTES_MAX)),
         Some(length) if ty.blob_bytes_max().is_none() && length > ty.length => Err(Error::wrong_prefix()),

@@ -54,7 +54,11 @@ pub async fn execute(ctx: &DdlContext<'_>, ddl: &Ddl) -> Result<()> {
         Ddl::DropDatabase { name, if_exists } => drop_database(ctx, name, *if_exists).await,
         Ddl::CreateTable(statement) => create_table(ctx, statement).await,
         Ddl::DropTable { tables, if_exists, temporary } => {
-            if *temporary { Err(Error::unsupported("TEMPORARY tables")) } else { drop_tables(ctx, tables, *if_exists).await }
+            if *temporary {
+                Err(Error::unsupported("TEMPORARY tables"))
+            } else {
+                drop_tables(ctx, tables, *if_exists).await
+            }
         }
         Ddl::DropView { views, if_exists } => {
             let first = views.first().map_or(String::new(), |v| v.name.clone());
@@ -90,7 +94,11 @@ where
 
 fn check_name(name: &str) -> Result<()> {
     if name.is_empty() || name.ends_with(' ') {
-        return Err(Error::User { code: 1102, sqlstate: "42000", message: format!("Incorrect database name '{name}'") });
+        return Err(Error::User {
+            code: 1102,
+            sqlstate: "42000",
+            message: format!("Incorrect database name '{name}'"),
+        });
     }
     Ok(())
 }
@@ -103,7 +111,13 @@ fn denied(name: &str) -> Error {
     Error::User { code: 1044, sqlstate: "42000", message: format!("Access denied to system database '{name}'") }
 }
 
-async fn create_database(ctx: &DdlContext<'_>, name: &str, if_not_exists: bool, charset: Option<&str>, collation: Option<&str>) -> Result<()> {
+async fn create_database(
+    ctx: &DdlContext<'_>,
+    name: &str,
+    if_not_exists: bool,
+    charset: Option<&str>,
+    collation: Option<&str>,
+) -> Result<()> {
     check_name(name)?;
     let collation = match (collation, charset) {
         (Some(name), _) => Collation::from_name(name)?,
@@ -129,7 +143,12 @@ async fn create_database(ctx: &DdlContext<'_>, name: &str, if_not_exists: bool, 
     .await
 }
 
-async fn alter_database(ctx: &DdlContext<'_>, name: &str, charset: Option<&str>, collation: Option<&str>) -> Result<()> {
+async fn alter_database(
+    ctx: &DdlContext<'_>,
+    name: &str,
+    charset: Option<&str>,
+    collation: Option<&str>,
+) -> Result<()> {
     let collation = match (collation, charset) {
         (Some(name), _) => Collation::from_name(name)?,
         (None, Some(charset)) => Collation::of_charset(charset)?,
@@ -174,7 +193,8 @@ async fn create_table(ctx: &DdlContext<'_>, statement: &CreateTable) -> Result<(
     let id = TableId(ctx.catalog.cluster().pd().allocate_ids(1).await?);
     let now_unix_ms = ctx.catalog.cluster().timestamp().await?.physical_ms();
     one_step(ctx, |step| {
-        let database = step.schema.database(database_name).cloned().ok_or_else(|| Error::unknown_database(database_name))?;
+        let database =
+            step.schema.database(database_name).cloned().ok_or_else(|| Error::unknown_database(database_name))?;
         if database.tables.contains_key(&statement.name.name.to_lowercase()) {
             let error = Error::table_exists(&statement.name.name);
             return if statement.if_not_exists { Ok(ctx.note(&error)).map(|()| false) } else { Err(error) };
@@ -264,7 +284,8 @@ async fn rename(ctx: &DdlContext<'_>, pairs: &[(ObjectName, ObjectName)]) -> Res
         for (from, to) in pairs {
             let old = find(&schema, ctx, from)?;
             let database_name = ctx.database_of(to)?;
-            let database = schema.database(database_name).cloned().ok_or_else(|| Error::unknown_database(database_name))?;
+            let database =
+                schema.database(database_name).cloned().ok_or_else(|| Error::unknown_database(database_name))?;
             if database.tables.contains_key(&to.name.to_lowercase()) {
                 return Err(Error::table_exists(&to.name));
             }
@@ -301,7 +322,9 @@ async fn alter_table(ctx: &DdlContext<'_>, table: &ObjectName, actions: &[AlterA
     for action in actions {
         match action {
             AlterAction::Unsupported(what) => return Err(Error::unsupported(format!("ALTER TABLE … {what}"))),
-            AlterAction::AddKey(key) if key.kind == KeyKind::Primary => return Err(Error::unsupported("adding a primary key to a table")),
+            AlterAction::AddKey(key) if key.kind == KeyKind::Primary => {
+                return Err(Error::unsupported("adding a primary key to a table"));
+            }
             AlterAction::DropPrimaryKey => return Err(Error::unsupported("dropping a primary key")),
             _ => {}
         }
@@ -363,7 +386,11 @@ async fn drop_index(ctx: &DdlContext<'_>, table: &ObjectName, name: &str, if_exi
         let lead = table.indexes[position].columns.first().map(|c| c.column);
         table.indexes[position].state = crate::catalog::model::SchemaState::WriteOnly;
         let others_lead = |column: usize| {
-            table.indexes.iter().enumerate().any(|(i, other)| i != position && other.columns.first().is_some_and(|c| c.column == column))
+            table
+                .indexes
+                .iter()
+                .enumerate()
+                .any(|(i, other)| i != position && other.columns.first().is_some_and(|c| c.column == column))
         };
         if table.auto_increment_column().is_some_and(|auto| lead == Some(auto) && !others_lead(auto)) {
             return Err(Error::wrong_auto_increment());

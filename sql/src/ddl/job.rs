@@ -56,12 +56,17 @@ pub async fn run(catalog: &Catalog, id: u64) -> Result<()> {
         match job.state() {
             DdlJobState::Done => return Ok(()),
             DdlJobState::Failed => return Err(failure(&job)),
-            _ if job.owner != catalog.server_id() => return Err(Error::Internal(format!("schema change {id} went to another server"))),
+            _ if job.owner != catalog.server_id() => {
+                return Err(Error::Internal(format!("schema change {id} went to another server")));
+            }
             _ => {}
         }
         catalog.wait_for_all(job.schema_version).await?;
         let state = record::state_from_proto(job.schema_state)?;
-        if job.kind() == DdlKind::AddIndex && job.state() == DdlJobState::Running && state == SchemaState::WriteReorganization {
+        if job.kind() == DdlKind::AddIndex
+            && job.state() == DdlJobState::Running
+            && state == SchemaState::WriteReorganization
+        {
             match fill_in(catalog, &job).await {
                 Ok(()) => {}
                 Err(Error::User { code, sqlstate, message }) => {
@@ -104,7 +109,8 @@ async fn advance(catalog: &Catalog, id: u64) -> Result<()> {
             // The table was dropped or truncated meanwhile, and the index with it.
             job.state = if job.kind() == DdlKind::DropIndex { DdlJobState::Done } else { DdlJobState::Failed } as i32;
             if job.error_code == 0 {
-                (job.error_code, job.error_message) = (1146, "The table was dropped while its index was being added".into());
+                (job.error_code, job.error_message) =
+                    (1146, "The table was dropped while its index was being added".into());
             }
             return Ok(());
         };
@@ -154,7 +160,9 @@ where
         job.owner_until_unix_ms = step.txn.start_ts().physical_ms() + OWNER_SILENCE_MAX_MS;
         step.txn.put(keys::job(id), job.encode_to_vec())?;
         match step.commit().await {
-            Ok(version) if matches!(job.state(), DdlJobState::Done | DdlJobState::Failed) => return catalog.wait_for_all(version).await,
+            Ok(version) if matches!(job.state(), DdlJobState::Done | DdlJobState::Failed) => {
+                return catalog.wait_for_all(version).await;
+            }
             Ok(_) => return Ok(()),
             Err(error) if error.is_write_conflict() && tries < STEP_TRIES => tries += 1,
             Err(error) => return Err(error),
@@ -172,8 +180,19 @@ async fn owned(step: &Step, catalog: &Catalog, id: u64) -> Result<DdlJob> {
 async fn fill_in(catalog: &Catalog, job: &DdlJob) -> Result<()> {
     let table = catalog.table(TableId(job.table_id)).ok_or_else(|| Error::no_such_table("", "the table"))?;
     let index_id = IndexId(job.index.as_ref().map_or(0, |i| i.id));
-    let index = table.indexes.iter().find(|i| i.id == index_id).cloned().ok_or_else(|| Error::Internal("the index is gone".into()))?;
-    backfill::run(catalog, &Progress { job_id: job.id, next_key: job.reorg_next_key.clone(), rows_done: job.rows_done }, &table, &index).await
+    let index = table
+        .indexes
+        .iter()
+        .find(|i| i.id == index_id)
+        .cloned()
+        .ok_or_else(|| Error::Internal("the index is gone".into()))?;
+    backfill::run(
+        catalog,
+        &Progress { job_id: job.id, next_key: job.reorg_next_key.clone(), rows_done: job.rows_done },
+        &table,
+        &index,
+    )
+    .await
 }
 
 /// Goes on with jobs whose owner shows no sign of life.

@@ -24,7 +24,13 @@ pub struct StoreMode {
 ///
 /// # Errors
 /// 1048 for NULL where there must be a value; 1264, 1406 and their like.
-pub fn store(value: &Value, from: &FieldType, column: &Column, mode: StoreMode, ctx: &StatementContext) -> Result<Value> {
+pub fn store(
+    value: &Value,
+    from: &FieldType,
+    column: &Column,
+    mode: StoreMode,
+    ctx: &StatementContext,
+) -> Result<Value> {
     if value.is_null() {
         return not_null(column, mode, ctx);
     }

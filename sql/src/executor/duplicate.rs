@@ -23,7 +23,9 @@ pub fn of_key(schema: &Schema, key: &[u8], eval: &EvalContext) -> Error {
 
 /// The error for a key of this table that exists.
 pub fn of_table(table: &Table, key: &[u8], eval: &EvalContext) -> Error {
-    let Ok((_, kind, rest)) = table_key::decode(key) else { return Error::duplicate_entry(key.escape_ascii(), "unknown") };
+    let Ok((_, kind, rest)) = table_key::decode(key) else {
+        return Error::duplicate_entry(key.escape_ascii(), "unknown");
+    };
     let column_type = |&offset: &usize| table.columns[offset].ty.clone();
     let (name, value) = match kind {
         TableKeyKind::Row => {

@@ -57,7 +57,9 @@ pub async fn insert(plan: &InsertPlan, ctx: &Arc<StatementContext>, txn: &mut Se
     let mut run = InsertRun { insert, ctx, writer: TableWriter::new(&insert.table, ctx), tally: Tally::default() };
     match (&insert.source, &plan.source) {
         (InsertSource::Values(rows), _) => run.insert_values(rows, txn).await?,
-        (InsertSource::Query(_), Some(source)) => run.insert_rows(RowSource::open(source, ctx, txn).await?, txn).await?,
+        (InsertSource::Query(_), Some(source)) => {
+            run.insert_rows(RowSource::open(source, ctx, txn).await?, txn).await?
+        }
         (InsertSource::Query(_), None) => return Err(Error::Internal("INSERT … SELECT without a plan".into())),
     }
     Ok(run.finish())

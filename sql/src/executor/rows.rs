@@ -48,7 +48,8 @@ pub async fn read(
     ctx: &StatementContext,
 ) -> Result<HashMap<UserKey, Vec<Value>>> {
     let pairs = fetch(view, keys).await?;
-    let mut decoder = RowDecoder::new(scan_columns(table, &all_offsets(table), ctx)?, ctx.eval.time_zone.clone(), pairs.len());
+    let mut decoder =
+        RowDecoder::new(scan_columns(table, &all_offsets(table), ctx)?, ctx.eval.time_zone.clone(), pairs.len());
     for (key, value) in &pairs {
         decoder.append(key.as_slice().get(ROW_PREFIX_LEN..).unwrap_or_default(), value)?;
     }
@@ -60,4 +61,3 @@ pub async fn read(
 pub fn hidden_number(table: &Table, row: &[Value]) -> Option<i64> {
     if table.handle == HandleKind::Hidden { row.get(table.columns.len()).and_then(Value::as_i64) } else { None }
 }
-

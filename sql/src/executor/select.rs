@@ -24,7 +24,11 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// What storage or an operator runs into.
-pub async fn select(query: &ShortQuery, ctx: &Arc<StatementContext>, txn: &mut SessionTxn) -> Result<Option<RowStream>> {
+pub async fn select(
+    query: &ShortQuery,
+    ctx: &Arc<StatementContext>,
+    txn: &mut SessionTxn,
+) -> Result<Option<RowStream>> {
     let batches = match &query.source {
         ShortSource::Values(rows, columns) => vec![values_batch(rows, columns, &ctx.eval)?],
         ShortSource::Table(read) => {
@@ -61,7 +65,9 @@ fn is_short(resolved: &Resolved, limit: Option<usize>) -> bool {
 async fn read_view(read: &TableRead, resolved: &Resolved, txn: &mut SessionTxn) -> Result<crate::context::ReadView> {
     match resolved {
         Resolved::Rows(keys) if keys.len() == 1 => txn.point_view(&point_range(&keys[0])).await,
-        Resolved::Entries(keys) if keys.len() == 1 && read.access.is_covering => txn.point_view(&point_range(&keys[0])).await,
+        Resolved::Entries(keys) if keys.len() == 1 && read.access.is_covering => {
+            txn.point_view(&point_range(&keys[0])).await
+        }
         resolved => txn.read_view(&touched_ranges(read, resolved)).await,
     }
 }
@@ -114,10 +120,11 @@ fn row_number(expr: Option<&Expr>, eval: &EvalContext) -> Result<usize> {
     let Some(expr) = expr else { return Ok(0) };
     match eval_scalar(expr, eval)? {
         Value::Null => Ok(0),
-        value => value
-            .as_u64()
-            .map(|v| usize::try_from(v).unwrap_or(usize::MAX))
-            .ok_or_else(|| Error::User { code: 1210, sqlstate: "HY000", message: "Incorrect arguments to LIMIT".into() }),
+        value => value.as_u64().map(|v| usize::try_from(v).unwrap_or(usize::MAX)).ok_or_else(|| Error::User {
+            code: 1210,
+            sqlstate: "HY000",
+            message: "Incorrect arguments to LIMIT".into(),
+        }),
     }
 }
 
@@ -163,7 +170,8 @@ pub(super) fn run_operators(
                 }];
             }
             ShortOperator::Sort(keys) => {
-                batches = concat(batches)?.map(|batch| sort::sort(&batch, keys, eval)).transpose()?.into_iter().collect();
+                batches =
+                    concat(batches)?.map(|batch| sort::sort(&batch, keys, eval)).transpose()?.into_iter().collect();
             }
             ShortOperator::Distinct => {
                 batches = concat(batches)?.map(|batch| sort::distinct(&batch, eval)).transpose()?.into_iter().collect();

@@ -29,7 +29,11 @@ impl<'a> RowSource<'a> {
     ///
     /// # Errors
     /// What storage returns.
-    pub async fn open(plan: &'a RowsPlan, ctx: &'a Arc<StatementContext>, txn: &mut SessionTxn) -> Result<RowSource<'a>> {
+    pub async fn open(
+        plan: &'a RowsPlan,
+        ctx: &'a Arc<StatementContext>,
+        txn: &mut SessionTxn,
+    ) -> Result<RowSource<'a>> {
         let types = plan.output().into_iter().map(|c| c.ty).collect();
         let kind = match plan {
             RowsPlan::Short(short) => Self::open_short(short, ctx, txn).await?,
@@ -38,7 +42,11 @@ impl<'a> RowSource<'a> {
         Ok(RowSource { types, kind })
     }
 
-    async fn open_short(short: &'a ShortQuery, ctx: &'a Arc<StatementContext>, txn: &mut SessionTxn) -> Result<Kind<'a>> {
+    async fn open_short(
+        short: &'a ShortQuery,
+        ctx: &'a Arc<StatementContext>,
+        txn: &mut SessionTxn,
+    ) -> Result<Kind<'a>> {
         let ShortSource::Table(read) = &short.source else {
             let rows = select::select(short, ctx, txn).await?;
             return rows.map(Kind::Stream).ok_or_else(|| Error::Internal("rows without a table are short".into()));

@@ -31,7 +31,9 @@ use std::sync::Arc;
 pub async fn execute(plan: &PhysicalPlan, ctx: &Arc<StatementContext>, txn: &mut SessionTxn) -> Result<Outcome> {
     txn.enter();
     match plan {
-        PhysicalPlan::Short(short) if short.locking.is_some() && txn.is_open() => write(Work::Lock(short), ctx, txn).await,
+        PhysicalPlan::Short(short) if short.locking.is_some() && txn.is_open() => {
+            write(Work::Lock(short), ctx, txn).await
+        }
         PhysicalPlan::Short(short) => read_short(short, ctx, txn).await.map(Outcome::Rows),
         PhysicalPlan::Query(query) => read_query(query, ctx, txn).await.map(Outcome::Rows),
         PhysicalPlan::Insert(insert) => write(Work::Insert(insert), ctx, txn).await,
@@ -136,7 +138,9 @@ const PESSIMISTIC: bool = true;
 
 fn may_run_again(work: Work<'_>, error: &Error) -> bool {
     match error {
-        Error::Client(ClientError::WriteConflict { .. } | ClientError::Aborted { .. } | ClientError::Deadlock { .. }) => true,
+        Error::Client(
+            ClientError::WriteConflict { .. } | ClientError::Aborted { .. } | ClientError::Deadlock { .. },
+        ) => true,
         // A row came in between that the statement knows how to deal with.
         Error::Client(ClientError::AlreadyExists { .. }) => {
             matches!(work, Work::Insert(plan) if ConflictRule::of(&plan.insert) != ConflictRule::Fail)

@@ -345,7 +345,9 @@ impl AccessPath {
             let points = |keys: KeyRanges| keys.ranges.into_iter().map(|i| UserKey::from(i.start)).collect();
             match self.key {
                 AccessKey::Table => return Ok(Resolved::Rows(points(keys))),
-                AccessKey::Index(at) if table.indexes[at].unique && !has_null => return Ok(Resolved::Entries(points(keys))),
+                AccessKey::Index(at) if table.indexes[at].unique && !has_null => {
+                    return Ok(Resolved::Entries(points(keys)));
+                }
                 AccessKey::Index(_) => {}
             }
         }

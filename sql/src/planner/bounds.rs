@@ -194,7 +194,9 @@ impl Bounds<'_> {
         let encoded = match self.encode(value) {
             Ok(encoded) => encoded,
             // A time that the zone skips, a number beyond the column's digits. Conditions on these types are never exact.
-            Err(_) if matches!(self.part.ty.kind, TypeKind::Timestamp | TypeKind::Decimal) => return Ok(self.everything()),
+            Err(_) if matches!(self.part.ty.kind, TypeKind::Timestamp | TypeKind::Decimal) => {
+                return Ok(self.everything());
+            }
             Err(error) => return Err(error),
         };
         let behind = prefix_end(&encoded);

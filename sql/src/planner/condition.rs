@@ -230,7 +230,9 @@ fn keeps_order(from: &FieldType, to: &FieldType) -> bool {
         // A negative number cast to unsigned wraps.
         (Int, Int) => from.unsigned || !to.unsigned,
         (Int, Decimal | Real) => true,
-        (Decimal, Decimal) => to.decimals >= from.decimals && to.length - u32::from(to.decimals) >= from.length - u32::from(from.decimals),
+        (Decimal, Decimal) => {
+            to.decimals >= from.decimals && to.length - u32::from(to.decimals) >= from.length - u32::from(from.decimals)
+        }
         (DateTime, DateTime) => from.kind == TypeKind::Date || (from.kind == to.kind && to.decimals >= from.decimals),
         (Real, Real) => true,
         (String, String) => from.collation == to.collation,
@@ -246,7 +248,9 @@ fn fits(column: &FieldType, constant: &FieldType) -> bool {
         (Int, Int | Decimal | Real) => true,
         (Real, Real | Int | Decimal) => true,
         (Decimal, Decimal | Int) => true,
-        (String, String) => column.collation == constant.collation || constant.collation == basalt_expr::collation::Collation::default(),
+        (String, String) => {
+            column.collation == constant.collation || constant.collation == basalt_expr::collation::Collation::default()
+        }
         (a, b) => a == b,
     }
 }

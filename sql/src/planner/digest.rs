@@ -153,17 +153,80 @@ enum Verb {
 
 /// Functions that may be called: their value is one of their arguments' only.
 const PURE_FUNCTIONS: &[&str] = &[
-    "in", "values", "value", "and", "or", "not", "xor", "between", "when", "then", "else", "by", "as", "on", "using", "count",
-    "sum", "min", "max", "avg", "abs", "length", "char_length", "concat", "upper", "lower", "ifnull", "coalesce", "if",
-    "least", "greatest", "mod", "where", "key", "index", "update", "set", "distinct", "limit",
+    "in",
+    "values",
+    "value",
+    "and",
+    "or",
+    "not",
+    "xor",
+    "between",
+    "when",
+    "then",
+    "else",
+    "by",
+    "as",
+    "on",
+    "using",
+    "count",
+    "sum",
+    "min",
+    "max",
+    "avg",
+    "abs",
+    "length",
+    "char_length",
+    "concat",
+    "upper",
+    "lower",
+    "ifnull",
+    "coalesce",
+    "if",
+    "least",
+    "greatest",
+    "mod",
+    "where",
+    "key",
+    "index",
+    "update",
+    "set",
+    "distinct",
+    "limit",
 ];
 
 /// Words that the plan cache keeps away from.
 const BAIL_WORDS: &[&str] = &[
-    "interval", "cast", "convert", "collate", "escape", "binary", "current_timestamp", "current_date", "current_time",
-    "current_user", "localtime", "localtimestamp", "utc_date", "utc_time", "utc_timestamp", "into", "union", "intersect",
-    "except", "with", "window", "over", "procedure", "match", "row", "sql_calc_found_rows", "date", "time", "timestamp",
-    "lateral", "exists",
+    "interval",
+    "cast",
+    "convert",
+    "collate",
+    "escape",
+    "binary",
+    "current_timestamp",
+    "current_date",
+    "current_time",
+    "current_user",
+    "localtime",
+    "localtimestamp",
+    "utc_date",
+    "utc_time",
+    "utc_timestamp",
+    "into",
+    "union",
+    "intersect",
+    "except",
+    "with",
+    "window",
+    "over",
+    "procedure",
+    "match",
+    "row",
+    "sql_calc_found_rows",
+    "date",
+    "time",
+    "timestamp",
+    "lateral",
+    "exists",
 ];
 
 struct Lexer<'a> {
@@ -179,7 +242,8 @@ impl<'a> Lexer<'a> {
     /// Passes a name or keyword and follows the statement's zones.
     fn word(&mut self) -> Option<()> {
         let start = self.at;
-        while self.bytes.get(self.at).is_some_and(|&b| b.is_ascii_alphanumeric() || b == b'_' || b == b'$' || b >= 0x80) {
+        while self.bytes.get(self.at).is_some_and(|&b| b.is_ascii_alphanumeric() || b == b'_' || b == b'$' || b >= 0x80)
+        {
             self.at += 1;
         }
         let word = &self.sql[start..self.at];
@@ -366,9 +430,15 @@ mod tests {
     fn literals_leave_where_set_and_values_only() {
         let cases = [
             ("SELECT c FROM t WHERE id=42", "SELECT c FROM t WHERE id=?"),
-            ("select  c, 1\n from t where a = 'x''y' and b in (1, 2.5) order by 1 limit 10", "select c, 1 from t where a = ? and b in (?, ?) order by 1 limit 10"),
+            (
+                "select  c, 1\n from t where a = 'x''y' and b in (1, 2.5) order by 1 limit 10",
+                "select c, 1 from t where a = ? and b in (?, ?) order by 1 limit 10",
+            ),
             ("INSERT INTO t (a, b) VALUES (1, 'a'), (-2, NULL);", "INSERT INTO t (a, b) VALUES (?, ?), (-?, NULL)"),
-            ("INSERT INTO t VALUES (1) ON DUPLICATE KEY UPDATE a = values(a) + 1", "INSERT INTO t VALUES (?) ON DUPLICATE KEY UPDATE a = values(a) + ?"),
+            (
+                "INSERT INTO t VALUES (1) ON DUPLICATE KEY UPDATE a = values(a) + 1",
+                "INSERT INTO t VALUES (?) ON DUPLICATE KEY UPDATE a = values(a) + ?",
+            ),
             ("UPDATE t SET k=k+1 WHERE id=7", "UPDATE t SET k=k+? WHERE id=?"),
             ("DELETE FROM sbtest1 WHERE id=7", "DELETE FROM sbtest1 WHERE id=?"),
             ("SELECT SUM(k) FROM t1 WHERE id BETWEEN 1 AND 100", "SELECT SUM(k) FROM t1 WHERE id BETWEEN ? AND ?"),

@@ -210,7 +210,9 @@ pub fn format_expr(expr: &Expr) -> String {
         Expr::Call { func, args, .. } => {
             let name = func.name();
             match args.as_slice() {
-                [left, right] if !name.starts_with(|c: char| c.is_ascii_alphabetic()) || name == "and" || name == "or" => {
+                [left, right]
+                    if !name.starts_with(|c: char| c.is_ascii_alphabetic()) || name == "and" || name == "or" =>
+                {
                     format!("({} {name} {})", format_expr(left), format_expr(right))
                 }
                 args => format!("{name}({})", list(args)),

@@ -217,7 +217,8 @@ mod tests {
 
     #[test]
     fn unions_merge_and_points_stay_apart() {
-        let set = IntervalSet::new(vec![range(5, 9), range(1, 5), Interval::point(vec![12]), Interval::point(vec![13])]);
+        let set =
+            IntervalSet::new(vec![range(5, 9), range(1, 5), Interval::point(vec![12]), Interval::point(vec![13])]);
         assert_eq!(set.intervals(), [range(1, 9), Interval::point(vec![12]), Interval::point(vec![13])]);
         let cut = set.intersect(&IntervalSet::new(vec![range(7, 13)]));
         assert_eq!(cut.intervals(), [range(7, 9), Interval::point(vec![12])]);
@@ -230,7 +231,10 @@ mod tests {
         let points = IntervalSet::new(vec![Interval::point(vec![1]), Interval::point(vec![2])]);
         assert!(keys.push(&points, 10));
         assert!(!keys.push(&IntervalSet::new(vec![range(7, 0)]), 10));
-        assert_eq!(keys.ranges, [Interval::range(vec![100, 1, 7], vec![100, 2]), Interval::range(vec![100, 2, 7], vec![100, 3])]);
+        assert_eq!(
+            keys.ranges,
+            [Interval::range(vec![100, 1, 7], vec![100, 2]), Interval::range(vec![100, 2, 7], vec![100, 3])]
+        );
         assert_eq!((keys.point_columns, keys.has_range), (1, true));
     }
 

@@ -29,7 +29,8 @@ pub mod digest;
 pub mod explain;
 
 pub use physical::{
-    DeletePlan, InsertPlan, PhysicalPlan, RowLimit, RowsPlan, ShortOperator, ShortQuery, ShortSource, TableRead, UpdatePlan,
+    DeletePlan, InsertPlan, PhysicalPlan, RowLimit, RowsPlan, ShortOperator, ShortQuery, ShortSource, TableRead,
+    UpdatePlan,
 };
 pub use short::SHORT_ROWS_MAX;
 

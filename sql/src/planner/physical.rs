@@ -1,7 +1,7 @@
 //! What the planner decides: how a bound statement is run.
 
 use crate::catalog::model::Table;
-use crate::plan::{AggregateCall, Delete, Insert, LogicalPlan, Locking, OutputColumn, Query, Scan, SortKey, Update};
+use crate::plan::{AggregateCall, Delete, Insert, Locking, LogicalPlan, OutputColumn, Query, Scan, SortKey, Update};
 use crate::planner::access::AccessPath;
 use basalt_expr::expr::Expr;
 use std::sync::Arc;

@@ -39,7 +39,8 @@ pub fn plan(query: &Query, purpose: Purpose) -> Option<ShortQuery> {
     let mut operators = Vec::new();
     let leaf = unchain(&query.root, &mut operators)?;
     operators.reverse();
-    let short = |source, operators, fallback| ShortQuery { source, operators, output, locking: query.locking, fallback };
+    let short =
+        |source, operators, fallback| ShortQuery { source, operators, output, locking: query.locking, fallback };
     let scan = match leaf {
         LogicalPlan::Values { rows, output: columns } => {
             return Some(short(ShortSource::Values(rows.clone(), columns.clone()), operators, None));

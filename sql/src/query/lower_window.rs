@@ -25,8 +25,18 @@ pub fn lower(lowerer: &mut Lowerer<'_>, input: Lowered, calls: &[WindowCall]) ->
     for call in calls {
         let parts = parts(lowerer, &input.columns, call)?;
         let names: Vec<_> = parts.calls.iter().map(|_| lowerer.column_name()).collect();
-        let exprs = parts.calls.into_iter().zip(&names).map(|(expr, name)| expr.alias(name)).collect::<Vec<_>>();
-        plan = LogicalPlanBuilder::window_plan(plan, exprs)?;
+        // DataFusion's planner takes no aliased window expression; the columns are named by a projection above.
+        let width = plan.schema().fields().len();
+        let windowed = LogicalPlanBuilder::window_plan(plan, parts.calls)?;
+        let columns = windowed.schema().columns().into_iter().enumerate().map(|(position, column)| {
+            let column = DfExpr::Column(column);
+            match position.checked_sub(width).and_then(|new| names.get(new)) {
+                Some(name) => column.alias(name),
+                None => column,
+            }
+        });
+        let columns = columns.collect::<Vec<_>>();
+        plan = LogicalPlanBuilder::from(windowed).project(columns)?.build()?;
         let all = in_schema_order(plan);
         let found = names.iter().map(|name| all.columns.iter().find(|c| c.column.name == *name).cloned());
         let found =

@@ -68,7 +68,9 @@ impl Greeting<'_> {
         out.extend_from_slice(&[0; 10]);
         out.extend_from_slice(second);
         out.push(0);
-        out.extend_from_slice(CACHING_SHA2_PASSWORD.as_bytes());
+        // A hint only: the account decides, and the client is asked to switch. The method that every client has built in
+        // lets accounts without password in at once.
+        out.extend_from_slice(NATIVE_PASSWORD.as_bytes());
         out.push(0);
     }
 }

@@ -46,7 +46,12 @@ impl SqlSession {
         Ok(())
     }
 
-    pub(super) async fn begin(&mut self, consistent_snapshot: bool, read_only: bool, pessimistic: Option<bool>) -> Result<()> {
+    pub(super) async fn begin(
+        &mut self,
+        consistent_snapshot: bool,
+        read_only: bool,
+        pessimistic: Option<bool>,
+    ) -> Result<()> {
         self.commit_transaction().await?;
         self.apply_next_transaction()?;
         if let Some(pessimistic) = pessimistic {
@@ -100,7 +105,11 @@ impl SqlSession {
 
     /// After a schema change: its notes, and a current database that is gone.
     pub(super) fn note_ddl(&mut self, eval: &EvalContext, ddl: &Ddl) {
-        self.diagnostics.extend(eval.warnings.take().into_iter().map(|w| Diagnostic { level: "Note", code: w.code, message: w.message }));
+        self.diagnostics.extend(eval.warnings.take().into_iter().map(|w| Diagnostic {
+            level: "Note",
+            code: w.code,
+            message: w.message,
+        }));
         if let Ddl::DropDatabase { name, .. } = ddl
             && self.database.as_deref().is_some_and(|d| d.eq_ignore_ascii_case(name))
             && self.server.catalog.schema().is_ok_and(|s| s.database(name).is_none())

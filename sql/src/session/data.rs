@@ -57,7 +57,13 @@ impl SqlSession {
     }
 
     /// Binds, plans and runs a statement; again when the schema changed meanwhile.
-    pub(super) async fn run_data(&mut self, statement: &Statement, params: Arc<[Value]>, out: &mut ResultWriter, more: bool) -> Result<()> {
+    pub(super) async fn run_data(
+        &mut self,
+        statement: &Statement,
+        params: Arc<[Value]>,
+        out: &mut ResultWriter,
+        more: bool,
+    ) -> Result<()> {
         let types: Vec<FieldType> = params.iter().map(basalt_expr::func::literal_type).collect();
         let mut tries = 0;
         loop {
@@ -82,7 +88,8 @@ impl SqlSession {
         out: &mut ResultWriter,
         more: bool,
     ) -> Result<()> {
-        let ctx = self.statement_context(schema.schema().clone(), params, plan_writes(plan), virtual_scans(plan)).await?;
+        let ctx =
+            self.statement_context(schema.schema().clone(), params, plan_writes(plan), virtual_scans(plan)).await?;
         self.apply_next_transaction()?;
         let outcome = executor::execute(plan, &ctx, &mut self.txn).await;
         let outcome = match outcome {
@@ -115,7 +122,8 @@ impl SqlSession {
             }
         }
         let typed = self.variables.typed();
-        let execution_time_max = (!write && typed.max_execution_time_ms > 0).then(|| Duration::from_millis(typed.max_execution_time_ms));
+        let execution_time_max =
+            (!write && typed.max_execution_time_ms > 0).then(|| Duration::from_millis(typed.max_execution_time_ms));
         Ok(Arc::new(StatementContext {
             cluster: self.server.cluster.clone(),
             catalog: self.server.catalog.clone(),
@@ -146,7 +154,13 @@ impl SqlSession {
     }
 
     /// Writes a result set, batch by batch as they come.
-    pub(super) async fn write_rows(&mut self, mut rows: RowStream, eval: &EvalContext, out: &mut ResultWriter, more: bool) -> Result<()> {
+    pub(super) async fn write_rows(
+        &mut self,
+        mut rows: RowStream,
+        eval: &EvalContext,
+        out: &mut ResultWriter,
+        more: bool,
+    ) -> Result<()> {
         let types: Vec<FieldType> = rows.columns.iter().map(|c| c.ty.clone()).collect();
         // The first batch is waited for before anything is sent: most errors come with it, and are told as errors.
         let mut batch = rows.next().await?;
@@ -173,7 +187,11 @@ impl SqlSession {
         let affected_rows = if found && done.found_rows > 0 { done.found_rows } else { done.affected_rows };
         self.row_count = affected_rows as i64;
         let info = &done.info;
-        self.write_ok(OkSummary { affected_rows, last_insert_id: done.last_insert_id, info, ..OkSummary::default() }, out, more)
+        self.write_ok(
+            OkSummary { affected_rows, last_insert_id: done.last_insert_id, info, ..OkSummary::default() },
+            out,
+            more,
+        )
     }
 
     /// Writes an OK packet; state and warnings are filled in.
@@ -183,7 +201,14 @@ impl SqlSession {
     }
 
     /// EXPLAIN and EXPLAIN ANALYZE.
-    pub(super) async fn explain(&mut self, statement: &Statement, analyze: bool, format: Option<&str>, out: &mut ResultWriter, more: bool) -> Result<()> {
+    pub(super) async fn explain(
+        &mut self,
+        statement: &Statement,
+        analyze: bool,
+        format: Option<&str>,
+        out: &mut ResultWriter,
+        more: bool,
+    ) -> Result<()> {
         if let Some(format) = format.filter(|f| !matches!(*f, "traditional" | "row" | "brief" | "tree")) {
             return Err(Error::unsupported(format!("EXPLAIN FORMAT={format}")));
         }
@@ -243,7 +268,10 @@ fn short_lines(rows: &[planner::explain::ExplainRow], actual: Option<(u64, Durat
         actual_rows: actual.filter(|_| position == 0).map(|(rows, _)| rows),
         task: row.task,
         access_object: row.access.clone(),
-        execution_info: actual.filter(|_| position == 0).map(|(_, took)| format!("time: {took:.1?}")).unwrap_or_default(),
+        execution_info: actual
+            .filter(|_| position == 0)
+            .map(|(_, took)| format!("time: {took:.1?}"))
+            .unwrap_or_default(),
         operator_info: row.info.clone(),
     };
     query::explain::rows(&rows.iter().enumerate().map(line).collect::<Vec<_>>(), actual.is_some())
@@ -272,7 +300,8 @@ pub(super) fn column_set(columns: &[OutputColumn]) -> ColumnSet {
 fn column_def(column: &OutputColumn) -> ColumnDef {
     let mut def = ColumnDef { table: column.table.clone(), ..ColumnDef::of_type(&column.name, &column.ty) };
     if let Some(origin) = &column.origin {
-        (def.schema, def.org_table, def.org_name) = (origin.database.clone(), origin.table.clone(), origin.column.clone());
+        (def.schema, def.org_table, def.org_name) =
+            (origin.database.clone(), origin.table.clone(), origin.column.clone());
         let keys = origin.key_flags;
         for (set, flag) in [
             (keys.primary, ColumnFlags::PRIMARY_KEY),

@@ -62,18 +62,31 @@ impl SqlSession {
         }
         self.last_statement_id = self.last_statement_id.wrapping_add(1).max(1);
         let id = self.last_statement_id;
-        let statement =
-            PreparedStatement { text: sql.into(), statement: Arc::new(parsed.statement), parameters: parsed.parameters, plan: None };
+        let statement = PreparedStatement {
+            text: sql.into(),
+            statement: Arc::new(parsed.statement),
+            parameters: parsed.parameters,
+            plan: None,
+        };
         self.statements.insert(id, statement);
         Ok(Prepared { id, parameters: parsed.parameters, columns, warnings: 0 })
     }
 
-    pub(super) async fn execute_prepared(&mut self, id: u32, params: &[Param<'_>], out: &mut ResultWriter) -> Result<()> {
+    pub(super) async fn execute_prepared(
+        &mut self,
+        id: u32,
+        params: &[Param<'_>],
+        out: &mut ResultWriter,
+    ) -> Result<()> {
         self.diagnostics.clear();
         self.server.questions.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         self.check_allowed()?;
         let values: Arc<[Value]> = params.iter().map(param_value).collect::<Result<_>>()?;
-        let unknown = || Error::User { code: 1243, sqlstate: "HY000", message: format!("Unknown prepared statement handler ({id}) given to EXECUTE") };
+        let unknown = || Error::User {
+            code: 1243,
+            sqlstate: "HY000",
+            message: format!("Unknown prepared statement handler ({id}) given to EXECUTE"),
+        };
         let prepared = self.statements.get(&id).ok_or_else(unknown)?;
         if values.len() != prepared.parameters {
             return Err(wrong_arguments());
@@ -88,15 +101,20 @@ impl SqlSession {
         let version = schema.schema().version;
         let environment = self.bind_environment();
         let kept = self.statements.get(&id).and_then(|p| p.plan.as_ref());
-        let fits = |k: &&KeptPlan| k.schema_version == version && k.environment == environment && same_kinds(&k.types, &types);
+        let fits =
+            |k: &&KeptPlan| k.schema_version == version && k.environment == environment && same_kinds(&k.types, &types);
         let plan = match kept.filter(fits) {
             Some(kept) => kept.plan.clone(),
             None => {
                 let bound = binder::bind(&statement, &self.bind_context(schema.schema(), &types))?;
                 let plan = planner::plan(bound.statement);
                 // Values of variables stand in the plan: it serves this once.
-                let keep = (bound.cacheable && virtual_scans(&plan).is_empty())
-                    .then(|| KeptPlan { plan: plan.clone(), schema_version: version, environment, types });
+                let keep = (bound.cacheable && virtual_scans(&plan).is_empty()).then(|| KeptPlan {
+                    plan: plan.clone(),
+                    schema_version: version,
+                    environment,
+                    types,
+                });
                 if let Some(prepared) = self.statements.get_mut(&id) {
                     prepared.plan = keep;
                 }
@@ -123,17 +141,34 @@ impl SqlSession {
             },
         };
         let parsed = parse_one(&text, self.parse_options())?.ok_or_else(Error::empty_query)?;
-        if matches!(parsed.statement, Statement::Prepare { .. } | Statement::Execute { .. } | Statement::Deallocate(_)) {
-            return Err(Error::User { code: 1295, sqlstate: "HY000", message: "This command is not supported in the prepared statement protocol yet".into() });
+        if matches!(parsed.statement, Statement::Prepare { .. } | Statement::Execute { .. } | Statement::Deallocate(_))
+        {
+            return Err(Error::User {
+                code: 1295,
+                sqlstate: "HY000",
+                message: "This command is not supported in the prepared statement protocol yet".into(),
+            });
         }
         if self.named.len() >= NAMED_MAX {
-            return Err(Error::User { code: 1461, sqlstate: "42000", message: format!("Can't create more than max_prepared_stmt_count statements (current value: {NAMED_MAX})") });
+            return Err(Error::User {
+                code: 1461,
+                sqlstate: "42000",
+                message: format!(
+                    "Can't create more than max_prepared_stmt_count statements (current value: {NAMED_MAX})"
+                ),
+            });
         }
         self.named.insert(name.to_lowercase(), NamedStatement { text, parameters: parsed.parameters });
         Ok(())
     }
 
-    pub(super) async fn execute_named(&mut self, name: &str, using: &[String], out: &mut ResultWriter, more: bool) -> Result<()> {
+    pub(super) async fn execute_named(
+        &mut self,
+        name: &str,
+        using: &[String],
+        out: &mut ResultWriter,
+        more: bool,
+    ) -> Result<()> {
         let named = self.named.get(&name.to_lowercase()).ok_or_else(|| unknown_name(name, "EXECUTE"))?;
         if named.parameters != using.len() {
             return Err(wrong_arguments());
@@ -158,7 +193,8 @@ fn is_data(statement: &Statement) -> bool {
 }
 
 fn same_kinds(a: &[FieldType], b: &[FieldType]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.kind == b.kind && a.unsigned == b.unsigned && a.decimals == b.decimals)
+    a.len() == b.len()
+        && a.iter().zip(b).all(|(a, b)| a.kind == b.kind && a.unsigned == b.unsigned && a.decimals == b.decimals)
 }
 
 fn wrong_arguments() -> Error {
@@ -166,7 +202,11 @@ fn wrong_arguments() -> Error {
 }
 
 fn unknown_name(name: &str, to: &str) -> Error {
-    Error::User { code: 1243, sqlstate: "HY000", message: format!("Unknown prepared statement handler ({name}) given to {to}") }
+    Error::User {
+        code: 1243,
+        sqlstate: "HY000",
+        message: format!("Unknown prepared statement handler ({name}) given to {to}"),
+    }
 }
 
 fn wrong_value(what: &str, value: impl std::fmt::Display) -> Error {
@@ -215,7 +255,8 @@ fn datetime(p: &DateTimeParts) -> Result<Value> {
 }
 
 fn time(p: &TimeParts) -> Result<Value> {
-    let seconds = u64::from(p.days) * 86_400 + u64::from(p.hour) * 3600 + u64::from(p.minute) * 60 + u64::from(p.second);
+    let seconds =
+        u64::from(p.days) * 86_400 + u64::from(p.hour) * 3600 + u64::from(p.minute) * 60 + u64::from(p.second);
     let micros = seconds.checked_mul(1_000_000).and_then(|m| m.checked_add(u64::from(p.micros)));
     let micros = micros.and_then(|m| i64::try_from(m).ok()).ok_or_else(|| wrong_value("TIME", seconds))?;
     Ok(Value::Time(if p.negative { -micros } else { micros }))

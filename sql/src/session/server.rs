@@ -82,7 +82,9 @@ impl SqlServer {
     pub async fn start(cluster: Cluster, options: SqlServerOptions) -> Result<SqlServer> {
         let env = cluster.env().clone();
         let server_id = cluster.pd().allocate_ids(1).await?;
-        let catalog = Catalog::open(cluster.clone(), server_id, options.listen.to_string(), options.status_address.clone()).await?;
+        let catalog =
+            Catalog::open(cluster.clone(), server_id, options.listen.to_string(), options.status_address.clone())
+                .await?;
         ensure_test_database(&catalog).await?;
         let users = Users::default();
         users.load(&cluster).await?;
@@ -116,7 +118,11 @@ impl SqlServer {
             questions: AtomicU64::new(0),
             connections: connections.clone(),
         });
-        let config = ServerConfig { server_version: SERVER_VERSION.to_string(), max_connections: options.max_connections, ..ServerConfig::default() };
+        let config = ServerConfig {
+            server_version: SERVER_VERSION.to_string(),
+            max_connections: options.max_connections,
+            ..ServerConfig::default()
+        };
         let front = Arc::new(Front(shared.clone()));
         let server = Server { config, handler: front.clone(), authenticator: front, tls, env, connections };
         let running = server
@@ -152,7 +158,12 @@ async fn ensure_test_database(catalog: &Catalog) -> Result<()> {
     if schema.version > 0 {
         return Ok(());
     }
-    let statement = crate::parser::statement::Ddl::CreateDatabase { name: "test".into(), if_not_exists: true, charset: None, collation: None };
+    let statement = crate::parser::statement::Ddl::CreateDatabase {
+        name: "test".into(),
+        if_not_exists: true,
+        charset: None,
+        collation: None,
+    };
     let eval = basalt_expr::EvalContext::default();
     ddl::execute(&ddl::DdlContext { catalog, database: None, eval: &eval }, &statement).await
 }

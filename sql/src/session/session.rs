@@ -3,9 +3,9 @@
 use super::prepared::{NamedStatement, PreparedStatement};
 use super::server::Shared;
 use super::variables::SessionVariables;
+use crate::catalog::model::Table;
 use crate::error::{Error, Result};
 use crate::parser::ast::ObjectName;
-use crate::catalog::model::Table;
 use crate::server::column::ColumnDef;
 use crate::server::constant::Status;
 use crate::server::error::{ErrorCode, MySqlError};
@@ -109,7 +109,8 @@ impl SqlSession {
         let database = name.database.as_deref().or(self.database.as_deref()).ok_or_else(Error::no_database)?;
         let schema = self.server.catalog.schema()?;
         let found = schema.database(database).ok_or_else(|| Error::unknown_database(database))?;
-        let table = schema.table(database, &name.name).cloned().ok_or_else(|| Error::no_such_table(&found.name, &name.name))?;
+        let table =
+            schema.table(database, &name.name).cloned().ok_or_else(|| Error::no_such_table(&found.name, &name.name))?;
         Ok((found.name.clone(), table))
     }
 

@@ -23,7 +23,8 @@ impl SqlSession {
                     self.variables.set_names(charset, collation.as_deref())?;
                     if *charset_only {
                         // SET CHARACTER SET: the connection takes the database's character set, which is always UTF-8.
-                        let connection = variables::definition("character_set_connection").expect("a variable of the table");
+                        let connection =
+                            variables::definition("character_set_connection").expect("a variable of the table");
                         self.variables.set(connection, Some("utf8mb4"))?;
                     }
                 }
@@ -57,14 +58,21 @@ impl SqlSession {
                 let seconds: u64 = self.variables.get(definition).parse().unwrap_or(28_800);
                 self.connection.variables.set_wait_timeout(Duration::from_secs(seconds));
             }
-            "max_allowed_packet" => self.connection.variables.set_max_allowed_packet(self.variables.typed().max_allowed_packet),
+            "max_allowed_packet" => {
+                self.connection.variables.set_max_allowed_packet(self.variables.typed().max_allowed_packet)
+            }
             _ => {}
         }
         Ok(())
     }
 
     /// SET [SESSION | GLOBAL] TRANSACTION.
-    pub(super) fn set_transaction(&mut self, scope: Option<VariableScope>, isolation: Option<&str>, read_only: Option<bool>) -> Result<()> {
+    pub(super) fn set_transaction(
+        &mut self,
+        scope: Option<VariableScope>,
+        isolation: Option<&str>,
+        read_only: Option<bool>,
+    ) -> Result<()> {
         if scope.is_none() && self.in_transaction() {
             return Err(Error::User {
                 code: 1568,
@@ -100,9 +108,19 @@ impl SqlSession {
             Expr::Default => return Err(Error::internal("DEFAULT is no expression")),
             Expr::Literal(Literal::Bool(on)) => if *on { "ON" } else { "OFF" }.to_string(),
             other => match self.evaluate(other)? {
-                Value::Null => return Err(Error::User { code: 1231, sqlstate: "42000", message: "Variable can't be set to the value of 'NULL'".into() }),
+                Value::Null => {
+                    return Err(Error::User {
+                        code: 1231,
+                        sqlstate: "42000",
+                        message: "Variable can't be set to the value of 'NULL'".into(),
+                    });
+                }
                 Value::String(text) => text.to_string(),
-                value => String::from_utf8_lossy(&crate::catalog::value_text(&value, &basalt_expr::func::literal_type(&value))).into_owned(),
+                value => String::from_utf8_lossy(&crate::catalog::value_text(
+                    &value,
+                    &basalt_expr::func::literal_type(&value),
+                ))
+                .into_owned(),
             },
         })
     }
@@ -111,7 +129,11 @@ impl SqlSession {
     pub(super) fn system_variable(&self, scope: Option<VariableScope>, name: &str) -> Result<Value> {
         let definition = variables::definition(name).ok_or_else(|| Error::unknown_variable(name))?;
         if scope == Some(VariableScope::Session) && definition.scope == Scope::Global {
-            return Err(Error::User { code: 1238, sqlstate: "HY000", message: format!("Variable '{name}' is a GLOBAL variable") });
+            return Err(Error::User {
+                code: 1238,
+                sqlstate: "HY000",
+                message: format!("Variable '{name}' is a GLOBAL variable"),
+            });
         }
         let text = match (scope, definition.name) {
             (Some(VariableScope::Global), _) => self.server.globals.get(definition),

@@ -53,7 +53,8 @@ impl SqlSession {
         let made = keys.len() as u64;
         self.server.cluster.split_regions(keys).await?;
         let ty = FieldType::bigint_unsigned();
-        let column = OutputColumn { name: "TOTAL_SPLIT_REGION".into(), table: String::new(), origin: None, ty: ty.clone() };
+        let column =
+            OutputColumn { name: "TOTAL_SPLIT_REGION".into(), table: String::new(), origin: None, ty: ty.clone() };
         let array = basalt_expr::convert::array_of(&ty, &[Value::UInt(made)])?;
         let batch = RecordBatch::try_new(Arc::new(Schema::new(vec![ty.arrow_field("n")])), vec![array])?;
         Ok(RowStream::from_batches(vec![column], vec![batch]))
@@ -64,7 +65,8 @@ impl SqlSession {
         let (mut key, columns): (Vec<u8>, Vec<usize>) = match (index, &table.handle) {
             (Some(name), _) => {
                 let range = range_of(table, Some(name))?;
-                let index = table.index(name).ok_or_else(|| Error::internal("an index with a range has a definition"))?;
+                let index =
+                    table.index(name).ok_or_else(|| Error::internal("an index with a range has a definition"))?;
                 (range.start.0.to_vec(), index.columns.iter().map(|c| c.column).collect())
             }
             (None, Handle::Common(columns)) => (table_key::row_prefix(table.id), columns.clone()),
@@ -83,7 +85,12 @@ impl SqlSession {
             let integer_handle = index.is_none() && !matches!(table.handle, Handle::Common(_));
             if integer_handle {
                 let ty = columns.first().map_or_else(FieldType::bigint, |c| table.columns[*c].ty.clone());
-                let stored = basalt_expr::store::cast_for_store(&value, &from, &ty, &StoreContext { eval: &eval, column: "handle", row: 1, ignore: false })?;
+                let stored = basalt_expr::store::cast_for_store(
+                    &value,
+                    &from,
+                    &ty,
+                    &StoreContext { eval: &eval, column: "handle", row: 1, ignore: false },
+                )?;
                 let handle = match stored {
                     Value::Int(v) => v,
                     Value::UInt(v) => (v ^ (1 << 63)) as i64,
@@ -92,7 +99,12 @@ impl SqlSession {
                 basalt_common::codec::encode_i64(&mut key, handle);
             } else {
                 let column = &table.columns[columns[position]];
-                let stored = basalt_expr::store::cast_for_store(&value, &from, &column.ty, &StoreContext { eval: &eval, column: &column.name, row: 1, ignore: false })?;
+                let stored = basalt_expr::store::cast_for_store(
+                    &value,
+                    &from,
+                    &column.ty,
+                    &StoreContext { eval: &eval, column: &column.name, row: 1, ignore: false },
+                )?;
                 basalt_expr::key::encode_value(&mut key, &stored, &column.ty, &eval.time_zone)?;
             }
         }

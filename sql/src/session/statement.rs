@@ -25,7 +25,11 @@ impl SqlSession {
         let mut first = true;
         loop {
             let Some(parsed) = parse_one(rest, self.parse_options())? else {
-                return if first { Err(Error::empty_query()) } else { Err(Error::internal("a result was announced and there is none")) };
+                return if first {
+                    Err(Error::empty_query())
+                } else {
+                    Err(Error::internal("a result was announced and there is none"))
+                };
             };
             let following = &rest[parsed.next..];
             let more = has_statement(following);
@@ -65,11 +69,12 @@ impl SqlSession {
             Lookup::Uncacheable => return Ok(false),
             Lookup::Hit(plan, params) => (plan, params),
             Lookup::Miss(template) => {
-                let bound = parse_one(template.text.as_bytes(), self.parse_options()).ok().flatten().and_then(|parsed| {
-                    let cacheable = matches!(parsed.statement, Statement::Query(_)) || is_write(&parsed.statement);
-                    let ctx = self.bind_context(&current, &template.types);
-                    cacheable.then(|| binder::bind(&parsed.statement, &ctx).ok()).flatten()
-                });
+                let bound =
+                    parse_one(template.text.as_bytes(), self.parse_options()).ok().flatten().and_then(|parsed| {
+                        let cacheable = matches!(parsed.statement, Statement::Query(_)) || is_write(&parsed.statement);
+                        let ctx = self.bind_context(&current, &template.types);
+                        cacheable.then(|| binder::bind(&parsed.statement, &ctx).ok()).flatten()
+                    });
                 // Whatever the template runs into, the text itself is bound again and says it in its own words.
                 let plan = bound.filter(|b| b.cacheable).map(|b| planner::plan(b.statement));
                 if !self.server.plans.insert(&template, plan.as_ref()) {
@@ -80,7 +85,10 @@ impl SqlSession {
             }
         };
         self.diagnostics.clear();
-        let write = matches!(plan, planner::PhysicalPlan::Insert(_) | planner::PhysicalPlan::Update(_) | planner::PhysicalPlan::Delete(_));
+        let write = matches!(
+            plan,
+            planner::PhysicalPlan::Insert(_) | planner::PhysicalPlan::Update(_) | planner::PhysicalPlan::Delete(_)
+        );
         let schema = self.use_schema(write)?;
         if schema.schema().version != current.version {
             return Ok(false);
@@ -100,16 +108,20 @@ impl SqlSession {
         }
         self.check_allowed()?;
         match statement {
-            Statement::Query(_) | Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) | Statement::Show(_) => {
-                self.run_data(statement, Arc::from([]), out, more).await
-            }
+            Statement::Query(_)
+            | Statement::Insert(_)
+            | Statement::Update(_)
+            | Statement::Delete(_)
+            | Statement::Show(_) => self.run_data(statement, Arc::from([]), out, more).await,
             Statement::Do(exprs) => {
                 for expr in exprs {
                     self.evaluate(expr)?;
                 }
                 self.done(out, more)
             }
-            Statement::Explain { analyze, format, statement } => self.explain(statement, *analyze, format.as_deref(), out, more).await,
+            Statement::Explain { analyze, format, statement } => {
+                self.explain(statement, *analyze, format.as_deref(), out, more).await
+            }
             Statement::Prepare { name, text } => {
                 self.prepare_named(name, text)?;
                 self.done(out, more)
@@ -154,10 +166,16 @@ impl SqlSession {
                 outcome
             }
             Statement::Set(items) => self.set(items).await,
-            Statement::SetTransaction { scope, isolation, read_only } => self.set_transaction(*scope, isolation.as_deref(), *read_only),
-            Statement::Begin { consistent_snapshot, read_only, pessimistic } => self.begin(*consistent_snapshot, *read_only, *pessimistic).await,
+            Statement::SetTransaction { scope, isolation, read_only } => {
+                self.set_transaction(*scope, isolation.as_deref(), *read_only)
+            }
+            Statement::Begin { consistent_snapshot, read_only, pessimistic } => {
+                self.begin(*consistent_snapshot, *read_only, *pessimistic).await
+            }
             Statement::Commit { chain, release } => self.commit(*chain, *release).await,
-            Statement::Rollback { savepoint, chain, release } => self.rollback(savepoint.as_deref(), *chain, *release).await,
+            Statement::Rollback { savepoint, chain, release } => {
+                self.rollback(savepoint.as_deref(), *chain, *release).await
+            }
             Statement::Savepoint(name) => self.txn.set_savepoint(name),
             Statement::ReleaseSavepoint(name) => self.release_savepoint(name),
             Statement::Use(name) => self.use_database(name),
@@ -192,7 +210,11 @@ impl SqlSession {
     pub(super) fn kill_connection(&self, id: u64, query: bool) -> Result<()> {
         let entry = self.connection.connections.get(id).ok_or_else(|| unknown_thread(id))?;
         if entry.info().user != self.account.0 {
-            self.require_admin().map_err(|_| Error::User { code: 1095, sqlstate: "HY000", message: format!("You are not owner of thread {id}") })?;
+            self.require_admin().map_err(|_| Error::User {
+                code: 1095,
+                sqlstate: "HY000",
+                message: format!("You are not owner of thread {id}"),
+            })?;
         }
         if query {
             entry.kill().kill_query();
@@ -209,7 +231,8 @@ fn unknown_thread(id: impl std::fmt::Display) -> Error {
 
 /// True if anything but blanks and comments follows.
 fn has_statement(text: &[u8]) -> bool {
-    !text.iter().all(|b| b.is_ascii_whitespace() || *b == b';') && !matches!(parse_one(text, Default::default()), Ok(None))
+    !text.iter().all(|b| b.is_ascii_whitespace() || *b == b';')
+        && !matches!(parse_one(text, Default::default()), Ok(None))
 }
 
 /// SHOW WARNINGS and its like talk about the statement before.

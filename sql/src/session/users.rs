@@ -31,7 +31,13 @@ pub struct Users {
 }
 
 fn root() -> User {
-    User { name: "root".into(), host: "%".into(), plugin: CACHING.into(), credential: Default::default(), all_privileges: true }
+    User {
+        name: "root".into(),
+        host: "%".into(),
+        plugin: CACHING.into(),
+        credential: Default::default(),
+        all_privileges: true,
+    }
 }
 
 fn same(user: &User, name: &str, host: &str) -> bool {
@@ -63,7 +69,13 @@ impl Users {
     pub fn find(&self, name: &str, host: &str) -> Option<Account> {
         let users = self.accounts.read().clone();
         let user = users.iter().find(|u| u.name == name && host_matches(&u.host, host))?;
-        Some(Account { user: user.name.clone(), host: user.host.clone(), credential: credential(user)?, require_tls: false, locked: false })
+        Some(Account {
+            user: user.name.clone(),
+            host: user.host.clone(),
+            credential: credential(user)?,
+            require_tls: false,
+            locked: false,
+        })
     }
 
     /// True when the account may do everything.
@@ -73,7 +85,11 @@ impl Users {
 
     /// Name, host, plugin, all privileges.
     pub fn list(&self) -> Vec<(String, String, String, bool)> {
-        self.accounts.read().iter().map(|u| (u.name.clone(), u.host.clone(), u.plugin.clone(), u.all_privileges)).collect()
+        self.accounts
+            .read()
+            .iter()
+            .map(|u| (u.name.clone(), u.host.clone(), u.plugin.clone(), u.all_privileges))
+            .collect()
     }
 
     /// CREATE, ALTER and DROP USER.
@@ -160,7 +176,8 @@ fn create(users: &mut Vec<User>, specs: &[UserSpec], if_not_exists: bool) -> Res
             }
             return Err(failed("CREATE USER", &spec.name, &spec.host));
         }
-        let mut user = User { name: spec.name.clone(), host: spec.host.clone(), plugin: CACHING.into(), ..User::default() };
+        let mut user =
+            User { name: spec.name.clone(), host: spec.host.clone(), plugin: CACHING.into(), ..User::default() };
         set_credential(&mut user, spec)?;
         users.push(user);
     }
@@ -197,7 +214,11 @@ fn drop_users(users: &mut Vec<User>, names: &[(String, String)], if_exists: bool
 fn set_credential(user: &mut User, spec: &UserSpec) -> Result<()> {
     if let Some(plugin) = &spec.plugin {
         if plugin != NATIVE && plugin != CACHING {
-            return Err(Error::User { code: 1524, sqlstate: "HY000", message: format!("Plugin '{plugin}' is not loaded") });
+            return Err(Error::User {
+                code: 1524,
+                sqlstate: "HY000",
+                message: format!("Plugin '{plugin}' is not loaded"),
+            });
         }
         user.plugin = plugin.clone();
     }
@@ -206,12 +227,13 @@ fn set_credential(user: &mut User, spec: &UserSpec) -> Result<()> {
     }
     if let Some(password) = &spec.password {
         let password = password.as_bytes();
-        let digest = match (password.is_empty(), Credential::native_password(password), Credential::caching_sha2(password)) {
-            (true, ..) => Vec::new(),
-            (_, Credential::NativePassword(digest), _) if user.plugin == NATIVE => digest.to_vec(),
-            (_, _, Credential::CachingSha2(digest)) => digest.to_vec(),
-            _ => return Err(Error::internal("a credential of another kind")),
-        };
+        let digest =
+            match (password.is_empty(), Credential::native_password(password), Credential::caching_sha2(password)) {
+                (true, ..) => Vec::new(),
+                (_, Credential::NativePassword(digest), _) if user.plugin == NATIVE => digest.to_vec(),
+                (_, _, Credential::CachingSha2(digest)) => digest.to_vec(),
+                _ => return Err(Error::internal("a credential of another kind")),
+            };
         user.credential = digest.into();
     }
     Ok(())
@@ -260,9 +282,17 @@ mod tests {
         create(&mut users, &[spec("a", "secret")], false).unwrap();
         assert!(create(&mut users, &[spec("a", "")], false).is_err());
         assert_eq!(users[1].credential.len(), 32);
-        let me = Account { user: "root".into(), host: "%".into(), credential: Credential::Empty, require_tls: false, locked: false };
+        let me = Account {
+            user: "root".into(),
+            host: "%".into(),
+            credential: Credential::Empty,
+            require_tls: false,
+            locked: false,
+        };
         alter(&mut users, &[spec("", "x")], false, &me).unwrap();
-        assert!(!users[0].credential.is_empty() && drop_users(&mut users, &[("root".into(), "%".into())], true).is_err());
+        assert!(
+            !users[0].credential.is_empty() && drop_users(&mut users, &[("root".into(), "%".into())], true).is_err()
+        );
         drop_users(&mut users, &[("a".into(), "%".into())], false).unwrap();
         assert_eq!(users.len(), 1);
     }

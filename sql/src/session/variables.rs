@@ -74,8 +74,7 @@ use Kind::{Bool, Charset, Collation, Enum, Float, Int, SqlMode, Text, TimeZone};
 use Scope::{Both, Global, ReadOnly, Session};
 
 /// Default sql_mode: MySQL 8.0's.
-pub const DEFAULT_SQL_MODE: &str =
-    "ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION";
+pub const DEFAULT_SQL_MODE: &str = "ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION";
 
 /// Modes that sql_mode may name.
 const SQL_MODES: &[&str] = &[
@@ -201,7 +200,8 @@ pub const DEFINITIONS: &[Definition] = &[
 ];
 
 /// Names that mean the same variable.
-const ALIASES: &[(&str, &str)] = &[("tx_isolation", "transaction_isolation"), ("tx_read_only", "transaction_read_only")];
+const ALIASES: &[(&str, &str)] =
+    &[("tx_isolation", "transaction_isolation"), ("tx_read_only", "transaction_read_only")];
 
 /// A variable by name, any case.
 pub fn definition(name: &str) -> Option<&'static Definition> {
@@ -228,7 +228,13 @@ impl Globals {
     pub fn set(&self, definition: &'static Definition, value: Option<&str>) -> Result<(), Error> {
         match definition.scope {
             ReadOnly => return Err(read_only(definition.name)),
-            Session => return Err(user(1228, "HY000", format!("Variable '{}' is a SESSION variable and can't be used with SET GLOBAL", definition.name))),
+            Session => {
+                return Err(user(
+                    1228,
+                    "HY000",
+                    format!("Variable '{}' is a SESSION variable and can't be used with SET GLOBAL", definition.name),
+                ));
+            }
             Global | Both => {}
         }
         let value = check(definition, value.unwrap_or(definition.default))?;
@@ -313,7 +319,13 @@ impl SessionVariables {
     pub fn set(&mut self, definition: &'static Definition, value: Option<&str>) -> Result<(), Error> {
         match definition.scope {
             ReadOnly => return Err(read_only(definition.name)),
-            Global => return Err(user(1229, "HY000", format!("Variable '{}' is a GLOBAL variable and should be set with SET GLOBAL", definition.name))),
+            Global => {
+                return Err(user(
+                    1229,
+                    "HY000",
+                    format!("Variable '{}' is a GLOBAL variable and should be set with SET GLOBAL", definition.name),
+                ));
+            }
             Session | Both => {}
         }
         let value = match value {
@@ -420,7 +432,10 @@ fn check(definition: &Definition, value: &str) -> Result<Arc<str>, Error> {
             number.clamp(min, max).to_string().into()
         }
         Float => {
-            let number: f64 = value.trim().parse().map_err(|_| user(1232, "42000", format!("Incorrect argument type to variable '{name}'")))?;
+            let number: f64 = value
+                .trim()
+                .parse()
+                .map_err(|_| user(1232, "42000", format!("Incorrect argument type to variable '{name}'")))?;
             if number < 0.0 {
                 return Err(wrong_value(name, value));
             }
@@ -449,9 +464,20 @@ fn check_sql_mode(value: &str) -> Result<Arc<str>, Error> {
         let upper = mode.to_ascii_uppercase();
         match upper.as_str() {
             "DEFAULT" => modes.extend(DEFAULT_SQL_MODE.split(',').map(str::to_string)),
-            "ANSI" => modes.extend(["REAL_AS_FLOAT", "PIPES_AS_CONCAT", "ANSI_QUOTES", "IGNORE_SPACE", "ONLY_FULL_GROUP_BY"].map(String::from)),
+            "ANSI" => modes.extend(
+                ["REAL_AS_FLOAT", "PIPES_AS_CONCAT", "ANSI_QUOTES", "IGNORE_SPACE", "ONLY_FULL_GROUP_BY"]
+                    .map(String::from),
+            ),
             "TRADITIONAL" => modes.extend(
-                ["STRICT_TRANS_TABLES", "STRICT_ALL_TABLES", "NO_ZERO_IN_DATE", "NO_ZERO_DATE", "ERROR_FOR_DIVISION_BY_ZERO", "NO_ENGINE_SUBSTITUTION"].map(String::from),
+                [
+                    "STRICT_TRANS_TABLES",
+                    "STRICT_ALL_TABLES",
+                    "NO_ZERO_IN_DATE",
+                    "NO_ZERO_DATE",
+                    "ERROR_FOR_DIVISION_BY_ZERO",
+                    "NO_ENGINE_SUBSTITUTION",
+                ]
+                .map(String::from),
             ),
             known if SQL_MODES.contains(&known) => modes.push(upper),
             _ => return Err(wrong_value("sql_mode", mode)),

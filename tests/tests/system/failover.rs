@@ -61,7 +61,8 @@ fn the_busiest_leader_dies_and_no_acknowledged_row_is_lost() {
         .map(|row| (row[4].parse::<u64>().expect("leaders"), row[1].to_string()))
         .max()
         .expect("there are stores");
-    let victim = cluster.status().into_iter().find(|p| p.address == address).expect("the store is a process of the cluster");
+    let victim =
+        cluster.status().into_iter().find(|p| p.address == address).expect("the store is a process of the cluster");
     let killed = Instant::now();
     cluster.run(&["kill", &victim.name]).expect_ok();
     pause(Duration::from_secs(8));
@@ -84,7 +85,11 @@ fn the_busiest_leader_dies_and_no_acknowledged_row_is_lost() {
             writer.await.expect("a writer does not panic");
         }
     });
-    eprintln!("killed {} ({busiest} leaders); {before} rows before, {} after; longest silence {gap:.2?}", victim.name, times.len());
+    eprintln!(
+        "killed {} ({busiest} leaders); {before} rows before, {} after; longest silence {gap:.2?}",
+        victim.name,
+        times.len()
+    );
     assert!(before > 0 && !times.is_empty(), "no writes before or after the kill");
     assert!(gap < Duration::from_secs(5), "writes resumed only after {gap:?}");
 

@@ -48,7 +48,10 @@ fn aggregates_over_a_million_rows_run_in_storage() {
     let groups = ask(port, "select s, count(*), sum(k) from big.t group by s order by s");
     assert_eq!(groups.lines().count(), 10);
     assert_eq!(groups.lines().next(), Some(format!("word0\t{}\t{}", ROWS / 10, ROWS / 1000 * 49_500).as_str()));
-    assert_eq!(ask(port, "select id from big.t where v > 30 order by v desc, id limit 2"), format!("{}\n{}\n", ROWS - 1, ROWS - 2));
+    assert_eq!(
+        ask(port, "select id from big.t where v > 30 order by v desc, id limit 2"),
+        format!("{}\n{}\n", ROWS - 1, ROWS - 2)
+    );
 
     // What EXPLAIN ANALYZE says: one task a region of the rows, one row back from each.
     let rows_regions = regions_with_rows(port);
@@ -61,7 +64,10 @@ fn aggregates_over_a_million_rows_run_in_storage() {
 /// Regions that hold rows (not index entries) of `big.t`: those that a scan of the rows must touch.
 fn regions_with_rows(port: u16) -> usize {
     let plan = ask(port, "explain analyze select count(*) from big.t");
-    let tasks = plan.split("tasks: ").nth(1).and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next().map(str::to_string));
+    let tasks = plan
+        .split("tasks: ")
+        .nth(1)
+        .and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next().map(str::to_string));
     tasks.and_then(|t| t.parse().ok()).unwrap_or_else(|| panic!("no task count in\n{plan}"))
 }
 
@@ -72,7 +78,10 @@ fn eight_regions_answer_with_eight_rows() {
     let port = cluster.port;
     ask(port, "create database d; create table d.t (id int primary key, c1 int, c2 varchar(20))");
     ask(port, "split table d.t between (0) and (8000) regions 8");
-    let rows = (0..8000).map(|i| format!("({i},{},'{}')", i % 20, if i % 2 == 0 { "percona" } else { "live" })).collect::<Vec<_>>().join(",");
+    let rows = (0..8000)
+        .map(|i| format!("({i},{},'{}')", i % 20, if i % 2 == 0 { "percona" } else { "live" }))
+        .collect::<Vec<_>>()
+        .join(",");
     mysql(port, &[], &format!("insert into d.t values {rows}")).expect_ok();
     assert_eq!(ask(port, "select count(c1) from d.t where c1 > 10 and c2 = 'percona'"), "1600\n");
     let plan = ask(port, "explain analyze select count(c1) from d.t where c1 > 10 and c2 = 'percona'");
@@ -91,7 +100,8 @@ fn splitting_under_sysbench_is_not_seen_by_clients() {
     sysbench(&Sysbench { script: "oltp_read_write", ports: &ports, flags: size }, "prepare").expect_ok();
     let flags = [size, &["--threads=16", "--time=10", "--events=0", "--mysql-ignore-errors=1213,1205,9007"]].concat();
     std::thread::scope(|scope| {
-        let load = scope.spawn(|| sysbench(&Sysbench { script: "oltp_read_write", ports: &ports, flags: &flags }, "run"));
+        let load =
+            scope.spawn(|| sysbench(&Sysbench { script: "oltp_read_write", ports: &ports, flags: &flags }, "run"));
         for table in ["sbtest1", "sbtest2"] {
             mysql(ports[0], &[], &format!("split table sbtest.{table} between (0) and (10000) regions 8")).expect_ok();
         }

@@ -29,9 +29,15 @@ const ASK: &[(&str, &str)] = &[
     ),
     ("select name from shop.item where price > (select avg(price) from shop.item)", "anvil\n"),
     ("with c as (select item_id, n from shop.sale where n > 1) select count(*) from c", "2\n"),
-    ("select item_id, row_number() over (partition by item_id order by day) r from shop.sale order by 1, 2", "1\t1\n1\t2\n2\t1\n"),
+    (
+        "select item_id, row_number() over (partition by item_id order by day) r from shop.sale order by 1, 2",
+        "1\t1\n1\t2\n2\t1\n",
+    ),
     ("select 1 union select 2 union all select 2 order by 1", "1\n2\n2\n"),
-    ("select 7 div 2, 7/2, 5 % 3, 1/0, '3' + 4, 'a' = 'A', concat('x', null), ifnull(null, 'y')", "3\t3.5000\t2\tNULL\t7\t0\tNULL\ty\n"),
+    (
+        "select 7 div 2, 7/2, 5 % 3, 1/0, '3' + 4, 'a' = 'A', concat('x', null), ifnull(null, 'y')",
+        "3\t3.5000\t2\tNULL\t7\t0\tNULL\ty\n",
+    ),
     ("show tables from shop", "item\nsale\n"),
     ("select table_name from information_schema.tables where table_schema = 'shop' order by 1", "item\nsale\n"),
 ];
