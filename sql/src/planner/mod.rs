@@ -28,6 +28,9 @@ pub mod cache;
 pub mod digest;
 pub mod explain;
 
+#[cfg(test)]
+mod tests;
+
 pub use physical::{
     DeletePlan, InsertPlan, PhysicalPlan, RowLimit, RowsPlan, ShortOperator, ShortQuery, ShortSource, TableRead,
     UpdatePlan,
