@@ -10,7 +10,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "proto/basalt/coprocessor.proto",
         "proto/basalt/schema.proto",
     ];
-    println!("cargo:rerun-if-changed=proto");
+    #[expect(clippy::disallowed_macros, reason = "build scripts talk to cargo on standard output")]
+    {
+        println!("cargo:rerun-if-changed=proto");
+    }
     let descriptors = protox::compile(files, ["proto"])?;
     tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
     Ok(())

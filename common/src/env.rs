@@ -42,6 +42,7 @@ pub struct Env {
 
 impl Env {
     /// The machine's clocks and a seed from the operating system.
+    #[expect(clippy::disallowed_methods, reason = "this is where the monotonic clock is read")]
     pub fn real() -> Env {
         Env {
             clock: Arc::new(SystemClock { start: std::time::Instant::now() }),
@@ -94,6 +95,7 @@ impl Clock for SystemClock {
     fn monotonic(&self) -> Monotonic {
         Monotonic(self.start.elapsed().as_nanos() as u64)
     }
+    #[expect(clippy::disallowed_methods, reason = "this is where the wall clock is read")]
     fn wall_ms(&self) -> u64 {
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
     }

@@ -19,8 +19,7 @@
 //! than its account's; a password in plain text is neither asked for nor read outside TLS.
 
 use super::auth::{
-    CACHING_SHA2_PASSWORD, Credential, LearnedDigests, NATIVE_PASSWORD, NONCE_BYTES, Nonce, SaltedSha256,
-    verify_caching_sha2, verify_native,
+    Credential, LearnedDigests, NATIVE_PASSWORD, NONCE_BYTES, Nonce, SaltedSha256, verify_caching_sha2, verify_native,
 };
 use super::config::ATTRIBUTES_BYTES_MAX;
 use super::constant::{COLLATION_UTF8MB4_BIN, Capabilities, Status};
