@@ -152,9 +152,7 @@ impl Process {
             .is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')));
         let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let arguments: Vec<&[u8]> = command.split(|&b| b == 0).collect();
-        !zombie
-            && arguments.get(1) == Some(&self.role.name().as_bytes())
-            && arguments.iter().any(|a| *a == self.listen.as_bytes())
+        !zombie && arguments.get(1) == Some(&self.role.name().as_bytes()) && arguments.contains(&self.listen.as_bytes())
     }
 
     fn pid_file(&self) -> PathBuf {

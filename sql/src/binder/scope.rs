@@ -195,18 +195,21 @@ impl super::Binder<'_> {
     pub(super) fn column(&mut self, name: &ColumnName, block: &Block) -> Result<Expr> {
         let bare = name.table.is_none();
         // ORDER BY and HAVING see the select list first, GROUP BY the tables first.
-        if bare && matches!(block.clause, Clause::Having | Clause::OrderBy) && !block.in_aggregate {
-            if let Some(expr) = block.alias(&name.name) {
-                return Ok(expr.clone());
-            }
+        if bare
+            && matches!(block.clause, Clause::Having | Clause::OrderBy)
+            && !block.in_aggregate
+            && let Some(expr) = block.alias(&name.name)
+        {
+            return Ok(expr.clone());
         }
         if let Some(index) = find(&block.columns, name, block.clause)? {
             return Ok(Expr::Column { index, ty: block.columns[index].ty.clone() });
         }
-        if bare && block.clause == Clause::GroupBy {
-            if let Some(expr) = block.alias(&name.name) {
-                return Ok(expr.clone());
-            }
+        if bare
+            && block.clause == Clause::GroupBy
+            && let Some(expr) = block.alias(&name.name)
+        {
+            return Ok(expr.clone());
         }
         for depth in 0..self.frames.len() {
             let at = self.frames.len() - 1 - depth;

@@ -63,7 +63,12 @@ pub async fn execute(ctx: &DdlContext<'_>, ddl: &Ddl) -> Result<()> {
         Ddl::DropView { views, if_exists } => {
             let first = views.first().map_or(String::new(), |v| v.name.clone());
             let error = Error::unknown_table(first);
-            if *if_exists { Ok(ctx.note(&error)) } else { Err(error) }
+            if *if_exists {
+                ctx.note(&error);
+                Ok(())
+            } else {
+                Err(error)
+            }
         }
         Ddl::Truncate(name) => truncate(ctx, name).await,
         Ddl::Rename(pairs) => rename(ctx, pairs).await,
@@ -128,7 +133,15 @@ async fn create_database(
     one_step(ctx, |step| {
         if step.schema.database(name).is_some() || is_system(name) {
             let error = Error::database_exists(name);
-            return if if_not_exists { Ok(ctx.note(&error)).map(|()| false) } else { Err(error) };
+            return if if_not_exists {
+                {
+                    ctx.note(&error);
+                    Ok(())
+                }
+                .map(|()| false)
+            } else {
+                Err(error)
+            };
         }
         let database = Database {
             id,
@@ -171,7 +184,15 @@ async fn drop_database(ctx: &DdlContext<'_>, name: &str, if_exists: bool) -> Res
     one_step(ctx, |step| {
         let Some(database) = step.schema.database(name).cloned() else {
             let error = Error::no_database_to_drop(name);
-            return if if_exists { Ok(ctx.note(&error)).map(|()| false) } else { Err(error) };
+            return if if_exists {
+                {
+                    ctx.note(&error);
+                    Ok(())
+                }
+                .map(|()| false)
+            } else {
+                Err(error)
+            };
         };
         for table in database.tables.values() {
             step.delete_table(table)?;
@@ -197,7 +218,15 @@ async fn create_table(ctx: &DdlContext<'_>, statement: &CreateTable) -> Result<(
             step.schema.database(database_name).cloned().ok_or_else(|| Error::unknown_database(database_name))?;
         if database.tables.contains_key(&statement.name.name.to_lowercase()) {
             let error = Error::table_exists(&statement.name.name);
-            return if statement.if_not_exists { Ok(ctx.note(&error)).map(|()| false) } else { Err(error) };
+            return if statement.if_not_exists {
+                {
+                    ctx.note(&error);
+                    Ok(())
+                }
+                .map(|()| false)
+            } else {
+                Err(error)
+            };
         }
         if step.schema.databases.values().map(|d| d.tables.len()).sum::<usize>() >= config::TABLES_MAX {
             return Err(Error::Internal(format!("a cluster holds at most {} tables", config::TABLES_MAX)));
@@ -354,7 +383,15 @@ async fn add_index(ctx: &DdlContext<'_>, table: &ObjectName, key: &KeyDefinition
         let mut table = (*find(&step.schema, ctx, table)?).clone();
         if let Some(name) = key.name.as_ref().filter(|name| table.index(name).is_some()) {
             let error = Error::duplicate_key_name(name);
-            return if if_not_exists { Ok(ctx.note(&error)).map(|()| false) } else { Err(error) };
+            return if if_not_exists {
+                {
+                    ctx.note(&error);
+                    Ok(())
+                }
+                .map(|()| false)
+            } else {
+                Err(error)
+            };
         }
         let index_id = basalt_common::IndexId(table.next_index_id);
         let mut index = build_index(index_id, key, &mut table.columns, &table.indexes)?;
@@ -378,7 +415,15 @@ async fn drop_index(ctx: &DdlContext<'_>, table: &ObjectName, name: &str, if_exi
         let mut table = (*find(&step.schema, ctx, table)?).clone();
         let Some(position) = table.indexes.iter().position(|i| i.name.eq_ignore_ascii_case(name)) else {
             let error = Error::cannot_drop_key(name);
-            return if if_exists { Ok(ctx.note(&error)).map(|()| false) } else { Err(error) };
+            return if if_exists {
+                {
+                    ctx.note(&error);
+                    Ok(())
+                }
+                .map(|()| false)
+            } else {
+                Err(error)
+            };
         };
         if table.indexes[position].primary {
             return Err(Error::unsupported("dropping a primary key"));

@@ -143,7 +143,7 @@ impl Accumulator {
             (Value::Int(_) | Value::UInt(_), _) => self.integer += value.as_i128().unwrap_or(0),
             (Value::Decimal(v), _) => {
                 let sum = self.decimal.take().and_then(|sum| sum.add(v));
-                self.decimal = Some(sum.unwrap_or_else(|| v.clone()));
+                self.decimal = Some(sum.unwrap_or(*v));
             }
             _ => self.double += basalt_expr::cast::to_f64_quiet(value),
         }

@@ -68,7 +68,7 @@ impl Parser<'_> {
         let order_by = self.order_by()?;
         let limit = self.limit()?;
         let mut locking = self.locking()?;
-        self.into_clause()?;
+        self.skip_into_clause()?;
         if locking.is_none() {
             locking = self.locking()?;
         }
@@ -178,7 +178,7 @@ impl Parser<'_> {
             }
         }
         select.items = self.list(Self::select_item)?;
-        self.into_clause()?;
+        self.skip_into_clause()?;
         if self.eat("FROM") && !self.eat("DUAL") {
             select.from = self.table_refs()?;
         }
@@ -206,7 +206,7 @@ impl Parser<'_> {
         Ok(select)
     }
 
-    fn into_clause(&mut self) -> Result<()> {
+    fn skip_into_clause(&mut self) -> Result<()> {
         if self.is_word("INTO") { Err(Error::unsupported("SELECT … INTO")) } else { Ok(()) }
     }
 
@@ -220,13 +220,8 @@ impl Parser<'_> {
         let start = self.offset();
         let expr = self.expr()?;
         let text = self.text_from(start);
-        let alias = if self.eat("AS") {
-            Some(self.identifier_or_string()?)
-        } else if self.is_identifier() || matches!(self.kind(), Kind::String(_)) {
-            Some(self.identifier_or_string()?)
-        } else {
-            None
-        };
+        let named = self.eat("AS") || self.is_identifier() || matches!(self.kind(), Kind::String(_));
+        let alias = if named { Some(self.identifier_or_string()?) } else { None };
         Ok(SelectItem::Expr { expr, alias, text })
     }
 

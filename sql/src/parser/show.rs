@@ -80,11 +80,11 @@ impl Parser<'_> {
         self.advance();
         let what = match word.as_str() {
             "DATABASES" | "SCHEMAS" => ShowWhat::Databases,
-            "TABLES" => ShowWhat::Tables { full, database: self.from_database()? },
-            "TABLE" if self.eat("STATUS") => ShowWhat::TableStatus { database: self.from_database()? },
+            "TABLES" => ShowWhat::Tables { full, database: self.eat_from_database()? },
+            "TABLE" if self.eat("STATUS") => ShowWhat::TableStatus { database: self.eat_from_database()? },
             "TABLE" => self.show_table_regions()?,
-            "COLUMNS" | "FIELDS" => ShowWhat::Columns { full, table: self.from_table()? },
-            "INDEX" | "INDEXES" | "KEYS" => ShowWhat::Index(self.from_table()?),
+            "COLUMNS" | "FIELDS" => ShowWhat::Columns { full, table: self.expect_from_table()? },
+            "INDEX" | "INDEXES" | "KEYS" => ShowWhat::Index(self.expect_from_table()?),
             "CREATE" => return self.show_create().map(Some),
             "VARIABLES" => ShowWhat::Variables { global },
             "STATUS" => ShowWhat::Status { global },
@@ -101,12 +101,12 @@ impl Parser<'_> {
             "PLUGINS" => ShowWhat::Plugins,
             "PRIVILEGES" => ShowWhat::Privileges,
             "TRIGGERS" | "EVENTS" => {
-                self.from_database()?;
+                self.eat_from_database()?;
                 if word == "EVENTS" { ShowWhat::Events } else { ShowWhat::Triggers }
             }
             "PROCEDURE" | "FUNCTION" if self.eat("STATUS") => ShowWhat::Routines,
             "OPEN" if self.eat("TABLES") => {
-                self.from_database()?;
+                self.eat_from_database()?;
                 ShowWhat::OpenTables
             }
             "MASTER" if self.eat("STATUS") => ShowWhat::BinaryLogStatus,
@@ -125,17 +125,17 @@ impl Parser<'_> {
     }
 
     /// `FROM d`, `IN d`, or nothing.
-    fn from_database(&mut self) -> Result<Option<String>> {
+    fn eat_from_database(&mut self) -> Result<Option<String>> {
         if self.eat_any(&["FROM", "IN"]).is_some() { self.identifier().map(Some) } else { Ok(None) }
     }
 
     /// `FROM t [FROM d]`.
-    fn from_table(&mut self) -> Result<ObjectName> {
+    fn expect_from_table(&mut self) -> Result<ObjectName> {
         if self.eat_any(&["FROM", "IN"]).is_none() {
             return self.error();
         }
         let mut table = self.object_name()?;
-        if let Some(database) = self.from_database()? {
+        if let Some(database) = self.eat_from_database()? {
             table.database = Some(database);
         }
         Ok(table)

@@ -175,7 +175,7 @@ impl Bounds<'_> {
 
     fn compare_decimal(&self, op: CompareOp, value: &Value) -> Result<IntervalSet> {
         let decimal = match value {
-            Value::Decimal(value) => value.clone(),
+            Value::Decimal(value) => *value,
             Value::Int(value) => basalt_expr::decimal::Decimal::from(*value),
             Value::UInt(value) => basalt_expr::decimal::Decimal::from(*value),
             _ => return Ok(self.everything()),

@@ -342,8 +342,7 @@ async fn a_count_over_eight_regions_returns_eight_rows() {
     let calls = vec![(AggregateFunc::Count, Some(col(2)), FieldType::bigint().required())];
     let plan = aggregate(filter(scan(&t), predicate), vec![], calls);
     let ran = check(&plan, &[t], false).await;
-    let count =
-        (0..ROWS).map(|id| row(id)).filter(|r| r[1].as_i64().is_some_and(|a| a > 10) && !r[2].is_null()).count();
+    let count = (0..ROWS).map(row).filter(|r| r[1].as_i64().is_some_and(|a| a > 10) && !r[2].is_null()).count();
     assert_eq!(ran.rows, [count.to_string()]);
     let sums = &ran.scans[0];
     assert_eq!((sums.tasks, sums.rows_scanned, sums.rows_returned), (8, ROWS as u64, 8), "{}", ran.text);
@@ -379,7 +378,7 @@ async fn top_n_and_limits_send_few_rows() {
     let keys = vec![SortKey { expr: col(1), descending: false }, SortKey { expr: col(0), descending: true }];
     let sort = LogicalPlan::Sort { input: Box::new(scan(&t)), keys };
     let plan = LogicalPlan::Limit { input: Box::new(sort), offset: Some(Expr::int(2)), count: Some(Expr::int(5)) };
-    let ran = check(&plan, &[t.clone()], true).await;
+    let ran = check(&plan, std::slice::from_ref(&t), true).await;
     assert_eq!(ran.rows.len(), 5);
     assert!(ran.rows[0].contains("|NULL|"), "NULLs come first: {:?}", ran.rows);
     assert_eq!(ran.scans[0].rows_returned, 8 * 7, "{}", ran.text);
@@ -396,7 +395,7 @@ async fn ranges_come_from_predicates() {
         Func::And,
         vec![call(Func::Ge, vec![col(0), Expr::int(100)]), call(Func::Lt, vec![col(0), Expr::int(110)])],
     );
-    let ran = check(&filter(scan(&t), between), &[t.clone()], false).await;
+    let ran = check(&filter(scan(&t), between), std::slice::from_ref(&t), false).await;
     assert_eq!((ran.rows.len(), ran.scans[0].rows_scanned), (10, 10), "{}", ran.text);
     // An index that does not cover: entries, then rows.
     let ran = check(&filter(scan(&t), call(Func::Eq, vec![col(1), Expr::int(17)])), &[t], false).await;
@@ -450,7 +449,7 @@ async fn own_rows_take_part_like_stored_ones() {
     let deleted = row(5);
     dirty.extend(stored(&t, &deleted).into_iter().map(|(key, _)| (key, None)));
     let dirty = Some(Arc::new(DirtyRows::new(dirty)));
-    let data = cluster(&[t.clone()], 8);
+    let data = cluster(std::slice::from_ref(&t), 8);
     let count = vec![(AggregateFunc::Count, None, FieldType::bigint().required())];
     let ran = run_plan(&aggregate(scan(&t), vec![], count), &data, dirty.clone(), true).await;
     assert_eq!(ran.rows, [ROWS.to_string()], "one more, one less");
@@ -473,7 +472,7 @@ async fn averages_strings_and_functions_agree() {
     ];
     let percona = call(Func::Ne, vec![col(2), Expr::string("percona")]);
     let plan = aggregate(filter(scan(&t), percona), vec![col(2)], calls);
-    let ran = check(&plan, &[t.clone()], false).await;
+    let ran = check(&plan, std::slice::from_ref(&t), false).await;
     assert_eq!(ran.rows.len(), 2, "{:?}", ran.rows);
     assert!(ran.rows[0].starts_with("mysql|") && ran.rows[1].starts_with("tidb|"));
     assert_eq!(ran.scans[0].rows_returned, 16, "{}", ran.text);
