@@ -409,7 +409,7 @@ mod tests {
         let nonce = Nonce(*b"abcdefghijklmnopqrst");
         let capabilities = Capabilities::OFFERED;
         Greeting { server_version: "8.0", connection_id: 7, nonce: &nonce, capabilities }.encode(&mut out);
-        let expected = b"\x0a8.0\0\x07\0\0\0abcdefgh\0\x0f\xa6\x2e\x02\0\xbf\x01\x15\0\0\0\0\0\0\0\0\0\0ijklmnopqrst\0caching_sha2_password\0";
+        let expected = b"\x0a8.0\0\x07\0\0\0abcdefgh\0\x0f\xa6\x2e\x02\0\xbf\x01\x15\0\0\0\0\0\0\0\0\0\0ijklmnopqrst\0mysql_native_password\0";
         assert_eq!(out, expected, "{}", out.escape_ascii());
     }
 
