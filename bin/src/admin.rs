@@ -156,43 +156,70 @@ impl Admin {
         Ok(json!({"regions": regions, "replicas": replicas, "equal": true}))
     }
 
+    /// The leader's hash is a command in the region's log, which every replica computes at the same index; the others are
+    /// asked until they have come that far.
     async fn check_region(&self, region: &meta::Region) -> Result<usize> {
         let mut last = String::new();
         for _ in 0..HASH_TRIES {
-            let mut hashes = Vec::new();
-            for peer in &region.peers {
-                let request = kv::kv_request::Cmd::RegionHash(kv::RegionHashRequest { region_id: region.id });
-                match self.kv(peer.store_id, request).await? {
-                    kv::kv_response::Cmd::RegionHash(r) if r.error.is_empty() => hashes.push((peer.store_id, r)),
-                    kv::kv_response::Cmd::RegionHash(r) => last = format!("store {}: {}", peer.store_id, r.error),
-                    _ => bail!("the store answered another question"),
-                }
+            match self.try_check_region(region).await? {
+                Ok(replicas) => return Ok(replicas),
+                Err(why) => last = why,
             }
-            if hashes.len() == region.peers.len() {
-                let (_, first) = &hashes[0];
-                if hashes.iter().all(|(_, h)| h.applied_index == first.applied_index) {
-                    if hashes.iter().all(|(_, h)| h.hash == first.hash && h.keys == first.keys) {
-                        return Ok(hashes.len());
-                    }
-                    let seen: Vec<_> = hashes
-                        .iter()
-                        .map(|(s, h)| format!("store {s}: {:016x} over {} keys", h.hash, h.keys))
-                        .collect();
-                    bail!(
-                        "replicas of region {} differ at index {}: {}",
-                        region.id,
-                        first.applied_index,
-                        seen.join(", ")
-                    );
-                }
-                last = format!(
-                    "applied indexes differ: {:?}",
-                    hashes.iter().map(|(s, h)| (*s, h.applied_index)).collect::<Vec<_>>()
-                );
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         }
         bail!("replicas of region {} could not be compared: {last}", region.id)
+    }
+
+    /// One try; the inner error says why it proved nothing.
+    async fn try_check_region(&self, region: &meta::Region) -> Result<Result<usize, String>> {
+        let Ok((region, leader)) = self.region(pd::get_region_request::By::RegionId(region.id)).await else {
+            return Ok(Err("it has no leader".into()));
+        };
+        let first = match self.hash(region.id.0, leader.store_id.0).await {
+            Ok(hash) => hash,
+            Err(why) => return Ok(Err(format!("{why:#}"))),
+        };
+        for peer in region.peers.iter().filter(|p| p.store_id != leader.store_id) {
+            let mut behind = 0;
+            for _ in 0..HASH_TRIES {
+                let hash = match self.hash(region.id.0, peer.store_id.0).await {
+                    Ok(hash) => hash,
+                    Err(why) => return Ok(Err(format!("{why:#}"))),
+                };
+                behind = hash.applied_index;
+                if behind >= first.applied_index {
+                    if behind == first.applied_index && (hash.hash, hash.keys) != (first.hash, first.keys) {
+                        bail!(
+                            "replicas of region {} differ at index {behind}: store {} has {} keys ({:016x}), store {} has {} keys ({:016x})",
+                            region.id,
+                            leader.store_id,
+                            first.keys,
+                            first.hash,
+                            peer.store_id,
+                            hash.keys,
+                            hash.hash
+                        );
+                    }
+                    break;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+            if behind != first.applied_index {
+                return Ok(Err(format!(
+                    "store {} has a hash at index {behind}, the leader at {}",
+                    peer.store_id, first.applied_index
+                )));
+            }
+        }
+        Ok(Ok(region.peers.len()))
+    }
+
+    async fn hash(&self, region_id: u64, store: u64) -> Result<kv::RegionHashResponse> {
+        match self.kv(store, kv::kv_request::Cmd::RegionHash(kv::RegionHashRequest { region_id })).await? {
+            kv::kv_response::Cmd::RegionHash(r) if r.error.is_empty() => Ok(r),
+            kv::kv_response::Cmd::RegionHash(r) => bail!("store {store}: {}", r.error),
+            _ => bail!("the store answered another question"),
+        }
     }
 }
 
