@@ -13,6 +13,9 @@ use std::time::Duration;
 /// How often a state is looked at while waiting for it.
 const POLL: Duration = Duration::from_millis(20);
 
+/// Looks in a row at which a process that was started must be missing to count as ended.
+const GONE_LOOKS: u32 = 10;
+
 /// A process by its place in the layout.
 #[derive(Debug, Clone)]
 pub struct Process {
@@ -75,6 +78,7 @@ impl Process {
     /// With the log's last line when it ended or did not become ready in time.
     pub fn wait_ready(&self, timeout: Duration) -> Result<()> {
         let start: u64 = fs::read_to_string(self.folder.join("log.start"))?.trim().parse()?;
+        let mut gone = 0;
         for _ in 0..timeout.as_millis() / POLL.as_millis() {
             let mut text = Vec::new();
             let mut log = File::open(self.log())?;
@@ -84,7 +88,9 @@ impl Process {
             if text.lines().any(|line| line.starts_with("ready:")) {
                 return Ok(());
             }
-            if self.state()? != State::Running {
+            // A process that has just been made may not show its command line yet.
+            gone = if self.state()? == State::Running { 0 } else { gone + 1 };
+            if gone > GONE_LOOKS {
                 let last = text
                     .lines()
                     .rfind(|l| l.starts_with("basalt:"))
