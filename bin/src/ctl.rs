@@ -32,7 +32,8 @@ pub fn run(args: Ctl) -> Result<()> {
     Ok(())
 }
 
-async fn request(address: &str, method: &str, path: &str) -> Result<Value> {
+/// Asks a status port.
+pub async fn request(address: &str, method: &str, path: &str) -> Result<Value> {
     let stream = tokio::net::TcpStream::connect(address).await.with_context(|| {
         format!("nobody answers on {address}: is a SQL server (or `basalt up`) running, and is this its --status?")
     })?;

@@ -22,6 +22,10 @@ use std::time::Duration;
 
 /// How long one process may take to become ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Replicas of a region where there are enough stores.
+const REPLICAS: u32 = 3;
+/// How often the replicas are looked at while a cluster starts.
+const REPLICAS_POLL: Duration = Duration::from_millis(100);
 /// How long one process may take to stop before it is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -73,11 +77,32 @@ fn up(dir: &Path, wanted: Layout) -> Result<()> {
             process.wait_ready(READY_TIMEOUT)?;
         }
     }
+    wait_for_replicas(&layout, dir)?;
     let out = &mut std::io::stdout();
     use std::io::Write;
     writeln!(out, "ready: mysql -h 127.0.0.1 -P {} -u root", layout.port_base)?;
     writeln!(out, "  {}; see `basalt cluster status --dir {}`", layout.describe(), dir.display())?;
     Ok(())
+}
+
+/// A cluster is ready when its regions have their replicas: what is acknowledged from then on survives the loss of a store.
+fn wait_for_replicas(layout: &Layout, dir: &Path) -> Result<()> {
+    let Some(sql) = layout.processes(dir)?.into_iter().find(|p| p.role == Role::Sql) else { return Ok(()) };
+    let wanted = layout.storage.min(REPLICAS) as usize;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        for _ in 0..READY_TIMEOUT.as_millis() / REPLICAS_POLL.as_millis() {
+            let regions = crate::ctl::request(&sql.status, "GET", "/api/regions").await?;
+            let voters = |region: &serde_json::Value| {
+                region["peers"].as_array().map_or(0, |peers| peers.iter().filter(|p| p["role"] == "voter").count())
+            };
+            if regions.as_array().is_some_and(|all| !all.is_empty() && all.iter().all(|r| voters(r) >= wanted)) {
+                return Ok(());
+            }
+            tokio::time::sleep(REPLICAS_POLL).await;
+        }
+        bail!("regions did not get {wanted} replicas in {} s", READY_TIMEOUT.as_secs())
+    })
 }
 
 fn down(dir: &Path) -> Result<()> {

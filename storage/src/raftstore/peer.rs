@@ -245,7 +245,10 @@ impl Peer {
             self.propose_compaction(now, config);
         }
         let grown = self.written_bytes > config.region_split_size_bytes / 8;
-        if grown || self.last_heartbeat.is_none_or(|last| now.since(last) >= config.region_heartbeat) {
+        // A change of members goes on with the next report: PD waits for the learner to come along.
+        let changing = self.region.peers.iter().any(|peer| peer.role == PeerRole::Learner);
+        let interval = if changing { config.tick * 2 } else { config.region_heartbeat };
+        if grown || self.last_heartbeat.is_none_or(|last| now.since(last) >= interval) {
             self.report(now, config, out);
         }
     }
