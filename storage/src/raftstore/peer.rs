@@ -4,6 +4,7 @@
 //! collects one round's effects of all peers.
 //! Reads and the lease are in [`reads`].
 
+mod mend;
 mod reads;
 
 use super::apply::{ApplyTask, Change};
@@ -20,6 +21,7 @@ use basalt_common::{Epoch, Peer as RegionPeer, PeerId, PeerRole, Region, StoreId
 use basalt_proto::raft::change_peers_command::Kind;
 use basalt_proto::raft::{AdminCommand, ChangePeersCommand, Envelope, RaftCommand, admin_command};
 use bytes::Bytes;
+use mend::mend_append;
 use prost::Message as _;
 use protobuf::Message as _;
 use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2, Entry, HardState, Message, MessageType};
@@ -697,7 +699,10 @@ impl Peer {
         if is_snapshot { out.snapshots.push(envelope) } else { out.send.push(envelope) }
     }
 
-    fn envelope(&self, message: Message) -> Option<Envelope> {
+    fn envelope(&self, mut message: Message) -> Option<Envelope> {
+        if !mend_append(&mut message, |index| self.node.raft.raft_log.term(index).ok()) {
+            return None;
+        }
         let to = self.region.peer(PeerId(message.to)).or_else(|| self.strangers.get(&PeerId(message.to)).copied())?;
         let from = self.region.peer(self.peer_id).unwrap_or(RegionPeer {
             id: self.peer_id,
