@@ -34,6 +34,7 @@ impl Background {
                 self.tracker.spawn(async move {
                     let _permit = permit;
                     tokio::select! {
+                        biased;
                         () = work => {}
                         () = stop.cancelled() => {}
                     }
@@ -54,6 +55,7 @@ impl Background {
             let guarded = async move {
                 let _permit = permit;
                 tokio::select! {
+                    biased;
                     () = work => {}
                     () = stop.cancelled() => {}
                 }

@@ -92,6 +92,7 @@ impl PdService {
         let mut stop = std::pin::pin!(stop);
         loop {
             tokio::select! {
+                biased;
                 () = &mut stop => return,
                 () = self.tso_low.notified() => {}
                 () = tokio::time::sleep(TSO_UPDATE_INTERVAL) => {}
