@@ -1,5 +1,6 @@
 //! Commands that tests run: the binary itself, the mysql client, sysbench.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -32,7 +33,23 @@ impl Output {
 
 /// Runs a command to its end.
 pub fn run(command: &mut Command) -> Output {
-    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|e| panic!("cannot run {command:?}: {e}"));
+    run_with_input(command, "")
+}
+
+/// Runs a command that reads `input`, to its end.
+pub fn run_with_input(command: &mut Command, input: &str) -> Output {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|e| panic!("cannot run {command:?}: {e}"));
+    let mut stdin = child.stdin.take().expect("stdin is piped");
+    let output = std::thread::scope(|scope| {
+        // A command that ends before it has read everything closes the pipe; its output tells why.
+        scope.spawn(move || stdin.write_all(input.as_bytes()).ok());
+        child.wait_with_output().unwrap_or_else(|e| panic!("cannot wait for {command:?}: {e}"))
+    });
     Output {
         ok: output.status.success(),
         out: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -65,13 +82,12 @@ pub fn clean(command: &mut Command) -> &mut Command {
     command
 }
 
-/// Runs statements in the `mysql` client, tab-separated output.
+/// Runs statements in the `mysql` client, tab-separated output. They reach it by its input, so they may be long.
 pub fn mysql(port: u16, arguments: &[&str], statements: &str) -> Output {
     let port = format!("-P{port}");
-    run(Command::new("mysql")
-        .args(["--no-defaults", "-h127.0.0.1", &port, "-uroot", "--batch"])
-        .args(arguments)
-        .args(["-e", statements]))
+    let mut command = Command::new("mysql");
+    command.args(["--no-defaults", "-h127.0.0.1", &port, "-uroot", "--batch"]).args(arguments);
+    run_with_input(&mut command, statements)
 }
 
 /// One sysbench command.

@@ -104,7 +104,6 @@ fn third_party_names_stay_behind_our_words() {
     let homes: &[(&str, &[&str])] = &[
         ("use rocksdb", &["storage/src/engine/", "storage/src/raftlog/", "pd/src/meta_store/", "pd/src/rocks.rs"]),
         ("use raft_engine", &["storage/src/raftlog/"]),
-        ("use sqlparser", &["sql/src/parser/", "sql/src/binder/", "sql/src/ddl/", "sql/src/session/"]),
     ];
     for path in sources() {
         let text = fs::read_to_string(&path).expect("a source file can be read");

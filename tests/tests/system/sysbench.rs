@@ -21,7 +21,7 @@ const SIZE: &[&str] = &["--tables=2", "--table-size=2000"];
 const CONFLICTS: &str = "--mysql-ignore-errors=1213,1205,9007";
 
 fn run_all(ports: &[u16]) {
-    mysql(ports[0], &[], "create database sbtest").expect_ok();
+    mysql(ports[0], &[], "create database sbtest; create database bulk").expect_ok();
     let prepare = Sysbench { script: "oltp_read_write", ports: &ports[..1], flags: SIZE };
     sysbench(&prepare, "prepare").expect_ok();
     sysbench(&Sysbench { flags: &[SIZE, &["--threads=2"]].concat(), ports, ..prepare.clone() }, "prewarm").expect_ok();
@@ -34,14 +34,15 @@ fn run_all(ports: &[u16]) {
             let events = out.out.lines().find_map(|l| l.trim().strip_prefix("total number of events:")).map(str::trim);
             assert!(events.is_some_and(|n| n != "0"), "{script} with ps-mode {ps_mode} did nothing\n{}", out.out);
         }
-        let bulk = ["--threads=16", &mode];
-        let bulk_run = ["--threads=16", "--time=2", "--events=0", &mode];
+        // Its tables have the names of the others' tables.
+        let bulk = ["--mysql-db=bulk", "--threads=16", &mode];
+        let bulk_run = ["--mysql-db=bulk", "--threads=16", "--time=2", "--events=0", &mode];
         sysbench(&Sysbench { script: "bulk_insert", ports, flags: &bulk }, "prepare").expect_ok();
         sysbench(&Sysbench { script: "bulk_insert", ports, flags: &bulk_run }, "run").expect_ok();
         sysbench(&Sysbench { script: "bulk_insert", ports, flags: &bulk }, "cleanup").expect_ok();
     }
     sysbench(&Sysbench { script: "oltp_read_write", ports: &ports[..1], flags: SIZE }, "cleanup").expect_ok();
-    assert_eq!(mysql(ports[0], &["-N"], "show tables from sbtest").expect_ok(), "");
+    assert_eq!(mysql(ports[0], &["-N"], "show tables from sbtest; show tables from bulk").expect_ok(), "");
 }
 
 #[test]
