@@ -202,6 +202,21 @@ mod tests {
     }
 
     #[test]
+    fn number_formats_are_fixed() {
+        let of = |write: &dyn Fn(&mut Vec<u8>)| {
+            let mut out = Vec::new();
+            write(&mut out);
+            out
+        };
+        assert_eq!(of(&|o| encode_u64(o, 258)), [0, 0, 0, 0, 0, 0, 1, 2]);
+        assert_eq!(of(&|o| encode_u64_desc(o, 1)), [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe]);
+        assert_eq!(of(&|o| encode_i64(o, -1)), [0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
+        assert_eq!(of(&|o| encode_f64(o, 1.0)), [0xbf, 0xf0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(of(&|o| encode_f64(o, -1.5)), [0x40, 0x07, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
+        assert_eq!(of(&|o| encode_varint(o, 300)), [0xac, 0x02]);
+    }
+
+    #[test]
     fn order_is_kept() {
         let mut words: Vec<Vec<u8>> = vec![
             vec![],

@@ -182,6 +182,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn engine_key_format_is_fixed() {
+        let key = EncodedKey::from_user(b"a").with_ts(Timestamp(9));
+        assert_eq!(key, b"a\0\0\0\0\0\0\0\xf8\xff\xff\xff\xff\xff\xff\xff\xf6");
+    }
+
+    #[test]
     fn versions_of_a_key_stay_together_and_newest_first() {
         let (a, ab) = (EncodedKey::from_user(b"a"), EncodedKey::from_user(b"ab"));
         let mut keys =

@@ -3,11 +3,11 @@
 //! ```text
 //! m…                                   catalog (sql::catalog)
 //! t{table_id}_r{handle}                one row;        handle: 8 bytes (memcomparable i64) or an encoded clustered key
-//! t{table_id}_i{index_id}{values}      unique entry;   value: the handle
-//! t{table_id}_i{index_id}{values}{handle}  other entry; value: empty
+//! t{table_id}_i{index_id}{values}          unique entry; the handle is in its value
+//! t{table_id}_i{index_id}{values}{handle}  other entry
 //! ```
 //! `table_id` and `index_id` are memcomparable `u64`s, so a table is one range, its rows one range, each index one range.
-//! Values are written by `basalt_expr`'s key codec, each with a leading flag; here are the prefixes only.
+//! Values, and what entries hold, are written by `basalt_expr`'s key codec; here are the prefixes only.
 
 use crate::codec::{self, CodecError};
 use crate::id::{IndexId, TableId};
@@ -118,6 +118,12 @@ pub fn decode(key: &[u8]) -> Result<(TableId, TableKeyKind, &[u8]), CodecError> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn key_formats_are_fixed() {
+        assert_eq!(row_key(TableId(7), -3), b"t\0\0\0\0\0\0\0\x07_r\x7f\xff\xff\xff\xff\xff\xff\xfd");
+        assert_eq!(index_prefix(TableId(7), IndexId(1)), b"t\0\0\0\0\0\0\0\x07_i\0\0\0\0\0\0\0\x01");
+    }
 
     #[test]
     fn a_table_is_one_range_and_keys_decode() {

@@ -19,10 +19,10 @@
 //! | key | value |
 //! |---|---|
 //! | `cluster` | [`basalt_proto::pd::ClusterRecord`] |
-//! | `tso` | 8 bytes: no timestamp with a physical part at or above it was ever given |
+//! | `tso` | 8 bytes (numbers are big-endian): no timestamp with a physical part at or above it was ever given |
 //! | `id` | 8 bytes: no id at or above it was ever given |
-//! | `store/{id}` | [`basalt_proto::meta::Store`] |
-//! | `region/{id}` | [`basalt_proto::meta::Region`], as of the last change of its epoch: a restarted PD answers lookups at once |
+//! | `store/{id, 20 digits}` | [`basalt_proto::meta::Store`] |
+//! | `region/{id, 20 digits}` | [`basalt_proto::meta::Region`], as of the last change of its epoch: a restarted PD answers lookups at once |
 //! | `safepoint/{service}` | 8 bytes timestamp, 8 bytes expiry in wall milliseconds |
 //!
 //! Leaders, sizes, operators and the registry of SQL servers are kept in memory and come back with the heartbeats.

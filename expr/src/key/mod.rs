@@ -270,3 +270,29 @@ pub(crate) fn split_index_value(value: &[u8]) -> Result<IndexValue<'_>, CodecErr
     }
     Ok(IndexValue { handle, restored: (flags & VALUE_HAS_RESTORED != 0).then_some(rest) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collation::Collation;
+
+    #[test]
+    fn entry_formats_are_fixed() {
+        let entry = |unique, ty: FieldType, value: Value| {
+            let parts = [IndexPart::whole(ty)];
+            let target = IndexTarget { table: TableId(7), index: IndexId(1), unique, parts: &parts };
+            encode_index_entry(target, &[value], &Handle::Int(-3), &TimeZone::utc()).unwrap()
+        };
+        let key = |rest: &[u8]| [b"t\0\0\0\0\0\0\0\x07_i\0\0\0\0\0\0\0\x01".as_slice(), rest].concat();
+        let unique = entry(true, FieldType::bigint(), Value::Int(5));
+        assert_eq!(unique.key, key(b"\x03\x80\0\0\0\0\0\0\x05"));
+        assert_eq!(unique.value, b"\x01\x08\x7f\xff\xff\xff\xff\xff\xff\xfd");
+        let plain = entry(false, FieldType::bigint(), Value::Int(5));
+        assert_eq!(plain.key, key(b"\x03\x80\0\0\0\0\0\0\x05\x7f\xff\xff\xff\xff\xff\xff\xfd"));
+        assert_eq!(plain.value, b"\0");
+        let general_ci = FieldType::varchar(9).with_collation(Collation::Utf8mb4GeneralCi);
+        let restored = entry(false, general_ci, Value::from("Ab"));
+        assert_eq!(restored.key, key(b"\x07\0A\0B\0\0\0\0\xfb\x7f\xff\xff\xff\xff\xff\xff\xfd"));
+        assert_eq!(restored.value, b"\x02\x01\0\x01\0\0\0\0\x02\0Ab");
+    }
+}

@@ -49,7 +49,7 @@ pub fn encode_row(columns: &[(u32, &FieldType, &Value)], zone: &TimeZone, out: &
 }
 
 /// Appends one value (not NULL) as it stands in a row: also the form of a column's default in
-/// `ScanColumn::default_value` and `schema::Column::original_default`.
+/// `ScanColumn::default_value`. (The catalog keeps defaults as text.)
 ///
 /// # Errors
 /// [`EvalError::Internal`] for a value of another type.

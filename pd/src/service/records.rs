@@ -118,3 +118,17 @@ fn read_number(meta: &dyn MetaStore, key: &str) -> Result<u64, MetaError> {
 fn decode<M: Message + Default>(key: &str, bytes: Bytes) -> Result<M, MetaError> {
     M::decode(bytes).map_err(|e| MetaError::Corrupt(format!("{key}: {e}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn record_formats_are_fixed() {
+        let put = |key: &str, value: &'static [u8]| MetaChange::Put(key.into(), Bytes::from_static(value));
+        assert_eq!(put_number(TSO, 258), put("tso", b"\0\0\0\0\0\0\x01\x02"));
+        let safe_point = put("safepoint/backup", b"\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x02");
+        assert_eq!(put_safe_point("backup", Timestamp(1), 2), safe_point);
+        assert_eq!(delete_region(RegionId(7)), MetaChange::Delete("region/00000000000000000007".into()));
+    }
+}

@@ -91,3 +91,19 @@ pub fn user(name: &str, host: &str) -> Vec<u8> {
 pub fn users() -> KeyRange {
     prefix_range(vec![META_PREFIX, b'U'])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn key_formats_are_fixed() {
+        assert_eq!(version(), b"mV");
+        assert_eq!(table(2, TableId(7)), b"mT\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x07");
+        assert_eq!(auto_increment(TableId(7)), b"mA\0\0\0\0\0\0\0\x07");
+        assert_eq!(user("root", "%"), b"mUroot\0%");
+        let key = dropped(9, TableId(7), IndexId(1));
+        assert_eq!(key, b"mG\0\0\0\0\0\0\0\x09\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\x01");
+        assert_eq!(decode_dropped(&key), Ok((9, TableId(7), IndexId(1))));
+    }
+}
