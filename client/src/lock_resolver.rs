@@ -11,7 +11,7 @@
 //!                                                       one missing → the answer says committed at c, or rolled back
 //! ```
 //!
-//! The fate is always decided by what the stores hold, never by what this process believes (FAULTS M10). Only final fates
+//! The fate is always decided by what the stores hold, never by what this process believes (M10). Only final fates
 //! are remembered.
 //!
 //! A reader does not wait for the clean-up: it names the transactions whose fate it knows in its next request

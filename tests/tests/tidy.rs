@@ -1,4 +1,4 @@
-//! What the compiler does not check of STYLE: crate edges, module docs, sizes.
+//! House rules that the compiler does not check: crate edges, module docs, sizes, third-party names.
 
 use std::collections::BTreeMap;
 use std::fs;

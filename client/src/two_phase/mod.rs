@@ -20,7 +20,7 @@
 //! A lost answer is asked for again: every request is idempotent, and stores answer a repetition from their own commit
 //! record or lock. Only when patience ends without an answer is the outcome unknown ([`Error::Undetermined`]), and only in
 //! the cases of the table: one key that certainly was not prewritten is enough to know that an async commit did not happen
-//! (FAULTS M14). The fall-back from async or one phase to two phases is the store's decision, seen in its answer
+//! (M14 in `docs/mistakes.md`). The fall-back from async or one phase to two phases is the store's decision, seen in its answer
 //! (`min_commit_ts` or `one_pc_commit_ts` = 0); from then on the primary's commit decides.
 //!
 //! One more danger: a prewrite whose answer was lost may still be on its way when another attempt has failed for a reason
@@ -30,7 +30,7 @@
 //! # The floor of commit timestamps
 //!
 //! A commit timestamp computed by stores must not lie below that of a transaction that ended before this one began to
-//! commit (FAULTS M7). So a fresh timestamp is drawn as a floor; an autocommit statement drew its `start_ts` after it
+//! commit (M7). So a fresh timestamp is drawn as a floor; an autocommit statement drew its `start_ts` after it
 //! began, and that is floor enough.
 //!
 //! # Primary

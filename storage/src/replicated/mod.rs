@@ -37,7 +37,7 @@ pub struct RegionSnapshot {
     /// The leader's term: a write that follows from this read must be proposed in the same term.
     pub term: u64,
     /// Whether the leader has learned the newest timestamp since it was elected (or since a merge): without it no async
-    /// commit and no one-phase commit (FAULTS M8).
+    /// commit and no one-phase commit (M8).
     pub max_ts_synced: bool,
 }
 

@@ -68,7 +68,7 @@ impl ConcurrencyManager {
         self.safe_point.fetch_max(ts.0, SeqCst);
     }
 
-    /// Refuses reads and commits of transactions that are older than the safe point (FAULTS M26).
+    /// Refuses reads and commits of transactions that are older than the safe point (M26).
     ///
     /// # Errors
     /// [`KeyError::Invalid`].

@@ -92,7 +92,7 @@ impl Reports {
         }
     }
 
-    /// Reads that other leaders served may be as new as now: no commit of a new leader may be older (FAULTS M8).
+    /// Reads that other leaders served may be as new as now: no commit of a new leader may be older (M8).
     async fn learn_max_ts(&self, led: Vec<(RegionId, u64)>) {
         let delegate = |region| self.handle.delegates().get(region);
         loop {

@@ -11,6 +11,7 @@
 //!   another transaction on the same key and timestamp (*overlapped rollback*, [`crate::mvcc::write`]).
 //!
 //! See Percolator §2.2 for the plain protocol. Pessimistic locks, async commit and one-phase commit follow TiDB's design.
+//! Numbers such as M9, here and in the golden scripts, are those of `docs/mistakes.md`.
 
 pub mod check_secondary_locks;
 pub mod check_txn_status;

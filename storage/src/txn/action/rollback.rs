@@ -1,4 +1,4 @@
-//! Rolling a transaction back on its keys. Always leaves a record (FAULTS M1, M2), protected on the primary (M3, M4).
+//! Rolling a transaction back on its keys. Always leaves a record (M1, M2), protected on the primary (M3, M4).
 
 use super::Changes;
 use crate::error::{Error, KeyError};
