@@ -141,9 +141,11 @@ impl Transaction {
             Ok(values) => {
                 let skipped = &locked.skipped;
                 let had = wanted.into_iter().filter(|(key, _)| !skipped.contains(key));
-                self.held.extend(had.map(|(key, known_absent)| (key, HeldLock { known_absent })));
-                self.note_primary(primary);
                 locked.values.extend(values);
+                let absent = |key: &Bytes| locked.values.get(key).is_some_and(Option::is_none);
+                let held = had.map(|(key, new)| (HeldLock { known_absent: new || absent(&key) }, key));
+                self.held.extend(held.map(|(held, key)| (key, held)));
+                self.note_primary(primary);
                 Ok(locked)
             }
             Err(e) => {

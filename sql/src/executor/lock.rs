@@ -2,14 +2,18 @@
 //!
 //! A pessimistic statement reads at a fresh `for_update_ts` and then locks what it found. A row that was committed between
 //! the two makes the lock request fail with a write conflict, and [`super::statement`] runs the statement once more: so a
-//! statement always works on what it has locked. FOR SHARE takes the same lock as FOR UPDATE: stricter than MySQL's, never
+//! statement always works on what it has locked.
+//!
+//! Rows that the statement names by single keys ([`lock_named`]) are locked first, and come with the locks: one request
+//! instead of a timestamp, a read and a lock. A key without a row is locked as well, so that two transactions that each
+//! delete and insert it go one after the other; InnoDB has gap locks for that. FOR SHARE takes the same lock as FOR UPDATE: stricter than MySQL's, never
 //! wrong.
 
 use crate::context::StatementContext;
 use crate::error::{Error, Result};
 use crate::executor::filter;
-use crate::executor::select::{memory_exceeded, rows_wanted};
-use crate::executor::table_reader::{TableReader, touched_ranges};
+use crate::executor::select::{memory_exceeded, read_all, rows_wanted};
+use crate::executor::table_reader::{Pair, TableReader, row_keys, touched_ranges};
 use crate::plan::LockWait;
 use crate::planner::access::Resolved;
 use crate::planner::{ShortOperator, ShortQuery, TableRead};
@@ -17,6 +21,7 @@ use crate::transaction::SessionTxn;
 use arrow::array::BooleanArray;
 use arrow::record_batch::RecordBatch;
 use basalt_client::{LockRequest, LockedKeys};
+use basalt_common::UserKey;
 use bytes::Bytes;
 
 /// The key must not exist.
@@ -37,14 +42,64 @@ pub async fn lock(
     if keys.is_empty() {
         return Ok(LockedKeys::default());
     }
-    let wait = match wait {
+    let request = LockRequest { keys, wait: how_long(wait, ctx), ..LockRequest::default() };
+    let buffer = txn.write().await?;
+    ctx.guard(async { buffer.lock_keys(request).await.map_err(Error::from) }).await
+}
+
+fn how_long(wait: LockWait, ctx: &StatementContext) -> basalt_client::LockWait {
+    match wait {
         LockWait::Default => basalt_client::LockWait::AtMost(ctx.limits.lock_wait_timeout),
         LockWait::NoWait => basalt_client::LockWait::NoWait,
         LockWait::SkipLocked => basalt_client::LockWait::SkipLocked,
+    }
+}
+
+/// Locks what `resolved` names by single keys, and brings the rows; `None` when it names ranges, or nothing is locked
+/// before the commit.
+///
+/// # Errors
+/// What the lock request returns; 1317 when killed while waiting.
+pub async fn lock_named(
+    read: &TableRead,
+    resolved: &Resolved,
+    wait: LockWait,
+    ctx: &StatementContext,
+    txn: &mut SessionTxn,
+) -> Result<Option<Vec<Pair>>> {
+    if !txn.is_pessimistic() || wait == LockWait::SkipLocked {
+        return Ok(None);
+    }
+    let rows = match resolved {
+        Resolved::Rows(keys) => keys.clone(),
+        Resolved::Entries(keys) => row_keys(read, &lock_and_fetch(keys.clone(), wait, ctx, txn).await?)?,
+        Resolved::Ranges { .. } => return Ok(None),
     };
-    let request = LockRequest { keys, wait, ..LockRequest::default() };
+    lock_and_fetch(rows, wait, ctx, txn).await.map(Some)
+}
+
+/// Locks keys; those that exist come with their values, the transaction's own writes included.
+async fn lock_and_fetch(
+    keys: Vec<UserKey>,
+    wait: LockWait,
+    ctx: &StatementContext,
+    txn: &mut SessionTxn,
+) -> Result<Vec<Pair>> {
+    // What the transaction wrote it has locked.
+    let foreign = keys.iter().filter(|key| txn.own_write(key.as_slice()).is_none());
+    let request = LockRequest {
+        keys: foreign.map(|key| (key.0.clone(), ANY)).collect(),
+        wait: how_long(wait, ctx),
+        return_values: true,
+        ..LockRequest::default()
+    };
     let buffer = txn.write().await?;
-    ctx.guard(async { buffer.lock_keys(request).await.map_err(Error::from) }).await
+    let mut locked = ctx.guard(async { buffer.lock_keys(request).await.map_err(Error::from) }).await?;
+    let pair = |key: UserKey| {
+        let value = txn.own_write(key.as_slice()).unwrap_or_else(|| locked.values.remove(&key.0).flatten());
+        value.map(|value| (key, value))
+    };
+    Ok(keys.into_iter().filter_map(pair).collect())
 }
 
 /// Reads and locks the rows of a locking SELECT, as many as its LIMIT wants.
@@ -59,12 +114,14 @@ pub async fn read_and_lock(
     txn: &mut SessionTxn,
 ) -> Result<Vec<RecordBatch>> {
     let wait = query.locking.map_or(LockWait::Default, |locking| locking.wait);
+    let enough = rows_enough(query, ctx)?;
+    if enough.is_none_or(|enough| single_keys(&resolved) <= enough)
+        && let Some(rows) = lock_named(read, &resolved, wait, ctx, txn).await?
+    {
+        let mut reader = TableReader::of_rows(read, rows, ctx, txn.current_read_view()?);
+        return read_all(&mut reader, &query.operators, ctx).await;
+    }
     let view = txn.current_view(&touched_ranges(read, &resolved)).await?;
-    let first = query.operators.iter().find(|o| !matches!(o, ShortOperator::Project(..)));
-    let enough = match first {
-        Some(ShortOperator::Limit(limit)) => rows_wanted(limit, &ctx.eval)?,
-        _ => None,
-    };
     let mut reader = TableReader::new(read, resolved, ctx, view, None);
     let (mut out, mut rows, mut bytes) = (Vec::new(), 0, 0);
     while enough.is_none_or(|enough| rows < enough) {
@@ -76,7 +133,7 @@ pub async fn read_and_lock(
         let locked = lock(keys, wait, ctx, txn).await?;
         let mut batch = found.batch.slice(0, taken);
         if !locked.skipped.is_empty() {
-            let is_locked = |key: &basalt_common::UserKey| !locked.skipped.contains(&key.0);
+            let is_locked = |key: &UserKey| !locked.skipped.contains(&key.0);
             let mask: BooleanArray = found.keys[..taken].iter().map(|key| Some(is_locked(key))).collect();
             batch = filter::apply(&batch, &mask)?;
         }
@@ -88,4 +145,19 @@ pub async fn read_and_lock(
         out.push(batch);
     }
     Ok(out)
+}
+
+/// Rows after which the query's LIMIT has enough; `None` when it needs all.
+fn rows_enough(query: &ShortQuery, ctx: &StatementContext) -> Result<Option<usize>> {
+    match query.operators.iter().find(|o| !matches!(o, ShortOperator::Project(..))) {
+        Some(ShortOperator::Limit(limit)) => rows_wanted(limit, &ctx.eval),
+        _ => Ok(None),
+    }
+}
+
+fn single_keys(resolved: &Resolved) -> usize {
+    match resolved {
+        Resolved::Rows(keys) | Resolved::Entries(keys) => keys.len(),
+        Resolved::Ranges { .. } => usize::MAX,
+    }
 }

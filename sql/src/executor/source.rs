@@ -3,8 +3,8 @@
 use crate::context::{RowStream, StatementContext};
 use crate::error::{Error, Result};
 use crate::executor::table_reader::{TableReader, touched_ranges};
-use crate::executor::{rows, select};
-use crate::plan::Query;
+use crate::executor::{lock, rows, select};
+use crate::plan::{LockWait, Query};
 use crate::planner::{RowsPlan, ShortQuery, ShortSource};
 use crate::transaction::SessionTxn;
 use basalt_common::{KeyRange, table_key};
@@ -52,6 +52,12 @@ impl<'a> RowSource<'a> {
             return rows.map(Kind::Stream).ok_or_else(|| Error::Internal("rows without a table are short".into()));
         };
         let resolved = read.access.resolve(&read.scan.table, &ctx.eval)?;
+        if short.operators.is_empty()
+            && let Some(rows) = lock::lock_named(read, &resolved, LockWait::Default, ctx, txn).await?
+        {
+            let reader = TableReader::of_rows(read, rows, ctx, txn.current_read_view()?);
+            return Ok(Kind::Reader(Box::new(reader)));
+        }
         let view = txn.current_view(&touched_ranges(read, &resolved)).await?;
         let mut reader = TableReader::new(read, resolved, ctx, view, None);
         if short.operators.is_empty() {

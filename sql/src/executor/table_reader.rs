@@ -6,7 +6,8 @@
 //!           └─ Ranges   scan ─┬─ table ────│───────────────────────▶ decode ─▶ filter
 //!                             └─ index ────┴─ row keys ─────▶ get ─▶ decode ─▶ filter
 //! ```
-//! Rows come in the order of the key that is read. Each comes with its row key, for whoever locks or changes it.
+//! A statement that locks what single keys name has fetched the rows with the locks ([`super::lock::lock_named`]); they are
+//! only decoded and filtered. Rows come in the order of the key that is read. Each comes with its row key, for whoever locks or changes it.
 
 use crate::catalog::model::{Handle, Table};
 use crate::context::{ReadView, StatementContext};
@@ -48,6 +49,7 @@ pub struct TableReader<'a> {
 }
 
 enum Source {
+    Fetched(std::vec::IntoIter<Pair>),
     Rows(std::vec::IntoIter<UserKey>),
     Entries(std::vec::IntoIter<UserKey>),
     Table(RangeScan),
@@ -81,6 +83,20 @@ impl<'a> TableReader<'a> {
         TableReader { read, ctx, view, source, wanted, batch_rows: READ_BATCH_ROWS }
     }
 
+    /// A reader of rows that are here already, in the order of their keys.
+    pub fn of_rows(
+        read: &'a TableRead,
+        mut rows: Vec<Pair>,
+        ctx: &'a StatementContext,
+        view: ReadView,
+    ) -> TableReader<'a> {
+        if read.reverse {
+            rows.reverse();
+        }
+        let source = Source::Fetched(rows.into_iter());
+        TableReader { read, ctx, view, source, wanted: usize::MAX, batch_rows: READ_BATCH_ROWS }
+    }
+
     /// The next rows that pass the filter; `None` at the end. A batch may be empty.
     ///
     /// # Errors
@@ -92,6 +108,13 @@ impl<'a> TableReader<'a> {
         }
         let limit = self.batch_rows.min(self.wanted);
         let batch = match &mut self.source {
+            Source::Fetched(rows) => {
+                let pairs: Vec<_> = rows.take(limit).collect();
+                if pairs.is_empty() {
+                    return Ok(None);
+                }
+                self.decode_rows(pairs)?
+            }
             Source::Rows(keys) => {
                 let keys: Vec<_> = keys.take(limit).collect();
                 if keys.is_empty() {
@@ -151,7 +174,7 @@ impl<'a> TableReader<'a> {
     }
 
     async fn decode_entries(&self, entries: Vec<Pair>) -> Result<ReadBatch> {
-        let keys = self.row_keys(&entries)?;
+        let keys = row_keys(self.read, &entries)?;
         if !self.read.access.is_covering {
             let rows = fetch(&self.view, keys).await?;
             return self.decode_rows(rows);
@@ -166,17 +189,21 @@ impl<'a> TableReader<'a> {
         }
         Ok(ReadBatch { keys, batch: decoder.finish()? })
     }
+}
 
-    fn row_keys(&self, entries: &[Pair]) -> Result<Vec<UserKey>> {
-        let table = &self.read.scan.table;
-        let columns = self.read.access.index(table).map_or(0, |index| index.columns.len());
-        let is_integer = has_integer_handle(table);
-        let row_key = |(key, value): &Pair| {
-            let handle = decode_index_handle(key.as_slice(), value, columns, is_integer).map_err(|_| corrupt(key))?;
-            Ok(UserKey::from(encode_row_key(table.id, &handle)))
-        };
-        entries.iter().map(row_key).collect()
-    }
+/// The rows that entries of the read's index name.
+///
+/// # Errors
+/// [`Error::Internal`] for an entry that cannot be read.
+pub fn row_keys(read: &TableRead, entries: &[Pair]) -> Result<Vec<UserKey>> {
+    let table = &read.scan.table;
+    let columns = read.access.index(table).map_or(0, |index| index.columns.len());
+    let is_integer = has_integer_handle(table);
+    let row_key = |(key, value): &Pair| {
+        let handle = decode_index_handle(key.as_slice(), value, columns, is_integer).map_err(|_| corrupt(key))?;
+        Ok(UserKey::from(encode_row_key(table.id, &handle)))
+    };
+    entries.iter().map(row_key).collect()
 }
 
 /// Reads keys; those that are not there are left out, the others come in the order of `keys`.
