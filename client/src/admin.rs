@@ -1,24 +1,26 @@
 //! Requests about regions rather than about data: splitting, looking, handing on leadership, dropping ranges.
 
 use crate::cluster::Cluster;
-use crate::config::REQUEST_BUDGET;
+use crate::config::{REQUEST_BUDGET, SPLIT_LISTED_POLL, SPLIT_LISTED_WAIT};
 use crate::error::{Error, Result};
 use crate::pd_client::RegionAndLeader;
 use crate::retry::{Retry, wrong_answer};
 use basalt_common::{KeyRange, Peer, Region, RegionId, StoreId, UserKey};
 use basalt_proto::kv::{self, kv_request, kv_response};
 use bytes::Bytes;
+use std::collections::BTreeSet;
 
 impl Cluster {
-    /// Splits regions so that each of `keys` starts one. Keys that start a region already are left alone.
+    /// Splits regions so that each of `keys` starts one, and says how many it made: keys that start a region already are
+    /// left alone. Returns when PD lists the new regions too, or [`SPLIT_LISTED_WAIT`] after the last split.
     ///
     /// # Errors
     /// [`Error::RegionUnavailable`]; [`Error::Invalid`] with a store's reason.
-    pub async fn split_regions(&self, mut keys: Vec<Bytes>) -> Result<()> {
+    pub async fn split_regions(&self, mut keys: Vec<Bytes>) -> Result<u64> {
         keys.sort();
         keys.dedup();
         let mut retry = Retry::new(&self.env, REQUEST_BUDGET);
-        let mut left = keys;
+        let (mut left, mut made) = (keys.clone(), 0);
         while !left.is_empty() {
             let groups = self.group_by_region(std::mem::take(&mut left), |k| k, &mut retry).await?;
             for (route, keys) in groups {
@@ -35,6 +37,7 @@ impl Cluster {
                 };
                 match self.attempt(&route, &mut retry, request).await? {
                     Some(kv_response::Cmd::SplitRegion(answer)) if answer.error.is_empty() => {
+                        made += split_keys.len() as u64;
                         let store = route.leader().map(|p| p.store_id);
                         for region in answer.regions.iter().map(Region::from) {
                             let leader = store.and_then(|s| region.peer_on(s));
@@ -47,7 +50,25 @@ impl Cluster {
                 }
             }
         }
-        Ok(())
+        if made > 0 {
+            self.await_listing(&keys).await?;
+        }
+        Ok(made)
+    }
+
+    /// PD hears of a region from its leader's heartbeat.
+    async fn await_listing(&self, starts: &[Bytes]) -> Result<()> {
+        let (Some(first), Some(last)) = (starts.first(), starts.last()) else { return Ok(()) };
+        let range = KeyRange { start: UserKey(first.clone()), end: UserKey(last.clone()).successor() };
+        let deadline = self.env.now().after(SPLIT_LISTED_WAIT);
+        loop {
+            let listed: BTreeSet<Bytes> =
+                self.regions_in(&range).await?.into_iter().map(|r| r.region.range.start.0).collect();
+            if starts.iter().all(|start| listed.contains(start)) || self.env.now() >= deadline {
+                return Ok(());
+            }
+            tokio::time::sleep(SPLIT_LISTED_POLL).await;
+        }
     }
 
     /// Hands leadership of the region at `key` to its peer on a store.

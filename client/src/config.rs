@@ -4,6 +4,10 @@ use std::time::Duration;
 
 /// Time that one statement's request may spend on retries.
 pub const REQUEST_BUDGET: Duration = Duration::from_secs(20);
+/// How long SPLIT TABLE waits until PD lists the regions it made.
+pub const SPLIT_LISTED_WAIT: Duration = Duration::from_secs(5);
+/// How often it looks.
+pub const SPLIT_LISTED_POLL: Duration = Duration::from_millis(20);
 /// Time that a commit may spend on retries: giving up here can mean an unknown outcome.
 pub const COMMIT_BUDGET: Duration = Duration::from_secs(40);
 /// Time that a lookup or a timestamp from PD may take.

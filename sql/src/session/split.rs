@@ -50,8 +50,7 @@ impl SqlSession {
         }
         keys.sort();
         keys.dedup();
-        let made = keys.len() as u64;
-        self.server.cluster.split_regions(keys).await?;
+        let made = self.server.cluster.split_regions(keys).await?;
         let ty = FieldType::bigint_unsigned();
         let column =
             OutputColumn { name: "TOTAL_SPLIT_REGION".into(), table: String::new(), origin: None, ty: ty.clone() };
