@@ -5,7 +5,7 @@ use crate::config::{REQUEST_BUDGET, SPLIT_LISTED_POLL, SPLIT_LISTED_WAIT};
 use crate::error::{Error, Result};
 use crate::pd_client::RegionAndLeader;
 use crate::retry::{Retry, wrong_answer};
-use basalt_common::{KeyRange, Peer, Region, RegionId, StoreId, UserKey};
+use basalt_common::{KeyRange, Peer, Region, RegionId, StoreId};
 use basalt_proto::kv::{self, kv_request, kv_response};
 use bytes::Bytes;
 use std::collections::BTreeSet;
@@ -176,13 +176,6 @@ impl Cluster {
             };
         }
         Ok(())
-    }
-
-    /// Forgets what is known of the region at a key, so that it is looked up again.
-    pub fn forget_region_at(&self, key: &UserKey) {
-        if let Some(known) = self.regions.get(key.as_slice()) {
-            self.regions.invalidate(known.region.id, known.region.epoch);
-        }
     }
 
     /// The leader of the region at a key, as this process would ask it.

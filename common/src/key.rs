@@ -92,14 +92,6 @@ impl EncodedKey {
         codec::encode_u64_desc(&mut out, ts.0);
         out
     }
-
-    /// Decodes back to the user key.
-    ///
-    /// # Errors
-    /// [`CodecError`] when these bytes are not one encoded key and nothing more.
-    pub fn to_user(&self) -> Result<UserKey, CodecError> {
-        decode_user_key(&self.0)
-    }
 }
 
 impl fmt::Debug for EncodedKey {

@@ -111,7 +111,7 @@ impl RegionScan {
             range: EngineRange::from(range),
             read: self.read.clone(),
             key_only: self.decoder.is_key_only(),
-            // A long scan must not push the short statements' blocks out of the cache; small tables stay in it anyway.
+            // So that small tables stay in the cache. The cost: a long scan pushes the short statements' blocks out of it.
             fill_cache: true,
         };
         let snapshot = self.snapshot.clone();

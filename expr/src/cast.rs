@@ -8,7 +8,6 @@
 //! | date, time | [`crate::temporal::parse`]; NULL if it is none | digits as `YYYYMMDD…`; NULL if none | parts are kept or cut |
 //! | string | cut to length | as printed | as printed |
 
-use crate::collation::Collation;
 use crate::context::EvalContext;
 use crate::decimal::Decimal;
 use crate::error::EvalError;
@@ -350,11 +349,6 @@ pub fn to_time(value: &Value, fsp: u8, ctx: &EvalContext) -> Result<Option<i64>,
 /// The statement's time in the session's zone, with all six digits.
 pub fn now_local(ctx: &EvalContext) -> DateTime {
     ctx.time_zone.local_of_unix(ctx.now_unix_micros).unwrap_or_default()
-}
-
-/// The type that a string constant of `collation` has.
-pub fn text_type(length: u32, collation: Collation) -> FieldType {
-    FieldType::varchar(length).with_collation(collation)
 }
 
 #[cfg(test)]

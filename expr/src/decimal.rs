@@ -104,11 +104,6 @@ impl Decimal {
         };
         digits.max(u32::from(self.scale)).max(1)
     }
-    /// Digits before the point, 0 for numbers below 1.
-    pub fn integer_digits(&self) -> u32 {
-        let digits = self.truncate(0).unscaled;
-        if digits == i256::ZERO { 0 } else { Decimal { unscaled: digits, scale: 0 }.precision() }
-    }
     /// True when the number fits DECIMAL(precision, scale) without losing digits before the point.
     pub fn fits(&self, precision: u32, scale: u8) -> bool {
         self.unscaled == i256::ZERO || {

@@ -9,7 +9,7 @@ use crate::context::EvalContext;
 use crate::convert::{ColumnBuilder, ColumnReader, array_of};
 use crate::error::EvalError;
 use crate::expr::Expr;
-use crate::func::spec::{self, Call};
+use crate::func::spec::Call;
 use crate::func::{Func, compare, vector};
 use crate::types::{EvalType, FieldType, TypeKind};
 use crate::value::Value;
@@ -372,9 +372,4 @@ fn haystack(ty: &FieldType, values: Vec<Value>) -> Haystack {
         return Haystack::Weights(known.iter().map(weight).collect());
     }
     Haystack::Values(known)
-}
-
-/// True when calls of `func` can run; false for those answered with error 1235.
-pub fn is_runnable(func: Func) -> bool {
-    spec::of(func).is_some()
 }

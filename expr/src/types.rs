@@ -28,8 +28,6 @@ pub const DECIMAL_PRECISION_MAX: u32 = 65;
 pub const DECIMAL_SCALE_MAX: u8 = 30;
 /// `decimals` of a FLOAT or DOUBLE without a fixed number of digits.
 pub const NOT_FIXED: u8 = 31;
-/// Most characters of a CHAR.
-pub const CHAR_LENGTH_MAX: u32 = 255;
 /// Most bytes of a VARCHAR or VARBINARY.
 pub const VARCHAR_BYTES_MAX: u32 = 65_535;
 

@@ -74,10 +74,6 @@ impl Value {
             _ => None,
         }
     }
-    /// Bytes of memory it takes, roughly, for limits.
-    pub fn memory_bytes(&self) -> usize {
-        std::mem::size_of::<Value>() + self.as_bytes().map_or(0, <[u8]>::len)
-    }
 }
 
 impl From<i64> for Value {

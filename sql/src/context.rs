@@ -142,12 +142,6 @@ impl ReadView {
         ReadView { snapshot: cluster.snapshot(ts), ts, dirty: None }
     }
 
-    /// True when the transaction has written into any of `ranges`: scans must then merge its rows.
-    pub fn is_dirty(&self, ranges: &[KeyRange]) -> bool {
-        let Some(dirty) = &self.dirty else { return false };
-        ranges.iter().any(|range| dirty.range(range).next().is_some())
-    }
-
     /// One key.
     ///
     /// # Errors

@@ -10,7 +10,7 @@
 //!   txn        latches, actions, locks in memory, waiting          │ no queue in between
 //!   mvcc       versions and locks: points, scans                   │
 //!   replicated a region's snapshot, a region's write              ─┘
-//!     raftstore  proposals, the log, elections, leases, splits      one thread for all regions, one for the log, some that apply
+//!     raftstore  proposals, the log, elections, leases, splits      one thread for all regions, one each for log, apply and snapshots
 //!     raftlog    the log on disk: the only thing that is fsynced
 //!   engine     four column families; durable up to the last flush
 //! ```
@@ -21,7 +21,7 @@
 //!
 //! **Invariants, as absences.** `mvcc` and the transaction actions are synchronous and never see raft, a clock or a thread.
 //! The raft store moves changes without decoding a value. Nothing but apply writes users' data. No request waits for a disk
-//! while it holds a mutex. No crate but this one knows RocksDB.
+//! while it holds a mutex. No crate but this one and `pd` knows RocksDB.
 //!
 //! **Seams** with a real and a simulated side: [`engine::Engine`], [`replicated::Replicated`], the raft store's transport and
 //! driver, the log's backends.

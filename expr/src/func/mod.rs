@@ -88,10 +88,6 @@ impl Func {
             _ => Volatility::Immutable,
         }
     }
-    /// True when calls of it run; false for names that answer with error 1235.
-    pub fn is_supported(self) -> bool {
-        spec::of(self).is_some() || matches!(self, Func::If | Func::IfNull | Func::NullIf | Func::Between)
-    }
 }
 
 /// The type of a literal that holds this value.

@@ -218,18 +218,6 @@ pub struct IndexTarget<'a> {
     pub parts: &'a [IndexPart],
 }
 
-/// The start of all entries whose first columns have these values: a point or prefix lookup, or the end of a range.
-///
-/// # Errors
-/// As [`encode_value`].
-pub fn encode_index_prefix(target: IndexTarget<'_>, values: &[Value], zone: &TimeZone) -> Result<Vec<u8>, EvalError> {
-    let mut key = table_key::index_prefix(target.table, target.index);
-    for (part, value) in target.parts.iter().zip(values) {
-        encode_value(&mut key, &part.cut(value), &part.ty, zone)?;
-    }
-    Ok(key)
-}
-
 /// The handle that an index entry points to. `columns` is the number of the index's columns.
 ///
 /// # Errors

@@ -12,7 +12,7 @@
 //! subqueries refer to the input's columns by `Expr::Column` with an index made by [`outer_column`]: the columns of the
 //! nearest enclosing apply's input have depth 0, those of the next one outward depth 1.
 //!
-//! Invariants: no sqlparser type appears here; no name is looked up after binding; a node's output types are
+//! Invariants: no type of the parser's appears here; no name is looked up after binding; a node's output types are
 //! [`LogicalPlan::output`], always.
 
 use crate::catalog::model::{Index, Table};

@@ -19,7 +19,7 @@
 //!
 //! Not done: index look-up joins, statistics, run-time filters into scans, ordered scans (ORDER BY on a key still sorts),
 //! COUNT(DISTINCT) of several expressions, INTERSECT ALL and EXCEPT ALL, correlated IN, ANY and ALL outside of WHERE's
-//! conjuncts.
+//! conjuncts, = ALL and <> ANY, RANGE frames over several expressions.
 
 pub mod cluster_fan_out;
 pub mod execute;

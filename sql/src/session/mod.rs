@@ -17,6 +17,8 @@
 //! Invariants: a statement sees one schema from binding to its last row; a statement that fails leaves the transaction as
 //! it was before it (unless MySQL rolls back the whole transaction there: deadlock, conflict at commit); nothing is
 //! retried after the first byte of its result was sent.
+//!
+//! Not done: SERIALIZABLE, TEMPORARY tables, CHECK, ANALYZE and OPTIMIZE TABLE, LOCK TABLES (a warning says so).
 
 mod bind;
 mod control;

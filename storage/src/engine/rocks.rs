@@ -1,4 +1,4 @@
-//! The engine on RocksDB: the one module that knows the crate.
+//! The engine on RocksDB: besides the raft log's, the one module here that knows the crate.
 //!
 //! - No write-ahead log: the raft log is the log. All families flush atomically, so what is on disk is the state at one
 //!   apply index. Closing the engine flushes first.

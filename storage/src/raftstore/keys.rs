@@ -76,14 +76,6 @@ pub fn load_flushed_apply_state(engine: &dyn Engine, region: RegionId) -> Result
     decode(engine.get_flushed(Cf::Local, &apply_state_key(region))?, "apply state")
 }
 
-/// A region's state.
-///
-/// # Errors
-/// [`StoreError::Corrupt`] when it does not decode.
-pub fn load_region_state(engine: &dyn Engine, region: RegionId) -> Result<Option<RegionLocalState>, StoreError> {
-    decode(engine.get(Cf::Local, &region_state_key(region))?, "region state")
-}
-
 /// The store's identity.
 ///
 /// # Errors

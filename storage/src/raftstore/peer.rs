@@ -173,11 +173,6 @@ impl Peer {
         self.node.raft.state == StateRole::Leader
     }
 
-    /// True once the peer was removed from its region.
-    pub fn is_removed(&self) -> bool {
-        self.removed
-    }
-
     /// The hard state in memory, which may not be durable yet.
     pub fn hard_state(&self) -> HardState {
         self.node.raft.hard_state()

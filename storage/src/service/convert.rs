@@ -1,7 +1,7 @@
 //! Messages to domain types and back. Malformed requests become [`KeyError::Invalid`].
 
 use crate::error::{ConflictReason, Error, KeyError, LockedKey, RegionError};
-use crate::mvcc::{LockKind, ReadAt};
+use crate::mvcc::LockKind;
 use crate::txn::action::check_txn_status::{CheckTxnStatus, TxnStatus};
 use crate::txn::action::pessimistic_lock::{MustNotExist, PessimisticLock};
 use crate::txn::action::prewrite::{Assertion, CommitMode, Mutation, MutationOp, Prewrite};
@@ -145,15 +145,6 @@ pub fn region_error(error: RegionError) -> pb::RegionError {
         RegionError::Engine(_) => None,
     };
     pb::RegionError { message, kind }
-}
-
-/// At which timestamp a request reads, and past which locks.
-pub fn read_at(version: u64, context: &kv::Context) -> ReadAt {
-    ReadAt {
-        ts: Timestamp(version),
-        resolved_locks: context.resolved_locks.clone(),
-        committed_locks: context.committed_locks.clone(),
-    }
 }
 
 /// Keys of a request.

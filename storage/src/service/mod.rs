@@ -12,6 +12,8 @@
 //!
 //! **Errors.** A region error says that nothing was done here and the client should look elsewhere or come back; a key
 //! error is an answer. They travel in fields of their own, and nothing else is ever an error: no gRPC status carries one.
+//!
+//! **Not done.** TLS between processes.
 
 pub mod admin;
 pub mod convert;
