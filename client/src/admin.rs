@@ -5,7 +5,7 @@ use crate::config::{REQUEST_BUDGET, SPLIT_LISTED_POLL, SPLIT_LISTED_WAIT};
 use crate::error::{Error, Result};
 use crate::pd_client::RegionAndLeader;
 use crate::retry::{Retry, wrong_answer};
-use basalt_common::{KeyRange, Peer, Region, RegionId, StoreId};
+use basalt_common::{KeyRange, Peer, Region, RegionId, StoreId, UserKey};
 use basalt_proto::kv::{self, kv_request, kv_response};
 use bytes::Bytes;
 use std::collections::BTreeSet;
