@@ -6,8 +6,8 @@
 //!
 //! Rows that the statement names by single keys ([`lock_named`]) are locked first, and come with the locks: one request
 //! instead of a timestamp, a read and a lock. A key without a row is locked as well, so that two transactions that each
-//! delete and insert it go one after the other; InnoDB has gap locks for that. FOR SHARE takes the same lock as FOR UPDATE: stricter than MySQL's, never
-//! wrong.
+//! delete and insert it go one after the other; InnoDB has gap locks for that. FOR SHARE takes the same lock as FOR UPDATE:
+//! stricter than MySQL's, never wrong.
 
 use crate::context::StatementContext;
 use crate::error::{Error, Result};

@@ -7,7 +7,8 @@
 //!                             └─ index ────┴─ row keys ─────▶ get ─▶ decode ─▶ filter
 //! ```
 //! A statement that locks what single keys name has fetched the rows with the locks ([`super::lock::lock_named`]); they are
-//! only decoded and filtered. Rows come in the order of the key that is read. Each comes with its row key, for whoever locks or changes it.
+//! only decoded and filtered. Rows come in the order of the key that is read. Each comes with its row key, for whoever
+//! locks or changes it.
 
 use crate::catalog::model::{Handle, Table};
 use crate::context::{ReadView, StatementContext};
