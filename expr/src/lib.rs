@@ -2,15 +2,16 @@
 //! planner, its short path, DataFusion and the storage nodes' coprocessor. Also the bytes that values have in rows and keys.
 //!
 //! ```text
-//!   types, collation ── value, decimal, temporal ── cast, store        what a value is, how it converts
+//!   types, collation ── value, decimal, number, temporal ── cast, store   what a value is, how it converts
 //!                              │
-//!        convert ◀─────────────┼────────────▶ cell                     Arrow arrays; the MySQL protocol's cells
+//!        convert ◀─────────────┼────────────▶ cell                        Arrow arrays; the MySQL protocol's cells
 //!                              │
-//!            row, key ◀────────┤                                       bytes on disk
+//!   row, key, scan_decoder ◀───┤                                          bytes on disk, and from there to Arrow
 //!                              │
-//!              expr ──▶ func ──▶ eval                                  trees, kernels, evaluation
-//!                        │
-//!          datafusion, aggregate, fragment                             the same inside DataFusion's and the stores' plans
+//!       expr ──▶ func ──▶ eval │ context                                  trees, kernels, evaluation for a statement
+//!        │         │
+//!        ├─ describe, wire                                                a tree as text, as bytes
+//!        └─ datafusion, aggregate, fragment                               the same inside DataFusion's and the stores' plans
 //! ```
 //!
 //! Invariants, as absences: nothing here is `async`, does I/O or reads a clock (the statement's time is in

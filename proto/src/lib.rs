@@ -3,7 +3,8 @@
 //! Three uses, one package each way of reading:
 //! - what travels between SQL servers, stores and PD: [`kv`], [`coprocessor`], [`pd`], [`raft`];
 //! - the words that they share: [`meta`] (regions, peers, stores) and [`errors`] (region errors apart from key errors);
-//! - what is written to disk as protobuf: [`raft`] (commands in the log, local states), [`schema`] (the catalog), parts of [`pd`].
+//! - what is written to disk as protobuf: [`raft`] (commands in the log, local states), [`schema`] (the catalog), and PD's
+//!   records (parts of [`pd`] and [`meta`]).
 //!
 //! Nothing here has behavior. Domain types live in `basalt_common`; messages appear only where bytes are made or read,
 //! and as the plain request and response structs of the services, which the in-process calls pass without encoding.
