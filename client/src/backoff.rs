@@ -6,6 +6,7 @@
 
 use crate::config::BACKOFF_CAP;
 use basalt_common::env::{Env, Monotonic};
+use basalt_common::metrics;
 use std::time::Duration;
 
 /// Why another attempt has to wait.
@@ -28,6 +29,17 @@ pub enum Cause {
 const CAUSES: usize = 6;
 
 impl Cause {
+    fn name(self) -> &'static str {
+        match self {
+            Cause::NotLeader => "not_leader",
+            Cause::RegionMoved => "region_moved",
+            Cause::Busy => "busy",
+            Cause::Unreachable => "unreachable",
+            Cause::Locked => "locked",
+            Cause::Pd => "pd",
+        }
+    }
+
     fn base(self) -> Duration {
         Duration::from_millis(match self {
             Cause::NotLeader | Cause::RegionMoved => 2,
@@ -90,6 +102,7 @@ impl Backoff {
         if delay >= self.left() {
             return Err(BudgetSpent);
         }
+        metrics::CLIENT_BACKOFFS.with_label_values(&[cause.name()]).inc();
         tokio::time::sleep(delay).await;
         Ok(())
     }

@@ -9,6 +9,7 @@
 //! | [`table_key`] | where rows, index entries and the catalog lie in the key space |
 //! | [`region`] | regions, epochs, peers, and their conversion from and to messages |
 //! | [`env`] | the clock and the source of chance, handed to constructors |
+//! | [`metrics`] | what a process counts, in one list |
 //!
 //! Invariants, as absences: nothing here is `async`, nothing reads the system clock outside [`env`], nothing knows SQL,
 //! Raft or RocksDB.
@@ -17,6 +18,7 @@ pub mod codec;
 pub mod env;
 pub mod id;
 pub mod key;
+pub mod metrics;
 pub mod region;
 pub mod table_key;
 pub mod ts;

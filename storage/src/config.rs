@@ -161,8 +161,6 @@ pub struct RaftConfig {
     pub region_max_size_bytes: u64,
     /// Bytes of one message of a snapshot stream.
     pub snapshot_chunk_bytes: usize,
-    /// Snapshots exported or sent at the same time.
-    pub snapshots_max: usize,
     /// How long a snapshot may take to arrive.
     pub snapshot_timeout: Duration,
     /// Envelopes waiting for one other store; above it they are dropped, which raft survives.
@@ -202,7 +200,6 @@ impl Default for RaftConfig {
             region_split_size_bytes: 96 << 20,
             region_max_size_bytes: 144 << 20,
             snapshot_chunk_bytes: 1 << 20,
-            snapshots_max: 4,
             snapshot_timeout: Duration::from_secs(120),
             transport_queue_max: 16_384,
             transport_batch_bytes: 1 << 20,

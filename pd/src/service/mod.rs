@@ -26,6 +26,7 @@ use crate::meta_store::{MetaError, MetaStore};
 use crate::schedule::Scheduler;
 use crate::tso::Oracle;
 use basalt_common::env::Env;
+use basalt_common::metrics;
 use basalt_common::{Region, Timestamp};
 use basalt_proto::pd::{self, pd_request, pd_response};
 use parking_lot::Mutex;
@@ -127,6 +128,7 @@ impl PdService {
                     if tso.window_wanted(now).is_some() {
                         self.tso_low.notify_one();
                     }
+                    metrics::PD_TIMESTAMPS.inc_by(u64::from(count));
                     return Ok(last);
                 }
             }

@@ -3,6 +3,7 @@
 use super::config::PROCESS_TEXT_BYTES_MAX;
 use super::kill::KillSwitch;
 use basalt_common::env::Monotonic;
+use basalt_common::metrics;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -83,11 +84,14 @@ impl Connections {
         };
         let entry = Arc::new(ConnectionEntry { id, kill: Arc::default(), process: Mutex::new(process) });
         open.insert(id, Arc::clone(&entry));
+        metrics::SQL_CONNECTIONS.inc();
         Some(entry)
     }
 
     pub(super) fn unregister(&self, id: u64) {
-        self.open.lock().remove(&id);
+        if self.open.lock().remove(&id).is_some() {
+            metrics::SQL_CONNECTIONS.dec();
+        }
     }
 
     pub(super) fn count_aborted(&self) {

@@ -14,6 +14,8 @@ use crate::server::result::ResultWriter;
 use crate::server::session_api::{Prepared, Session, SessionContext};
 use crate::transaction::SessionTxn;
 use async_trait::async_trait;
+use basalt_common::env::Monotonic;
+use basalt_common::metrics;
 use basalt_expr::value::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -146,9 +148,16 @@ impl SqlSession {
         u16::try_from(self.diagnostics.iter().filter(|d| d.level != "Error").count()).unwrap_or(u16::MAX)
     }
 
+    /// Counts a statement that began at `began`.
+    fn observe(&self, protocol: &str, began: Monotonic) {
+        let took = self.server.env.now().since(began);
+        metrics::SQL_STATEMENT_SECONDS.with_label_values(&[protocol]).observe(took.as_secs_f64());
+    }
+
     /// Remembers an error for SHOW WARNINGS and tells it to the protocol.
     pub(super) fn failed(&mut self, error: &Error) -> MySqlError {
         let (code, sqlstate, message) = error.to_mysql();
+        metrics::SQL_ERRORS.with_label_values(&[&code.to_string()]).inc();
         if matches!(error, Error::Internal(_)) {
             tracing::error!(connection = self.connection.connection_id, %error, "a statement failed inside");
         }
@@ -177,10 +186,10 @@ impl From<MySqlError> for Error {
 #[async_trait]
 impl Session for SqlSession {
     async fn query(&mut self, sql: &[u8], out: &mut ResultWriter) -> Result<(), MySqlError> {
-        match self.run_text(sql, out).await {
-            Ok(()) => Ok(()),
-            Err(error) => Err(self.failed(&error)),
-        }
+        let began = self.server.env.now();
+        let outcome = self.run_text(sql, out).await;
+        self.observe("text", began);
+        outcome.map_err(|error| self.failed(&error))
     }
 
     async fn prepare(&mut self, sql: &[u8]) -> Result<Prepared, MySqlError> {
@@ -192,10 +201,10 @@ impl Session for SqlSession {
     }
 
     async fn execute(&mut self, id: u32, params: &[Param<'_>], out: &mut ResultWriter) -> Result<(), MySqlError> {
-        match self.execute_prepared(id, params, out).await {
-            Ok(()) => Ok(()),
-            Err(error) => Err(self.failed(&error)),
-        }
+        let began = self.server.env.now();
+        let outcome = self.execute_prepared(id, params, out).await;
+        self.observe("prepared", began);
+        outcome.map_err(|error| self.failed(&error))
     }
 
     fn close_statement(&mut self, id: u32) {

@@ -23,6 +23,7 @@ use super::store::{Effects, PdEvent, Store};
 use super::transport::{SnapshotDone, Transport};
 use crate::raftlog::{LogBatch, RaftLog};
 use basalt_common::env::{Env, Monotonic};
+use basalt_common::metrics;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -100,7 +101,12 @@ impl Runner {
                     }
                     SnapshotWork::Send(envelope) => {
                         let done = SnapshotDone::new(handle.clone(), &envelope);
+                        let meta = super::snapshot::snapshot_meta(&envelope);
                         transport.send_snapshot(envelope, files.clone(), done);
+                        // Another follower that was promised the same files asks again.
+                        if let Some(meta) = meta {
+                            files.remove_sent(&meta);
+                        }
                     }
                 }
             }
@@ -162,7 +168,10 @@ fn run_log(log: &dyn RaftLog, work: &Receiver<(u64, LogBatch)>, done: &Sender<In
             number = later;
             batch.merge(more);
         }
-        if let Err(error) = log.append(&batch) {
+        let timer = metrics::RAFT_LOG_APPEND_SECONDS.start_timer();
+        let appended = log.append(&batch);
+        timer.observe_duration();
+        if let Err(error) = appended {
             // A failed sync must not be tried again: what the disk holds is not known.
             return on_fatal(&error.into());
         }
@@ -289,6 +298,7 @@ impl RaftLoop {
             let before = self.env.now();
             self.log.append(&batch)?;
             self.last_sync = self.env.now().since(before);
+            metrics::RAFT_LOG_APPEND_SECONDS.observe(self.last_sync.as_secs_f64());
             return self.store.handle(Input::Persisted(number), now);
         }
         // One sync by the log thread later, the raft thread may try for itself again.

@@ -15,6 +15,7 @@ use crate::txn::action::check_secondary_locks::SecondaryStatus;
 use crate::txn::scheduler::{PrewriteOutcome, check_keys};
 use basalt_common::env::Env;
 use basalt_common::key::decode_user_key;
+use basalt_common::metrics;
 use basalt_common::{Epoch, KeyRange, Peer, PeerId, RegionId, StoreId, Timestamp, UserKey};
 use basalt_proto::coprocessor::{CoprocessorRequest, CoprocessorResponse};
 use basalt_proto::kv::{self, KvRequest, KvResponse, kv_request, kv_response};
@@ -113,6 +114,9 @@ impl StoreService {
     pub async fn handle(&self, request: KvRequest) -> KvResponse {
         use kv_request::Cmd;
         use kv_response::Cmd as Answer;
+        if let Some(cmd) = &request.cmd {
+            metrics::STORE_REQUESTS.with_label_values(&[command_name(cmd)]).inc();
+        }
         let cmd = match request.cmd {
             None => None,
             Some(Cmd::Get(r)) => Some(Answer::Get(respond!(self.get(r).await, GetResponse, error))),
@@ -469,6 +473,7 @@ impl StoreService {
 
     /// Runs a plan fragment over ranges of one region.
     pub async fn coprocess(&self, request: CoprocessorRequest) -> BoxStream<'static, CoprocessorResponse> {
+        metrics::STORE_REQUESTS.with_label_values(&["coprocess"]).inc();
         match self.start_coprocess(&request).await {
             Ok(snapshot) => self.coprocessor.handle(request, snapshot),
             Err(error) => futures::stream::once(futures::future::ready(coprocessor_error(error))).boxed(),
@@ -505,6 +510,31 @@ fn refused(error: Error) -> AdminError {
     match error {
         Error::Region(error) => AdminError::Region(error),
         Error::Key(error) => AdminError::Refused(error.to_string()),
+    }
+}
+
+/// As metrics and logs name a command.
+fn command_name(cmd: &kv_request::Cmd) -> &'static str {
+    use kv_request::Cmd;
+    match cmd {
+        Cmd::Get(_) => "get",
+        Cmd::BatchGet(_) => "batch_get",
+        Cmd::Scan(_) => "scan",
+        Cmd::Prewrite(_) => "prewrite",
+        Cmd::PessimisticLock(_) => "pessimistic_lock",
+        Cmd::PessimisticRollback(_) => "pessimistic_rollback",
+        Cmd::Commit(_) => "commit",
+        Cmd::BatchRollback(_) => "batch_rollback",
+        Cmd::CheckTxnStatus(_) => "check_txn_status",
+        Cmd::CheckSecondaryLocks(_) => "check_secondary_locks",
+        Cmd::TxnHeartBeat(_) => "txn_heart_beat",
+        Cmd::ResolveLock(_) => "resolve_lock",
+        Cmd::ScanLock(_) => "scan_lock",
+        Cmd::DeleteRange(_) => "delete_range",
+        Cmd::SplitRegion(_) => "split_region",
+        Cmd::TransferLeader(_) => "transfer_leader",
+        Cmd::RegionInfo(_) => "region_info",
+        Cmd::RegionHash(_) => "region_hash",
     }
 }
 

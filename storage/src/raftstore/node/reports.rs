@@ -9,6 +9,7 @@ use crate::raftstore::split_check::find_split_keys;
 use crate::raftstore::store::PdEvent;
 use crate::replicated::RegionCtx;
 use crate::replicated::raft_kv::{approximate_size, split_region};
+use basalt_common::metrics;
 use basalt_common::{Epoch, Peer, PeerId, PeerRole, Region, RegionId, StoreId, UserKey};
 use basalt_proto::pd::{self, pd_request, pd_response, region_heartbeat_response::Step};
 use basalt_proto::raft::change_peers_command::{Change, Kind};
@@ -255,6 +256,10 @@ impl Reports {
                 is_busy: !self.engine.suggested_delay().is_zero(),
                 max_seen_ts: 0,
             };
+            let store = self.store_id.to_string();
+            metrics::STORE_REGIONS.with_label_values(&[&store]).set(stats.region_count as i64);
+            metrics::STORE_LEADERS.with_label_values(&[&store]).set(stats.leader_count as i64);
+            metrics::STORE_BYTES.with_label_values(&[&store]).set(stats.used_bytes as i64);
             let request = pd::StoreHeartbeatRequest { stats: Some(stats) };
             if let Err(error) = self.pd.call(pd_request::Cmd::StoreHeartbeat(request)).await {
                 tracing::debug!(%error, "the store's heartbeat was not taken");
