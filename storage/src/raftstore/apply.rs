@@ -230,7 +230,8 @@ impl ApplyCore {
     /// Writes the batch and lets the answers out.
     fn write(&mut self) -> Result<(), StoreError> {
         if !self.batch.is_empty() {
-            self.engine.write(&self.batch)?;
+            // The store stops now; see `Delegates::close`.
+            self.engine.write(&self.batch).inspect_err(|_| self.delegates.close())?;
             self.batch.clear();
             self.batch_bytes = 0;
         }

@@ -118,6 +118,15 @@ impl Delegates {
         self.by_region.write().insert(region, delegate);
     }
 
+    /// Nobody reads here any more: the store stops. To be called before the answers to its last proposals are given up,
+    /// because whoever waits for one of these keeps readers away until then, and the entry may well be applied by the next
+    /// leader.
+    pub(super) fn close(&self) {
+        for (_, delegate) in self.by_region.write().drain() {
+            delegate.lead(0);
+        }
+    }
+
     pub(super) fn remove(&self, region: RegionId) {
         if let Some(delegate) = self.by_region.write().remove(&region) {
             delegate.lead(0);

@@ -146,6 +146,13 @@ pub struct Store {
     out: Effects,
 }
 
+impl Drop for Store {
+    /// Before the peers, with the proposals that wait for their answers.
+    fn drop(&mut self) {
+        self.delegates.close();
+    }
+}
+
 impl Store {
     /// Opens a store with what its engine and its log hold.
     ///

@@ -13,7 +13,8 @@
 //! snapshot, a snapshot reads the same twice, every transfer is there exactly if its client was told so, the balances are
 //! those that the transfers make, and at the end the replicas hold the same bytes.
 //!
-//! A seed that fails is run again by `BASALT_SIM_SEED=n`, and writes its trace to the file that `BASALT_SIM_TRACE` names.
+//! A seed that fails is run again by `BASALT_SIM_SEED=n`, and writes its trace to the file that `BASALT_SIM_TRACE` names;
+//! with `BASALT_SIM_DETAIL=1` the trace has whole requests and answers instead of their hashes.
 //!
 //! # Not simulated yet
 //! The SQL layer, a PD that restarts, clocks that differ between machines, torn files of snapshots (they are real files).
@@ -27,6 +28,8 @@ mod world;
 use std::path::Path;
 
 const SEEDS: u64 = 20;
+/// Further seeds that once showed a mistake (others of that kind are among the first twenty, or replayed).
+const FOUND_SOMETHING: [u64; 1] = [30];
 
 fn run_seed(seed: u64) -> trace::Trace {
     let trace = trace::Trace::default();
@@ -46,7 +49,7 @@ fn run_seed(seed: u64) -> trace::Trace {
 fn money_survives_crashes_and_a_bad_network() {
     match std::env::var("BASALT_SIM_SEED").ok().and_then(|seed| seed.parse().ok()) {
         Some(seed) => drop(run_seed(seed)),
-        None => (1..=SEEDS).for_each(|seed| drop(run_seed(seed))),
+        None => (1..=SEEDS).chain(FOUND_SOMETHING).for_each(|seed| drop(run_seed(seed))),
     }
 }
 

@@ -135,6 +135,9 @@ impl Net {
 
     fn note(&self, what: &str, message: &impl Debug) {
         let text = format!("{message:?}");
+        if std::env::var_os("BASALT_SIM_DETAIL").is_some() {
+            return self.0.trace.note(format_args!("{what} {text}"));
+        }
         let name: String = text.split(['(', '{']).map(str::trim).take(3).collect::<Vec<_>>().join(" ");
         self.0.trace.note(format_args!("{what} {name:.60} {:016x}", hash(text.as_bytes())));
     }
