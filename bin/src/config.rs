@@ -13,6 +13,7 @@
 //! region_split_size = "96MiB"
 //! region_max_size = "144MiB"
 //! block_cache = "512MiB"
+//! disk_reserve = "256MiB"           # with less room on the disk, writes are refused
 //!
 //! [sql]
 //! tls_cert = "server.pem"
@@ -47,6 +48,7 @@ pub struct StorageSection {
     pub region_split_size: Option<ByteSize>,
     pub region_max_size: Option<ByteSize>,
     pub block_cache: Option<ByteSize>,
+    pub disk_reserve: Option<ByteSize>,
 }
 
 /// `[sql]`.

@@ -19,7 +19,6 @@ use basalt_client::{Cluster, TsoMode};
 use basalt_common::env::Env;
 use basalt_sql::session::SqlServer;
 use basalt_storage::raftstore::transport::LocalTransport;
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -73,12 +72,12 @@ pub fn run(args: cli::Up) -> Result<()> {
             SqlServer::start(cluster.clone(), role::sql::options(address, &status_address, &file.sql, spill)?).await?;
         let admin = Admin { cluster_id: pd.cluster_id(), kv, pd: pd_rpc };
         let status = status::serve(status_listener, Status { role: "up", listen, admin: Some(admin) });
-        say_hello(&server, &status_address)?;
+        say_hello(&server, &status_address);
         shutdown::requested().await?;
         server.shutdown().await;
         cluster.shutdown().await;
         for store in opened.iter().rev() {
-            store.node.stop().await.context("a store did not stop cleanly")?;
+            store.stop().await?;
         }
         stop.cancel();
         keeper.await?;
@@ -138,15 +137,14 @@ async fn wait_for_replicas(cluster: &Cluster, replicas: usize) -> Result<()> {
     bail!("the first region did not get {replicas} replicas in time")
 }
 
-fn say_hello(server: &SqlServer, status: &str) -> Result<()> {
+fn say_hello(server: &SqlServer, status: &str) {
     let address = server.address();
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "ready: mysql -h {} -P {} -u root", address.ip(), address.port())?;
-    writeln!(
-        out,
-        "try:   create table test.t (id int primary key, name varchar(20)); insert into test.t values (1, 'basalt');"
-    )?;
-    writeln!(out, "       select * from test.t; show stores; explain analyze select count(*) from test.t;")?;
-    writeln!(out, "       http://{status}/ has metrics and status; Ctrl-C stops")?;
-    Ok(out.flush()?)
+    let (ip, port) = (address.ip(), address.port());
+    let text = format!(
+        "ready: mysql -h {ip} -P {port} -u root
+try:   create table test.t (id int primary key, name varchar(20)); insert into test.t values (1, 'basalt');
+       select * from test.t; show stores; explain analyze select count(*) from test.t;
+       http://{status}/ has metrics and status; Ctrl-C stops"
+    );
+    role::say(&text);
 }

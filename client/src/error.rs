@@ -56,6 +56,9 @@ pub enum Error {
     /// The time for retries is spent: the region has no reachable leader, or its store is busy.
     #[error("region unavailable: {0}")]
     RegionUnavailable(String),
+    /// The store has no room for writes: tell the user, who must make some.
+    #[error("disk full: {0}")]
+    DiskFull(String),
     /// The time for retries is spent: PD does not answer.
     #[error("placement driver unavailable: {0}")]
     PdUnavailable(String),

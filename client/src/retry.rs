@@ -14,7 +14,8 @@
 //! | `NotLeader` | ask whom it names, or the next voter; after a round of them ask PD |
 //! | `EpochNotMatch` | take over the regions that it brings |
 //! | `RegionNotFound`, `KeyNotInRegion`, `StoreNotMatch` | forget the region |
-//! | `ServerIsBusy`, `DiskFull`, `MaxTsNotSynced`, `ReadNotReady`, `StaleCommand` | wait, ask the same |
+//! | `ServerIsBusy`, `MaxTsNotSynced`, `ReadNotReady`, `StaleCommand` | wait, ask the same |
+//! | `DiskFull` | give up at once: somebody must make room; wait only while an earlier attempt may have been executed |
 //! | unreachable | ask the next voter |
 //! | no answer, `Undetermined` | as unreachable, and remember that the command may have been executed |
 //!
@@ -251,7 +252,8 @@ impl Cluster {
             Some(Kind::ServerIsBusy(e)) => {
                 retry.wait_at_least(Cause::Busy, Duration::from_millis(e.backoff_ms), reason).await
             }
-            Some(Kind::DiskFull(_)) => retry.wait_at_least(Cause::Busy, Duration::from_millis(500), reason).await,
+            Some(Kind::DiskFull(_)) if retry.maybe_executed => retry.wait(Cause::Busy, reason).await,
+            Some(Kind::DiskFull(e)) => Err(Error::DiskFull(format!("store {} takes no writes", e.store_id))),
             Some(Kind::MaxTsNotSynced(_)) => retry.wait(Cause::Busy, reason).await,
             Some(Kind::StaleCommand(_) | Kind::ReadNotReady(_)) => retry.wait(Cause::NotLeader, reason).await,
             Some(Kind::Undetermined(_)) => {

@@ -97,6 +97,7 @@ fn client_error(error: &basalt_client::Error) -> (u16, &'static str, String) {
         E::AlreadyExists { .. } => (1062, "23000", text),
         E::Undetermined(_) => (8501, "HY000", format!("{text}; the transaction may or may not have committed")),
         E::RegionUnavailable(_) => (9005, "HY000", text),
+        E::DiskFull(place) => (1021, "HY000", format!("Disk full ({place}); free some space and try again")),
         E::PdUnavailable(_) => (9001, "HY000", text),
         E::TxnTooLarge { .. } => (8004, "HY000", format!("Transaction is too large, {text}")),
         E::EntryTooLarge { .. } => (8025, "HY000", text),

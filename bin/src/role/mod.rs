@@ -1,5 +1,6 @@
 //! One role each, put together from its crate: a folder, ports, and what to do at the end. `up` uses the same parts.
 
+pub mod disk;
 pub mod pd;
 pub mod sql;
 pub mod storage;
@@ -11,7 +12,16 @@ use tokio::runtime::Runtime;
 
 /// The runtime of a server process.
 pub fn runtime() -> Result<Runtime> {
+    raise_file_limit();
     tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")
+}
+
+/// A connection is a file, and so is each table of RocksDB: takes all that the system allows rather than the 1,024 of a
+/// login shell. Where even that fails, the limit stays and is met as an error of whoever opens the next file.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
 /// Makes a data folder, for the owner only.
@@ -26,7 +36,8 @@ pub fn data_folder(path: &Path) -> Result<()> {
     let probe = path.join(".writable");
     std::fs::write(&probe, b"")
         .and_then(|()| std::fs::remove_file(&probe))
-        .with_context(|| format!("cannot write in {}", path.display()))
+        .with_context(|| format!("cannot write in {}", path.display()))?;
+    disk::check_start(path)
 }
 
 /// An address, resolved.
@@ -45,9 +56,15 @@ pub async fn bind(address: &str) -> Result<tokio::net::TcpListener> {
 }
 
 /// Says on standard output that the process is ready; `cluster up` and tests wait for this line.
-pub fn say_ready(line: &str) -> Result<()> {
+pub fn say_ready(line: &str) {
+    say(&format!("ready: {line}"));
+}
+
+/// Prints for whoever started the process. Nobody has to read it: a closed pipe is no reason to stop serving.
+pub fn say(text: &str) {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
-    writeln!(out, "ready: {line}")?;
-    Ok(out.flush()?)
+    if let Err(error) = out.write_all(format!("{text}\n").as_bytes()).and_then(|()| out.flush()) {
+        tracing::debug!(%error, "nobody reads standard output");
+    }
 }

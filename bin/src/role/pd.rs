@@ -43,7 +43,7 @@ pub fn run(args: cli::Pd) -> Result<()> {
             .add_service(PdGrpc::server(service))
             .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned());
         let server = tokio::spawn(server);
-        say_ready(&format!("pd on {listen}"))?;
+        say_ready(&format!("pd on {listen}"));
         shutdown::requested().await?;
         stop.cancel();
         // Streams of clients that are still connected end with the process.

@@ -1,6 +1,6 @@
 //! `basalt storage`: one storage node.
 
-use super::{bind, data_folder, runtime, say_ready};
+use super::{bind, data_folder, disk, runtime, say_ready};
 use crate::config::{File, StorageSection};
 use crate::status::{self, Status};
 use crate::{cli, logging, shutdown};
@@ -49,6 +49,15 @@ pub struct StoreParams<'a> {
 pub struct OpenStore {
     pub node: Arc<Node>,
     pub service: Arc<StoreService>,
+    disk_watch: tokio::task::JoinHandle<()>,
+}
+
+impl OpenStore {
+    /// Stops it; what it has acknowledged is on disk already.
+    pub async fn stop(&self) -> Result<()> {
+        self.disk_watch.abort();
+        self.node.stop().await.context("a store did not stop cleanly")
+    }
 }
 
 /// Raft's bounds with the settings applied.
@@ -106,7 +115,9 @@ pub async fn open(params: StoreParams<'_>) -> Result<OpenStore> {
         CoprocessorHandler::new(node.id(), params.env.clone(), &CoprocessorConfig::default(), Threads::Own)?;
     let identity = StoreIdentity { cluster_id: node.cluster_id(), store_id: node.id() };
     let service = StoreService::new(identity, scheduler, node.kv().clone(), Arc::new(coprocessor), params.env);
-    Ok(OpenStore { node, service })
+    let reserve = params.settings.disk_reserve.map_or(disk::RESERVE_BYTES, |size| size.0);
+    let disk_watch = disk::watch(params.folder.to_path_buf(), reserve, service.clone());
+    Ok(OpenStore { node, service, disk_watch })
 }
 
 /// Runs the role until it is asked to stop.
@@ -146,11 +157,11 @@ pub fn run(args: cli::Storage) -> Result<()> {
             .add_service(RaftService::server(store.node.inbound().clone()))
             .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned());
         let server = tokio::spawn(server);
-        say_ready(&format!("storage node {} on {listen}", store.node.id()))?;
+        say_ready(&format!("storage node {} on {listen}", store.node.id()));
         shutdown::requested().await?;
         stop.cancel();
         let _ = tokio::time::timeout(shutdown::GRACE, server).await;
-        store.node.stop().await.context("the store did not stop cleanly")?;
+        store.stop().await?;
         status.abort();
         Ok(())
     })

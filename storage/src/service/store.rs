@@ -22,6 +22,7 @@ use basalt_proto::kv::{self, KvRequest, KvResponse, kv_request, kv_response};
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 /// How often a reader waits for a lock in memory before it is answered `Locked`.
@@ -44,6 +45,8 @@ pub struct StoreService {
     coprocessor: Arc<dyn Coprocessor>,
     config: TxnConfig,
     env: Env,
+    /// What adds data is refused; what ends transactions, and reads, go on.
+    disk_is_full: AtomicBool,
 }
 
 /// Puts an outcome into a response whose key error stands in the field `$key_error`.
@@ -97,7 +100,21 @@ impl StoreService {
         env: Env,
     ) -> Arc<Self> {
         let config = scheduler.config().clone();
-        Arc::new(StoreService { identity, scheduler, admin, coprocessor, config, env })
+        let disk_is_full = AtomicBool::new(false);
+        Arc::new(StoreService { identity, scheduler, admin, coprocessor, config, env, disk_is_full })
+    }
+
+    /// Told by whoever watches the disk: with too little room, writes that begin something are refused while there is still
+    /// enough to finish what has begun. A store that ran into the end of its disk would have to stop.
+    pub fn set_disk_full(&self, full: bool) {
+        self.disk_is_full.store(full, Relaxed);
+    }
+
+    fn check_room(&self) -> Result<(), Error> {
+        if self.disk_is_full.load(Relaxed) {
+            return Err(RegionError::DiskFull(self.identity.store_id).into());
+        }
+        Ok(())
     }
 
     /// The transaction layer below.
@@ -322,6 +339,7 @@ impl StoreService {
 
     async fn prewrite(&self, request: kv::PrewriteRequest) -> Result<kv::PrewriteResponse, Error> {
         let ctx = self.ctx(request.context.as_ref())?;
+        self.check_room()?;
         let prewrite = convert::prewrite(request, self.config.key_bytes_max)?;
         Ok(match self.scheduler.prewrite(&ctx, prewrite).await? {
             PrewriteOutcome::Prewritten(answer) => kv::PrewriteResponse {
@@ -341,6 +359,7 @@ impl StoreService {
         request: kv::PessimisticLockRequest,
     ) -> Result<kv::PessimisticLockResponse, Error> {
         let ctx = self.ctx(request.context.as_ref())?;
+        self.check_room()?;
         let (lock, patience) = convert::pessimistic_lock(request, self.config.key_bytes_max)?;
         let values = self.scheduler.pessimistic_lock(&ctx, lock, patience).await?;
         let values = values.into_iter().map(|found| match found {

@@ -140,6 +140,25 @@ async fn requests_for_other_places_are_refused() {
 }
 
 #[tokio::test]
+async fn a_full_disk_refuses_what_adds_and_lets_end_what_began() {
+    let (service, context) = service();
+    let two_phase = PrewriteRequest { try_one_pc: false, ..one_phase(&context, 10, vec![put("a", "1")]) };
+    assert_eq!(call!(service, Prewrite, two_phase).errors, []);
+    service.set_disk_full(true);
+    let refused = call!(service, Prewrite, one_phase(&context, 20, vec![put("b", "2")]));
+    let kind = refused.region_error.and_then(|e| e.kind);
+    assert!(matches!(&kind, Some(region_error::Kind::DiskFull(full)) if full.store_id == 1), "{kind:?}");
+    let lock = PessimisticLockRequest { context: Some(context.clone()), ..PessimisticLockRequest::default() };
+    assert!(call!(service, PessimisticLock, lock).region_error.is_some());
+    let keys = vec![Bytes::from_static(b"a")];
+    let commit = CommitRequest { context: Some(context.clone()), start_ts: 10, keys, commit_ts: 15 };
+    assert_eq!(call!(service, Commit, commit).region_error, None);
+    assert_eq!(&call!(service, Get, get(&context, "a", 30)).value[..], b"1");
+    service.set_disk_full(false);
+    assert_eq!(call!(service, Prewrite, one_phase(&context, 20, vec![put("b", "2")])).region_error, None);
+}
+
+#[tokio::test]
 async fn a_stream_carries_many_requests_and_fragments() {
     let (service, context) = service();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");

@@ -1,0 +1,83 @@
+//! Room on the disk: a server does not start without any, and a store that is running out of it refuses writes in time.
+//!
+//! A store cannot go on after a write of its raft log failed, so it must not meet the end of the disk. While less than the
+//! reserve is free it takes no new writes; reads, commits and rollbacks go on, and compaction has room to make more. When
+//! somebody has made room, writes are taken again.
+
+use anyhow::{Result, bail};
+use basalt_storage::service::StoreService;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Room that must be free for a server to start: it writes before it serves.
+const START_BYTES_MIN: u64 = 4 << 20;
+/// Room below which a store takes no new writes, unless the settings say otherwise.
+pub const RESERVE_BYTES: u64 = 256 << 20;
+/// How often the room is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Bytes that may still be written under a path.
+fn free_bytes(path: &Path) -> std::io::Result<u64> {
+    let found = rustix::fs::statvfs(path)?;
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+/// Refuses a disk without room.
+pub fn check_start(path: &Path) -> Result<()> {
+    match free_bytes(path) {
+        Ok(free) if free < START_BYTES_MIN => bail!(
+            "no space left for {}: {} KiB are free, {} KiB are needed to start",
+            path.display(),
+            free >> 10,
+            START_BYTES_MIN >> 10
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// Looks at the disk now, and again and again until the returned task is aborted.
+pub fn watch(folder: PathBuf, reserve: u64, service: Arc<StoreService>) -> tokio::task::JoinHandle<()> {
+    let mut watch = Watch { folder, reserve, service, full: false };
+    watch.look();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            watch.look();
+        }
+    })
+}
+
+struct Watch {
+    folder: PathBuf,
+    reserve: u64,
+    service: Arc<StoreService>,
+    full: bool,
+}
+
+impl Watch {
+    fn look(&mut self) {
+        let free = match free_bytes(&self.folder) {
+            Ok(free) => free,
+            Err(error) => {
+                tracing::debug!(%error, folder = %self.folder.display(), "cannot see how much room is left");
+                return;
+            }
+        };
+        let full = free < self.reserve;
+        if full == self.full {
+            return;
+        }
+        self.full = full;
+        self.service.set_disk_full(full);
+        let (folder, free_mib, reserve_mib) = (self.folder.display(), free >> 20, self.reserve >> 20);
+        match full {
+            true => {
+                tracing::error!(%folder, free_mib, reserve_mib, "the disk is full: writes are refused until there is room")
+            }
+            false => {
+                tracing::warn!(%folder, free_mib, reserve_mib, "there is room on the disk again: writes are taken")
+            }
+        }
+    }
+}
