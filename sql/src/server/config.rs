@@ -26,6 +26,13 @@ pub const CANCEL_GRACE: Duration = Duration::from_secs(2);
 pub const SESSION_CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the rest of a refused packet is read so that the client gets to read the error.
 pub const LINGER: Duration = Duration::from_millis(500);
+/// How long a connection is silent before the kernel asks its client for a sign of life.
+pub const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
+/// How long the kernel waits before it asks again.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// Questions without answer after which the client counts as gone: a machine that lost its power holds locks for
+/// `KEEPALIVE_AFTER + KEEPALIVE_RETRIES * KEEPALIVE_INTERVAL`, not for `wait_timeout`.
+pub const KEEPALIVE_RETRIES: u32 = 6;
 /// Bytes of a refused packet that are read at most.
 pub const LINGER_BYTES_MAX: usize = 128 << 20;
 /// Prepared statements of one connection (`max_prepared_stmt_count` is the server's).

@@ -5,13 +5,14 @@
 //! are killed; it returns when the last task has ended.
 
 use super::auth::LearnedDigests;
-use super::config::ServerConfig;
+use super::config::{KEEPALIVE_AFTER, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES, ServerConfig};
 use super::connection;
 use super::error::{MySqlError, code};
 use super::registry::{ConnectionEntry, Connections};
 use super::session_api::{Authenticator, Handler};
 use super::tls::Tls;
 use basalt_common::env::Env;
+use socket2::{SockRef, TcpKeepalive};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -139,11 +140,21 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, stop: CancellationTo
         let shared = Arc::clone(&shared);
         tasks.spawn(async move {
             let _registered = registered;
-            // Latency is the point of small packets; a socket that refuses the option still works.
-            let _ = stream.set_nodelay(true);
+            set_options(&stream);
             connection::serve(stream, address, shared, entry).await;
         });
     }
+}
+
+/// Latency is the point of small packets, and a client whose machine died must not hold its locks for hours. A socket that
+/// refuses an option still works.
+fn set_options(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_AFTER)
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(KEEPALIVE_RETRIES);
+    let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
 }
 
 /// Takes a connection off the list when its task ends, also by a panic.
