@@ -43,6 +43,7 @@ mod scan_metrics;
 mod single_row;
 #[cfg(test)]
 mod tests;
+mod yielding;
 
 pub use execute::execute;
 pub use explain::explain;

@@ -3,10 +3,11 @@
 //! What differs from its defaults, and why:
 //! - no exchange that only spreads rows (round robin): it would stand between a scan and what can be pushed into it;
 //! - no run-time filters: they would have to travel to running fragments;
-//! - [`PushIntoStorage`] among the physical rules;
+//! - [`PushIntoStorage`] and [`YieldAtJoins`] among the physical rules;
 //! - no catalog: plans are lowered from bound statements, names are never looked up here.
 
 use super::pushdown::PushIntoStorage;
+use super::yielding::YieldAtJoins;
 use crate::error::Result;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
@@ -97,6 +98,7 @@ fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
         let position = position.expect("DataFusion's default rules have distribution and cooperation") + offset;
         rules.insert(position, Arc::new(PushIntoStorage));
     }
+    rules.push(Arc::new(YieldAtJoins));
     rules
 }
 
