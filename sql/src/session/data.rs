@@ -297,8 +297,12 @@ pub(super) fn column_set(columns: &[OutputColumn]) -> ColumnSet {
     ColumnSet::new(columns.iter().map(column_def).collect())
 }
 
+/// Bytes of a column's name that a client is told. An expression without alias is named by its text, which may be megabytes.
+const COLUMN_NAME_BYTES_MAX: usize = 256;
+
 fn column_def(column: &OutputColumn) -> ColumnDef {
-    let mut def = ColumnDef { table: column.table.clone(), ..ColumnDef::of_type(&column.name, &column.ty) };
+    let name = &column.name[..column.name.floor_char_boundary(COLUMN_NAME_BYTES_MAX)];
+    let mut def = ColumnDef { table: column.table.clone(), ..ColumnDef::of_type(name, &column.ty) };
     if let Some(origin) = &column.origin {
         (def.schema, def.org_table, def.org_name) =
             (origin.database.clone(), origin.table.clone(), origin.column.clone());

@@ -2,12 +2,12 @@
 
 use super::prepared::{NamedStatement, PreparedStatement};
 use super::server::Shared;
-use super::variables::SessionVariables;
+use super::variables::{SessionVariables, definition};
 use crate::catalog::model::Table;
 use crate::error::{Error, Result};
 use crate::parser::ast::ObjectName;
 use crate::server::column::ColumnDef;
-use crate::server::constant::Status;
+use crate::server::constant::{Capabilities, Status};
 use crate::server::error::{ErrorCode, MySqlError};
 use crate::server::prepared::Param;
 use crate::server::result::ResultWriter;
@@ -19,6 +19,7 @@ use basalt_common::metrics;
 use basalt_expr::value::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A warning, note or error of the last statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,10 +83,22 @@ impl SqlSession {
             scratch: Vec::new(),
             account,
         };
+        session.take_over_globals();
         if let Some(database) = wanted.filter(|d| !d.is_empty()) {
             session.use_database(&database)?;
         }
         Ok(session)
+    }
+
+    /// What SET GLOBAL said of limits that the protocol layer keeps to, which starts with its defaults.
+    fn take_over_globals(&self) {
+        let typed = self.variables.typed();
+        self.connection.variables.set_max_allowed_packet(typed.max_allowed_packet);
+        let interactive = self.connection.capabilities.has(Capabilities::INTERACTIVE);
+        let name = if interactive { "interactive_timeout" } else { "wait_timeout" };
+        if let Some(seconds) = definition(name).and_then(|d| self.server.globals.get(d).parse().ok()) {
+            self.connection.variables.set_wait_timeout(Duration::from_secs(seconds));
+        }
     }
 
     /// USE.
@@ -228,6 +241,7 @@ impl Session for SqlSession {
     async fn reset(&mut self) -> Result<(), MySqlError> {
         self.txn.rollback().await;
         self.variables = SessionVariables::new(self.server.globals.clone());
+        self.take_over_globals();
         self.user_variables.clear();
         self.next_transaction.clear();
         self.statements.clear();
