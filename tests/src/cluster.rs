@@ -9,6 +9,7 @@ pub struct Cluster {
     pub port: u16,
     /// SQL servers.
     pub sql: u32,
+    storage: u32,
     folder: tempfile::TempDir,
 }
 
@@ -33,15 +34,19 @@ impl Cluster {
     /// Starts one PD, `storage` stores and `sql` SQL servers, with a settings file if `toml` is not empty.
     pub fn start(storage: u32, sql: u32, toml: &str) -> Cluster {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let cluster = Cluster { port: crate::free_port_base(), sql, folder };
+        let cluster = Cluster { port: crate::free_port_base(), sql, storage, folder };
         let config = cluster.folder.path().join("basalt.toml");
         std::fs::write(&config, toml).expect("the folder is writable");
-        let (storage, sql, port) = (storage.to_string(), sql.to_string(), cluster.port.to_string());
-        let config = config.display().to_string();
+        cluster.up_again();
         cluster
-            .run(&["up", "--storage", &storage, "--sql", &sql, "--port-base", &port, "--config", &config])
-            .expect_ok();
-        cluster
+    }
+
+    /// Starts what does not run.
+    #[track_caller]
+    pub fn up_again(&self) {
+        let (storage, sql, port) = (self.storage.to_string(), self.sql.to_string(), self.port.to_string());
+        let config = self.folder.path().join("basalt.toml").display().to_string();
+        self.run(&["up", "--storage", &storage, "--sql", &sql, "--port-base", &port, "--config", &config]).expect_ok();
     }
 
     /// Runs `basalt cluster VERB …` on this cluster.

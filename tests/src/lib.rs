@@ -3,16 +3,23 @@
 //! Every process started here is ended here, also when a test fails: [`Up`] and [`Cluster`] kill what they started when
 //! they are dropped. Tests that start servers take [`alone`] first, so that two clusters never share two cores.
 
+pub mod client;
 pub mod cluster;
 pub mod cmd;
+pub mod small_disk;
 pub mod up;
 
+pub use client::Client;
 pub use cluster::Cluster;
 pub use cmd::{Output, basalt, mysql, sysbench};
 pub use up::Up;
 
 use std::net::TcpListener;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How often [`until`] asks.
+const POLL: Duration = Duration::from_millis(50);
 
 /// One system test at a time.
 pub fn alone() -> MutexGuard<'static, ()> {
@@ -48,6 +55,26 @@ pub async fn connect(port: u16, db: Option<&str>) -> anyhow::Result<mysql_async:
         .db_name(db)
         .prefer_socket(false);
     Ok(mysql_async::Conn::new(options).await?)
+}
+
+/// How long something takes.
+#[expect(clippy::disallowed_methods, reason = "measures real time over real processes")]
+pub fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let start = Instant::now();
+    let result = work();
+    (result, start.elapsed())
+}
+
+/// Asks again and again until the answer is yes.
+#[track_caller]
+pub fn until(what: &str, patience: Duration, mut ask: impl FnMut() -> bool) {
+    for _ in 0..patience.as_millis() / POLL.as_millis() {
+        if ask() {
+            return;
+        }
+        up::pause(POLL);
+    }
+    panic!("after {patience:?} still not: {what}");
 }
 
 /// A runtime for a test's own clients.

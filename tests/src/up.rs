@@ -54,6 +54,18 @@ impl Up {
         up
     }
 
+    /// Starts it with its data in a certain folder, and a settings file.
+    pub fn start_at(data: PathBuf, toml: &str) -> Up {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let config = folder.path().join("basalt.toml");
+        std::fs::write(&config, toml).expect("the folder is writable");
+        let arguments = vec!["--config".to_string(), config.display().to_string()];
+        let (port, status_port) = (crate::free_port(), crate::free_port());
+        let mut up = Up { port, status_port, data, arguments, child: None, folder };
+        up.spawn();
+        up
+    }
+
     /// Starts it again on the same folder and ports.
     pub fn spawn(&mut self) {
         let log = std::fs::File::options()

@@ -2,7 +2,13 @@
 
 mod bad_usage;
 mod bank;
+mod cluster_life;
+mod disk_full;
 mod failover;
+mod idle;
+mod protocol;
 mod regions;
+mod roles;
 mod session;
 mod sysbench;
+mod vanish;
