@@ -38,12 +38,14 @@ impl SmallDisk {
         assert!(status.is_ok_and(|s| s.success()), "remount failed");
     }
 
-    /// Leaves `free` bytes; the rest is taken by a file.
+    /// Leaves `free` bytes; the rest is taken by a file, which grows when this is called again.
     pub fn fill(&self, free: u64) {
         let found = rustix::fs::statvfs(self.path()).expect("the file system is mounted");
         let take = (found.f_bavail * found.f_frsize).saturating_sub(free);
-        let file = std::fs::File::create(self.ballast()).expect("the file system can be written");
-        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, take).expect("there is so much room");
+        let options = std::fs::File::options().create(true).append(true).open(self.ballast());
+        let file = options.expect("the file system can be written");
+        let taken = file.metadata().expect("an open file has a length").len();
+        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), taken, take).expect("there is so much room");
     }
 
     /// Takes the file away again.

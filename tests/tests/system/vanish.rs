@@ -55,8 +55,8 @@ fn a_client_killed_while_its_statement_runs() {
     let _alone = alone();
     let up = Up::start(&[]);
     up.mysql(SETUP).expect_ok();
-    let rows: Vec<String> = (0..2000).map(|n| format!("({n})")).collect();
-    let large = format!("create table d.large (id int primary key); insert into d.large values {}", rows.join(","));
+    let numbers: Vec<String> = (0..2000).map(|n| format!("({n})")).collect();
+    let large = format!("create table d.large (id int primary key); insert into d.large values {}", numbers.join(","));
     up.mysql(&large).expect_ok();
     let mut holder = Client::connect(up.port);
     holder.run("begin; update d.t set v = 1 where id = 4");
