@@ -32,7 +32,7 @@ use datafusion_common::{DataFusionError, Result as DfResult, ScalarValue, intern
 use datafusion_expr::expr::{InList, ScalarFunction};
 use datafusion_expr::{
     BinaryExpr, Cast, ColumnarValue, Expr as DfExpr, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    Volatility,
+    TypeSignature, Volatility,
 };
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -253,7 +253,8 @@ impl MySqlFunction {
                 volatility = volatility.max(own);
             }
         });
-        let signature = Signature::variadic_any(volatility);
+        // NOW() and its like read no column.
+        let signature = Signature::one_of(vec![TypeSignature::VariadicAny, TypeSignature::Nullary], volatility);
         MySqlFunction { expr, predicate, context, payload, signature }
     }
 
