@@ -71,6 +71,8 @@ pub struct SessionInfo {
     pub version: String,
     /// Collation of string literals and of conversions to text.
     pub collation: crate::collation::Collation,
+    /// `cte_max_recursion_depth`; `None` = its default.
+    pub recursion_depth_max: Option<u64>,
 }
 
 /// A warning of a statement.
@@ -262,6 +264,7 @@ impl EvalContext {
                 row_count: row_count as i64,
                 version,
                 collation: collation.ok_or(CodecError::Malformed("collation"))?,
+                recursion_depth_max: None,
             }),
             ..EvalContext::default()
         })

@@ -123,6 +123,16 @@ pub enum EvalError {
         /// The text that was read.
         value: String,
     },
+    /// 1411: a string that a format does not fit.
+    #[error("Incorrect {kind} value: '{value}' for function {function}")]
+    WrongValueForFunction {
+        /// `datetime`.
+        kind: &'static str,
+        /// The text that was read.
+        value: String,
+        /// Lower case.
+        function: &'static str,
+    },
     /// 1292: only the front of the string is a number.
     #[error("Truncated incorrect {kind} value: '{value}'")]
     TruncatedWrongValue {
@@ -171,6 +181,7 @@ impl EvalError {
             EvalError::IncorrectTemporalColumn { .. }
             | EvalError::IncorrectTemporal { .. }
             | EvalError::TruncatedWrongValue { .. } => 1292,
+            EvalError::WrongValueForFunction { .. } => 1411,
             EvalError::DivisionByZero => 1365,
             EvalError::DatetimeOverflow(_) => 1441,
             EvalError::BadRegex(_) => 3685,
@@ -192,7 +203,8 @@ impl From<arrow::error::ArrowError> for EvalError {
     }
 }
 
-fn sqlstate(code: u16) -> &'static str {
+/// The SQLSTATE of the error numbers that expressions give.
+pub fn sqlstate(code: u16) -> &'static str {
     match code {
         1690 | 1264 => "22003",
         1406 => "22001",

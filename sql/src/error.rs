@@ -102,7 +102,7 @@ fn client_error(error: &basalt_client::Error) -> (u16, &'static str, String) {
         E::TxnTooLarge { .. } => (8004, "HY000", format!("Transaction is too large, {text}")),
         E::EntryTooLarge { .. } => (8025, "HY000", text),
         E::CommitTsTooLarge { .. } => (8028, "HY000", text),
-        E::Sql { code, message, .. } => (*code, "HY000", message.clone()),
+        E::Sql { code, message, .. } => (*code, basalt_expr::error::sqlstate(*code), message.clone()),
         E::Shutdown => (1053, "08S01", "Server shutdown in progress".into()),
         E::AssertionFailed { .. } | E::Corrupt(_) | E::Invalid(_) => (1105, "HY000", text),
     }
@@ -324,6 +324,8 @@ user_errors! {
     3586 "HY000" bad_frame(name) = "Window '{name}': frame start or end is negative, NULL or of non-integral type";
     /// 3593
     3593 "HY000" misplaced_window(name) = "You cannot use the window function '{name}' in this context.'";
+    /// 3636
+    3636 "HY000" recursion_too_deep(rounds) = "Recursive query aborted after {rounds} iterations. Try increasing @@cte_max_recursion_depth to a larger value.";
     /// 3780
     3780 "HY000" incompatible_columns(a, b) = "Referencing column '{a}' and referenced column '{b}' are incompatible.";
     /// 8175

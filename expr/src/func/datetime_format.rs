@@ -267,7 +267,11 @@ fn scan_letter(letter: u8, scanner: &mut Scanner<'_>, found: &mut Scanned) -> Op
 
 fn str_to_date(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     let (text, format) = (args[0].as_bytes().unwrap_or_default(), args[1].as_bytes().unwrap_or_default());
-    let incorrect = || EvalError::IncorrectTemporal { kind: "datetime", value: crate::cast::display(&args[0]) };
+    let incorrect = || EvalError::WrongValueForFunction {
+        kind: "datetime",
+        value: crate::cast::display(&args[0]),
+        function: "str_to_date",
+    };
     let Some((fields, complete)) = scan_date(text, format) else {
         call.ctx.soften(incorrect())?;
         return Ok(Value::Null);

@@ -15,6 +15,7 @@ use super::hints::Hints;
 use super::lower_aggregate as aggregate;
 use super::lower_expr::{Exprs, NamedColumn, row_count};
 use super::lower_window;
+use super::recursion::{LimitedWorkTable, RECURSION_DEPTH_MAX};
 use super::scan_plan::ScanPlanner;
 use crate::error::{Error, Result};
 use crate::plan::{AggregateCall, JoinKind, LogicalPlan, OutputColumn, Scan, SetKind, SortKey, Subquery};
@@ -55,7 +56,7 @@ pub struct Lowerer<'a> {
     names: BTreeSet<String>,
     columns_made: usize,
     depth: usize,
-    work_tables: BTreeMap<String, Arc<CteWorkTable>>,
+    work_tables: BTreeMap<String, Arc<LimitedWorkTable>>,
     /// Inputs of the applies around the operator being lowered, outermost first.
     pub(super) outer: Vec<Vec<NamedColumn>>,
 }
@@ -334,6 +335,11 @@ impl<'a> Lowerer<'a> {
 
     fn sort(&mut self, input: &LogicalPlan, keys: &[SortKey], hints: Hints) -> Result<Lowered> {
         let input = self.lower(input, hints)?;
+        self.sorted(input, keys)
+    }
+
+    /// The same rows in the order of `keys`.
+    pub(super) fn sorted(&self, input: Lowered, keys: &[SortKey]) -> Result<Lowered> {
         let with = self.exprs(&input.columns);
         let keys = keys.iter().map(|key| aggregate::sort(key, &with)).collect::<Result<Vec<_>>>()?;
         if keys.is_empty() {
@@ -460,7 +466,9 @@ impl<'a> Lowerer<'a> {
         let unique = self.qualifier(name);
         // The step may give NULLs where the base has none.
         let fields: Vec<_> = base.columns.iter().map(|c| c.field.as_ref().clone().with_nullable(true)).collect();
-        let table = Arc::new(CteWorkTable::new(&unique, Arc::new(Schema::new(fields))));
+        let table = CteWorkTable::new(&unique, Arc::new(Schema::new(fields)));
+        let limit = self.context.session.recursion_depth_max.unwrap_or(RECURSION_DEPTH_MAX);
+        let table = Arc::new(LimitedWorkTable { table, limit });
         let shadowed = self.work_tables.insert(name.to_string(), table);
         let types = step.output();
         let step = self.lower(step, Hints::default());

@@ -16,7 +16,7 @@ use super::lower::{Lowered, Lowerer, in_schema_order};
 use super::lower_expr::{Exprs, NamedColumn};
 use super::single_row::single_row;
 use crate::error::{Error, Result};
-use crate::plan::{CompareOp, LogicalPlan, Subquery, SubqueryKind};
+use crate::plan::{CompareOp, LogicalPlan, SortKey, Subquery, SubqueryKind};
 use basalt_expr::expr::Expr;
 use basalt_expr::func::Func;
 use basalt_expr::types::FieldType;
@@ -40,7 +40,12 @@ impl Lowerer<'_> {
         }
         let mut exprs: Vec<_> = lowered.columns[..width].iter().map(|c| DfExpr::Column(c.column.clone())).collect();
         exprs.extend(added);
-        self.projected(lowered.plan, exprs)
+        let applied = self.projected(lowered.plan, exprs)?;
+        // The joins that subqueries become do not keep their input's order, which a sort below them was there for.
+        match sorted_by(input) {
+            Some(keys) => self.sorted(applied, keys),
+            None => Ok(applied),
+        }
     }
 
     /// A filter over an apply: subqueries that are conjuncts of it become joins.
@@ -259,6 +264,15 @@ impl Lowerer<'_> {
             .when(decided, lit(i64::from(!all)))
             .when(known.lt(rows), null())
             .otherwise(lit(i64::from(all)))?)
+    }
+}
+
+/// What the rows of a plan are in the order of: a sort, possibly cut off by a limit.
+fn sorted_by(plan: &LogicalPlan) -> Option<&[SortKey]> {
+    match plan {
+        LogicalPlan::Sort { keys, .. } => Some(keys),
+        LogicalPlan::Limit { input, .. } | LogicalPlan::Rename { input, .. } => sorted_by(input),
+        _ => None,
     }
 }
 

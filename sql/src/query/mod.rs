@@ -18,8 +18,8 @@
 //! - Nothing here decides a type: both sides of every operator have the type the binder gave them.
 //!
 //! Not done: index look-up joins, statistics, run-time filters into scans, ordered scans (ORDER BY on a key still sorts),
-//! COUNT(DISTINCT) of several expressions, INTERSECT ALL and EXCEPT ALL, correlated IN, ANY and ALL outside of WHERE's
-//! conjuncts, = ALL and <> ANY, RANGE frames over several expressions.
+//! INTERSECT ALL and EXCEPT ALL, correlated IN, ANY and ALL outside of WHERE's conjuncts, = ALL and <> ANY, RANGE frames over
+//! several expressions.
 
 pub mod cluster_fan_out;
 pub mod execute;
@@ -38,6 +38,7 @@ mod lower_subquery;
 mod lower_window;
 mod own_rows;
 mod pushdown;
+mod recursion;
 mod remote_scan;
 mod scan_metrics;
 mod single_row;

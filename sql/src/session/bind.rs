@@ -96,6 +96,7 @@ impl SqlSession {
                 row_count: self.row_count,
                 version: variables::SERVER_VERSION.to_string(),
                 collation: self.connection_collation(),
+                recursion_depth_max: Some(typed.recursion_depth_max),
             }),
             parameters,
             ..EvalContext::default()

@@ -106,6 +106,7 @@ pub const DEFINITIONS: &[Definition] = &[
     var("auto_increment_offset", "1", ReadOnly, Int(1, 1)),
     var("autocommit", "ON", Both, Bool),
     var("basalt_txn_mode", "pessimistic", Both, Enum(&["pessimistic", "optimistic"])),
+    var("basedir", "", ReadOnly, Text),
     var("bulk_insert_buffer_size", "8388608", Both, Int(0, i64::MAX)),
     var("character_set_client", "utf8mb4", Both, Charset),
     var("character_set_connection", "utf8mb4", Both, Charset),
@@ -276,6 +277,8 @@ pub struct Typed {
     pub lock_wait_timeout_ms: u64,
     /// max_execution_time, milliseconds; 0 = none.
     pub max_execution_time_ms: u64,
+    /// cte_max_recursion_depth.
+    pub recursion_depth_max: u64,
     /// max_allowed_packet, bytes.
     pub max_allowed_packet: usize,
 }
@@ -375,6 +378,7 @@ impl SessionVariables {
             time_zone_offset_s: time_zone_offset(&text("time_zone")).unwrap_or(0),
             lock_wait_timeout_ms: number("innodb_lock_wait_timeout").saturating_mul(1000),
             max_execution_time_ms: number("max_execution_time"),
+            recursion_depth_max: number("cte_max_recursion_depth"),
             max_allowed_packet: number("max_allowed_packet") as usize,
             sql_mode,
         };
@@ -392,6 +396,7 @@ impl Default for Typed {
             time_zone_offset_s: 0,
             lock_wait_timeout_ms: 50_000,
             max_execution_time_ms: 0,
+            recursion_depth_max: 1_000,
             max_allowed_packet: 64 << 20,
         }
     }
