@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | COUNT(x), COUNT(*) | count | |
 //! | COUNT(DISTINCT s) | count(distinct weight(s)) | |
+//! | COUNT(DISTINCT a, b) | count(distinct a text of both) | |
 //! | SUM(integer or decimal) | sum over a decimal that cannot overflow | cast to the result's type |
 //! | AVG(integer or decimal) | sum, count | sum / count, four digits more |
 //! | MIN, MAX of a string | min, max; by weight when the collation is not binary | |
@@ -19,6 +20,7 @@ use super::lower_expr::Exprs;
 use crate::error::{Error, Result};
 use crate::plan::{AggregateCall, SortKey};
 use basalt_expr::aggregate::AggregateFunc;
+use basalt_expr::datafusion::has_weight;
 use basalt_expr::expr::Expr;
 use basalt_expr::func::Func;
 use basalt_expr::types::{EvalType, FieldType};
@@ -110,11 +112,27 @@ fn converted(expr: Expr, ty: &FieldType) -> Expr {
 
 fn count(call: &AggregateCall, arg: &Expr, exprs: &Exprs<'_>) -> Result<Lowered> {
     let distinct = call.distinct || call.func == AggregateFunc::CountDistinct;
-    if call.args.len() > 1 {
-        return Err(Error::unsupported("COUNT(DISTINCT) of several expressions"));
-    }
-    let value = if distinct { exprs.key(arg)? } else { exprs.value(arg)? };
+    let value = match (distinct, call.args.len()) {
+        (true, 2..) => exprs.value(&tuple_text(&call.args)?)?,
+        (true, _) => exprs.key(arg)?,
+        (false, _) => exprs.value(arg)?,
+    };
     Ok(single(Part { distinct, ..part(df::count::count_udaf(), vec![value], count_type()) }, &call.ty))
+}
+
+/// Several values as one text that is the same for equal values only, and NULL if one of them is.
+fn tuple_text(args: &[Expr]) -> Result<Expr> {
+    let text = FieldType::new(basalt_expr::types::TypeKind::LongText);
+    let mut parts = Vec::with_capacity(args.len() * 2);
+    for arg in args {
+        let key = match has_weight(arg.ty()) {
+            true => Expr::Call { func: Func::Weight, args: vec![arg.clone()], ty: FieldType::varbinary(65_535) },
+            false => arg.clone().cast(text.clone()),
+        };
+        parts.push(Expr::call(Func::Hex, vec![key])?);
+        parts.push(Expr::string(","));
+    }
+    Ok(Expr::Call { func: Func::Concat, args: parts, ty: text })
 }
 
 /// The argument of a sum as something that does not overflow, and the type of the sum.
