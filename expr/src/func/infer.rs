@@ -14,7 +14,7 @@ use crate::context::EvalContext;
 use crate::decimal::Decimal;
 use crate::error::ExprError;
 use crate::expr::Expr;
-use crate::types::{EvalType, FieldType, TypeKind, UNSPECIFIED};
+use crate::types::{DECIMAL_PRECISION_MAX, DECIMAL_SCALE_MAX, EvalType, FieldType, TypeKind, UNSPECIFIED};
 use crate::value::Value;
 
 /// Builds the call of `func`: finds the result's type and puts implicit casts around the arguments. IF, IFNULL and NULLIF
@@ -56,7 +56,15 @@ pub fn infer(func: Func, args: Vec<Expr>) -> Result<Expr, ExprError> {
     }
     let want = |at: usize| spec.args.get(at).or(spec.args.last()).copied().unwrap_or(spec::Arg::Any);
     let mut args: Vec<Expr> = args.into_iter().enumerate().map(|(at, arg)| spec::coerce(arg, want(at))).collect();
+    let rounds = matches!(func, Func::Round | Func::Truncate | Func::Format);
+    if rounds && args.iter().skip(1).all(|digits| matches!(digits, Expr::Literal(..))) {
+        args = args.into_iter().map(with_hidden_digits).collect();
+    }
     let ty = spec::result_type(spec.ret, func, &mut args)?;
+    if matches!(func, Func::Add | Func::Sub | Func::Mul | Func::Div | Func::Mod) && ty.eval_type() == EvalType::Decimal
+    {
+        args = args.into_iter().map(with_hidden_digits).collect();
+    }
     let never_null = matches!(
         func,
         Func::IsNull
@@ -91,6 +99,38 @@ fn take<const N: usize>(args: Vec<Expr>) -> [Expr; N] {
     <[Expr; N]>::try_from(args).expect("the number of arguments was checked")
 }
 
+/// MySQL divides DECIMALs into whole words of nine digits and shows fewer: `1 / 3` is `0.3333`, `1 / 3 * 3` is `1.0000`.
+/// Within another calculation a quotient has all its digits; its type shows them here, while the result keeps its own.
+pub fn with_hidden_digits(expr: Expr) -> Expr {
+    let hidden = hidden_scale(&expr);
+    match expr {
+        Expr::Call { func, args, ty } if hidden > u32::from(ty.scale()) => {
+            let length = ty.length + hidden - u32::from(ty.scale());
+            let ty =
+                if length > DECIMAL_PRECISION_MAX { ty } else { FieldType { length, decimals: hidden as u8, ..ty } };
+            Expr::Call { func, args, ty }
+        }
+        other => other,
+    }
+}
+
+/// Digits behind the point that MySQL calculates an inexact DECIMAL with; 0 for everything exact.
+fn hidden_scale(expr: &Expr) -> u32 {
+    const WORD_DIGITS: u32 = 9;
+    let words = |ty: &FieldType| u32::from(ty.scale()).next_multiple_of(WORD_DIGITS);
+    match expr {
+        Expr::Call { func: Func::Div, args, ty } if ty.eval_type() == EvalType::Decimal => {
+            words(ty).max(args.iter().map(|arg| words(arg.ty())).sum()).min(u32::from(DECIMAL_SCALE_MAX))
+        }
+        Expr::Call { func: Func::Add | Func::Sub | Func::Mul | Func::Neg, args, ty }
+            if ty.eval_type() == EvalType::Decimal =>
+        {
+            args.iter().map(hidden_scale).max().unwrap_or(0)
+        }
+        _ => 0,
+    }
+}
+
 /// `expr` converted to `ty`; itself when nothing has to be done, a constant when it is one that converts cleanly.
 pub fn cast(expr: Expr, ty: FieldType) -> Expr {
     let ty = FieldType { not_null: expr.ty().not_null && !may_fail(expr.ty(), &ty), ..ty };
@@ -118,6 +158,7 @@ pub fn cast(expr: Expr, ty: FieldType) -> Expr {
 pub fn cast_explicit(expr: Expr, ty: FieldType) -> Expr {
     if ty.is_string() && ty.length != UNSPECIFIED || ty.kind == TypeKind::Decimal {
         let not_null = expr.ty().not_null;
+        let expr = if ty.kind == TypeKind::Decimal { with_hidden_digits(expr) } else { expr };
         return Expr::Call { func: Func::Cast, args: vec![expr], ty: FieldType { not_null, ..ty } };
     }
     cast(expr, ty)

@@ -72,7 +72,6 @@ fn type_round(args: &mut [Expr]) -> Result<FieldType, ExprError> {
                 }
                 Some(_) => ty.scale(),
             };
-            let scale = scale.min(ty.scale());
             let whole = ty.decimal_precision().saturating_sub(u32::from(ty.scale())) + 1;
             FieldType::decimal(whole + u32::from(scale), scale)
         }

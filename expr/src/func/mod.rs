@@ -38,7 +38,9 @@ pub(crate) mod vector;
 
 pub use compare::compare;
 pub use datetime_arith::{Interval, IntervalUnit};
-pub use infer::{case, cast, cast_explicit, collate, common_type, common_type_of, in_list, infer, unify};
+pub use infer::{
+    case, cast, cast_explicit, collate, common_type, common_type_of, in_list, infer, unify, with_hidden_digits,
+};
 pub use list::{ALL, Func};
 
 use crate::types::{FieldType, NOT_FIXED};

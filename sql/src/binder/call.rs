@@ -60,6 +60,8 @@ impl super::Binder<'_> {
             return Err(Error::syntax("", 1));
         }
         let ty = func.result_type(&args)?;
+        let sums = matches!(func, AggregateFunc::Sum | AggregateFunc::Avg);
+        let args = if sums { args.into_iter().map(basalt_expr::func::with_hidden_digits).collect() } else { args };
         let separator =
             (func == AggregateFunc::GroupConcat).then(|| call.separator.clone().unwrap_or_else(|| ",".to_string()));
         Ok(AggregateCall { func, args, distinct: call.distinct, order_by, separator, ty })
