@@ -9,7 +9,7 @@
 //! | 1265 | a number at the front of a string, rubbish behind it; digits cut off a DECIMAL (a note, never an error) |
 //! | 1292 | not a date, not a time |
 //! | 1366 | no number in the string, bytes that are not UTF-8 |
-//! | 1406 | a string longer than the column |
+//! | 1406 | a string longer than the column (as a warning: 1265) |
 
 use crate::cast;
 use crate::context::EvalContext;
@@ -35,10 +35,29 @@ pub struct StoreContext<'a> {
 
 impl StoreContext<'_> {
     fn soften(&self, error: EvalError) -> Result<(), EvalError> {
-        if self.eval.mode.strict && !self.ignore {
+        if self.is_strict() {
             return Err(error);
         }
         self.eval.warnings.push_error(&error);
+        Ok(())
+    }
+    fn is_strict(&self) -> bool {
+        self.eval.mode.strict && !self.ignore
+    }
+    /// A string that is cut: an error of its own in strict mode.
+    fn too_long(&self) -> Result<(), EvalError> {
+        if self.is_strict() {
+            return Err(EvalError::DataTooLong { column: self.column.into(), row: self.row });
+        }
+        self.eval.warnings.push_error(&self.data_truncated());
+        Ok(())
+    }
+    /// A date or time of which a part is lost: 1292 in strict mode whatever was lost, else the warning that says it.
+    fn soften_temporal(&self, kind: &'static str, value: &Value, warning: EvalError) -> Result<(), EvalError> {
+        if self.is_strict() {
+            return self.incorrect_temporal(kind, value);
+        }
+        self.eval.warnings.push_error(&warning);
         Ok(())
     }
     fn out_of_range(&self) -> Result<(), EvalError> {
@@ -240,7 +259,7 @@ fn store_datetime(value: &Value, from: &FieldType, to: &FieldType, ctx: &StoreCo
         return Ok(Value::DateTime(DateTime::ZERO));
     };
     if truncated {
-        ctx.soften(ctx.data_truncated())?;
+        ctx.soften_temporal(kind, value, ctx.data_truncated())?;
     }
     let fitted = if to.kind == TypeKind::Date { parsed.date() } else { parsed.round(to.decimals) };
     if to.kind == TypeKind::Timestamp && !timestamp_in_range(fitted, ctx.eval) {
@@ -262,9 +281,10 @@ fn store_time(value: &Value, to: &FieldType, ctx: &StoreContext<'_>) -> Result<V
     };
     let out_of_range = quiet.warnings.count() > 0 || truncated && micros.abs() == temporal::TIME_MAX;
     if out_of_range {
-        ctx.out_of_range()?;
+        let warning = EvalError::ColumnOutOfRange { column: ctx.column.into(), row: ctx.row };
+        ctx.soften_temporal("time", value, warning)?;
     } else if truncated {
-        ctx.soften(ctx.data_truncated())?;
+        ctx.soften_temporal("time", value, ctx.data_truncated())?;
     }
     Ok(Value::Time(temporal::round_time(micros, to.decimals).clamp(-temporal::TIME_MAX, temporal::TIME_MAX)))
 }
@@ -302,7 +322,7 @@ fn store_string(value: &Value, from: &FieldType, to: &FieldType, ctx: &StoreCont
             if trimmed[end..].bytes().all(|b| b == b' ') {
                 ctx.eval.warnings.push_error(&ctx.data_truncated());
             } else {
-                ctx.soften(EvalError::DataTooLong { column: ctx.column.into(), row: ctx.row })?;
+                ctx.too_long()?;
             }
             Ok(Value::from(&trimmed[..end]))
         }
@@ -323,7 +343,7 @@ fn store_binary(value: &Value, from: &FieldType, to: &FieldType, ctx: &StoreCont
         None => to.length as usize,
     };
     if bytes.len() > limit {
-        ctx.soften(EvalError::DataTooLong { column: ctx.column.into(), row: ctx.row })?;
+        ctx.too_long()?;
         bytes.truncate(limit);
     }
     if to.kind == TypeKind::Binary && bytes.len() < limit {
@@ -363,7 +383,7 @@ mod tests {
             ("1.5".into(), tiny.clone(), "2", "2"),
             ("12x".into(), tiny.clone(), "1265 Data truncated for column 'c' at row 2", "12 (1265)"),
             ("x".into(), tiny, "1366 Incorrect integer value: 'x' for column 'c' at row 2", "0 (1366)"),
-            ("abcd".into(), FieldType::varchar(3), "1406 Data too long for column 'c' at row 2", "abc (1406)"),
+            ("abcd".into(), FieldType::varchar(3), "1406 Data too long for column 'c' at row 2", "abc (1265)"),
             ("abc  ".into(), FieldType::varchar(3), "abc (1265)", "abc (1265)"),
             (
                 "2020-02-30".into(),
@@ -379,6 +399,12 @@ mod tests {
                 "99.99 (1264)",
             ),
             ("10:00".into(), FieldType::time(0), "10:00:00", "10:00:00"),
+            (
+                "839:00:00".into(),
+                FieldType::time(0),
+                "1292 Incorrect time value: '839:00:00' for column 'c' at row 2",
+                "838:59:59 (1264)",
+            ),
             (Value::Int(99), FieldType::new(TypeKind::Year), "1999", "1999"),
         ];
         for (value, to, strict, lenient) in cases {
