@@ -164,7 +164,13 @@ impl super::Binder<'_> {
             BinaryOp::JsonExtract | BinaryOp::JsonUnquote => return Err(Error::unsupported("JSON")),
             BinaryOp::SoundsLike => return Err(Error::unsupported("SOUNDS LIKE")),
         };
-        self.call_of(func, &[left, right], block)
+        let is_calculation = matches!(func, Func::Add | Func::Sub | Func::Mul | Func::Div | Func::IntDiv | Func::Mod);
+        let mut operand = |expr: &ast::Expr| match literal::as_number(expr).filter(|_| is_calculation) {
+            Some(number) => Ok(number),
+            None => self.expr(expr, block),
+        };
+        let args = vec![operand(left)?, operand(right)?];
+        Ok(Expr::call(func, args)?)
     }
 
     /// `(a, b) op (c, d)` spelled out.

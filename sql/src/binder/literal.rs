@@ -91,6 +91,16 @@ fn temporal(kind: TemporalKind, text: &str) -> Result<Expr> {
     Ok(Expr::Literal(value, ty.required()))
 }
 
+/// A hexadecimal literal as the number that it is in calculations.
+pub(super) fn as_number(expr: &crate::parser::ast::Expr) -> Option<Expr> {
+    match expr {
+        crate::parser::ast::Expr::Literal(Literal::Hex(bytes)) if bytes.len() <= 8 => {
+            Some(Expr::literal(Value::UInt(bytes.iter().fold(0, |v, b| v << 8 | u64::from(*b)))))
+        }
+        _ => None,
+    }
+}
+
 /// `-literal` as one constant, where that keeps the type.
 pub(super) fn negative(literal: &Literal) -> Option<Expr> {
     match literal {
@@ -155,6 +165,8 @@ pub(super) fn cast_type(ty: &DataType, collation: Collation) -> Result<FieldType
                 FieldType::varchar(length).with_collation(collation)
             }
         }
+        // Padded with zero bytes.
+        "binary" if ty.length.is_some() => FieldType { length, ..FieldType::new(TypeKind::Binary) },
         "binary" | "varbinary" => FieldType::varbinary(length),
         "date" => FieldType::date(),
         "datetime" | "timestamp" => FieldType::datetime(fsp(ty, "CAST")?),
@@ -209,6 +221,8 @@ pub fn column_type(ty: &DataType, column: &str, default: Collation) -> Result<Fi
     };
     let bytes = |kind, length| FieldType { length, ..FieldType::new(kind) };
     Ok(match ty.name.as_str() {
+        // The one display width that MySQL still keeps: clients take TINYINT(1) for a Boolean.
+        "tinyint" if ty.length == Some(1) && !ty.unsigned => FieldType { length: 1, ..integer(Tiny) },
         "tinyint" => integer(Tiny),
         "smallint" => integer(Short),
         "mediumint" => integer(Int24),

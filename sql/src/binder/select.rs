@@ -299,6 +299,7 @@ fn item_name(expr: &ast::Expr, alias: Option<&str>, text: &str) -> String {
         (None, ast::Expr::Column(name)) => name.name.clone(),
         (None, ast::Expr::Literal(ast::Literal::String { bytes, .. })) => String::from_utf8_lossy(bytes).into_owned(),
         (None, ast::Expr::Literal(ast::Literal::Null)) => "NULL".to_string(),
+        (None, ast::Expr::Literal(ast::Literal::Bool(value))) => if *value { "TRUE" } else { "FALSE" }.to_string(),
         (None, _) => text.to_string(),
     }
 }

@@ -21,12 +21,27 @@ fn template(sql: impl Into<String>, order: &[&str], like: &str) -> Template {
     Template { sql: sql.into(), order: order.iter().map(|s| s.to_string()).collect(), like: like.to_string() }
 }
 
+impl Template {
+    /// SHOW DATABASES and SHOW TABLES put the pattern into their column's name.
+    fn name_pattern(&mut self, what: &ShowWhat, pattern: &str) {
+        if matches!(what, ShowWhat::Databases | ShowWhat::Tables { .. }) {
+            let name = format!("{} ({pattern})", self.like);
+            self.sql = self.sql.replacen(&quoted(&self.like), &quoted(&name), 1);
+            self.order = vec![name.clone()];
+            self.like = name;
+        }
+    }
+}
+
 /// The query that a SHOW stands for.
 ///
 /// # Errors
 /// 1049, 1146 for databases and tables that are not there; 1235 for what is not shown.
 pub fn show_query(show: &Show, ctx: &BindContext<'_>) -> Result<ast::Query> {
-    let template = of(&show.what, ctx)?;
+    let mut template = of(&show.what, ctx)?;
+    if let Some(ShowFilter::Like(pattern)) = &show.filter {
+        template.name_pattern(&show.what, pattern);
+    }
     let text = format!("SELECT * FROM ({}) `show`", template.sql);
     let parsed = parse_one(text.as_bytes(), ParseOptions::default())?;
     let Some(Statement::Query(mut query)) = parsed.map(|p| p.statement) else {

@@ -33,6 +33,9 @@ impl Parser<'_> {
             self.rewind(start);
             return self.error();
         }
+        if matches!(word.as_str(), "BOOL" | "BOOLEAN") {
+            ty.length = Some(1);
+        }
         match ty.name.as_str() {
             "enum" | "set" => ty.elements = self.parenthesized(|p| p.list(Self::string))?,
             "serial" => return Ok(ty),
