@@ -129,6 +129,7 @@ impl Batch<'_> {
         self.writer.add(&new, txn).await?;
         tally.affected += added;
         tally.found += added;
+        tally.wrote(self.writer.table, &row.values, row.generated);
         Ok(())
     }
 
@@ -197,6 +198,7 @@ impl Batch<'_> {
         self.writer.replace(&encoded, &changed, txn).await?;
         tally.affected += 2;
         tally.found += 1;
+        tally.wrote(table, &values, false);
         Ok(())
     }
 }

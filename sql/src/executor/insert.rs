@@ -30,6 +30,8 @@ pub struct NewRow {
     pub values: Vec<Value>,
     /// The hidden handle.
     pub hidden: Option<i64>,
+    /// Its AUTO_INCREMENT value was asked for, not given.
+    pub generated: bool,
 }
 
 /// What became of the rows.
@@ -43,8 +45,23 @@ pub struct Tally {
     pub affected: u64,
     /// Affected rows as clients count them that set CLIENT_FOUND_ROWS.
     pub found: u64,
-    /// The first generated number.
+    /// The first generated number of a row that was written as new.
     pub last_insert_id: u64,
+    /// The AUTO_INCREMENT column's value in the last row that was written.
+    pub last_row_id: u64,
+}
+
+impl Tally {
+    /// Remembers a row that was written, with a generated number or without.
+    pub fn wrote(&mut self, table: &Table, values: &[Value], generated: bool) {
+        if let Some(offset) = table.auto_increment_column() {
+            let id = &values[offset];
+            self.last_row_id = id.as_u64().or(id.as_i64().map(|v| v as u64)).unwrap_or(0);
+            if generated && self.last_insert_id == 0 {
+                self.last_insert_id = self.last_row_id;
+            }
+        }
+    }
 }
 
 /// Runs the statement within the transaction.
@@ -177,12 +194,16 @@ impl InsertRun<'_> {
         }
         self.tally.affected += rows.len() as u64;
         self.tally.found += rows.len() as u64;
+        for row in &rows {
+            self.tally.wrote(&self.insert.table, &row.values, row.generated);
+        }
         Ok(())
     }
 
     /// Gives rows their AUTO_INCREMENT values and hidden numbers.
     async fn number(&mut self, batch: Vec<Vec<Value>>) -> Result<Vec<NewRow>> {
-        let mut rows: Vec<NewRow> = batch.into_iter().map(|values| NewRow { values, hidden: None }).collect();
+        let mut rows: Vec<NewRow> =
+            batch.into_iter().map(|values| NewRow { values, hidden: None, generated: false }).collect();
         let (id, handle) = (self.table().id, &self.insert.table.handle);
         let sequences = self.ctx.catalog.sequences();
         if let Some(offset) = self.insert.table.auto_increment_column() {
@@ -195,9 +216,6 @@ impl InsertRun<'_> {
             let count = rows.iter().filter(|row| is_asked(row)).count() as u64;
             if count > 0 {
                 let mut next = sequences.auto_increment(id, count).await?;
-                if self.tally.last_insert_id == 0 {
-                    self.tally.last_insert_id = next;
-                }
                 let (_, max) = ty.integer_range();
                 for row in rows.iter_mut().filter(|row| is_asked(row)) {
                     if i128::from(next) > max {
@@ -208,6 +226,7 @@ impl InsertRun<'_> {
                         });
                     }
                     row.values[offset] = integer(next, ty);
+                    row.generated = true;
                     next += 1;
                 }
             }
@@ -229,6 +248,7 @@ impl InsertRun<'_> {
             affected_rows: tally.affected,
             found_rows: tally.found,
             last_insert_id: tally.last_insert_id,
+            last_row_id: tally.last_row_id,
             info: if is_simple { String::new() } else { insert_info(tally.records, tally.duplicates, warnings) },
         }
     }

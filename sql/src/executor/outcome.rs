@@ -19,6 +19,9 @@ pub struct DmlResult {
     pub found_rows: u64,
     /// The first number that AUTO_INCREMENT generated; 0 = none.
     pub last_insert_id: u64,
+    /// The AUTO_INCREMENT column's value in the last row that an INSERT wrote: what the OK packet says when no number was
+    /// generated. LAST_INSERT_ID() does not change by it.
+    pub last_row_id: u64,
     /// `Rows matched: 1  Changed: 1  Warnings: 0`; empty for single-row INSERTs and DELETE.
     pub info: String,
 }

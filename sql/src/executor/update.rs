@@ -55,7 +55,7 @@ pub async fn update(plan: &UpdatePlan, ctx: &Arc<StatementContext>, txn: &mut Se
         }
     }
     let info = update_info(matched, changed, ctx.eval.warnings.count());
-    Ok(DmlResult { affected_rows: changed, found_rows: matched, last_insert_id: 0, info })
+    Ok(DmlResult { affected_rows: changed, found_rows: matched, info, ..DmlResult::default() })
 }
 
 /// The stored form of a target's row; `None` where an outer join found none.

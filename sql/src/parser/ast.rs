@@ -416,6 +416,13 @@ pub struct Query {
     pub locking: Option<LockClause>,
 }
 
+impl Query {
+    /// A query with nothing around its body.
+    pub fn of(body: QueryBody) -> Query {
+        Query { with: Vec::new(), recursive: false, body, order_by: Vec::new(), limit: None, locking: None }
+    }
+}
+
 /// What yields rows.
 #[derive(Debug, Clone, PartialEq)]
 pub enum QueryBody {

@@ -9,6 +9,7 @@ use crate::context::{Counters, Limits, RowStream, StatementContext};
 use crate::error::{Error, Result};
 use crate::executor::{self, DmlResult, Outcome};
 use crate::parser::Statement;
+use crate::parser::ast::{Expr, Query, QueryBody, Select, SelectItem};
 use crate::plan::OutputColumn;
 use crate::planner::{self, PhysicalPlan, RowsPlan};
 use crate::query::{self, VirtualTables};
@@ -187,11 +188,30 @@ impl SqlSession {
         let affected_rows = if found && done.found_rows > 0 { done.found_rows } else { done.affected_rows };
         self.row_count = affected_rows as i64;
         let info = &done.info;
-        self.write_ok(
-            OkSummary { affected_rows, last_insert_id: done.last_insert_id, info, ..OkSummary::default() },
-            out,
-            more,
-        )
+        // A generated number, else what LAST_INSERT_ID(expr) was given, else the last row's own.
+        let set = eval.set_last_insert_id.lock().ok().and_then(|id| *id).unwrap_or(0);
+        let ids = [done.last_insert_id, set, done.last_row_id];
+        let last_insert_id = ids.into_iter().find(|&id| id != 0).unwrap_or(0);
+        self.write_ok(OkSummary { affected_rows, last_insert_id, info, ..OkSummary::default() }, out, more)
+    }
+
+    /// The value of an expression that may have subqueries.
+    pub(super) async fn query_value(&mut self, expr: &Expr) -> Result<Value> {
+        let item = SelectItem::Expr { expr: expr.clone(), alias: None, text: String::new() };
+        let body = QueryBody::Select(Box::new(Select { items: vec![item], ..Select::default() }));
+        let statement = Statement::Query(Box::new(Query::of(body)));
+        let schema = self.use_schema(false)?;
+        let bound = binder::bind(&statement, &self.bind_context(schema.schema(), &[]))?;
+        let plan = planner::plan(bound.statement);
+        let ctx = self.statement_context(schema.schema().clone(), Arc::from([]), false, virtual_scans(&plan)).await?;
+        let outcome = executor::execute(&plan, &ctx, &mut self.txn).await;
+        let value = match outcome {
+            Ok(Outcome::Rows(rows)) => first_value(rows).await,
+            Ok(Outcome::Done(_)) => Ok(Value::Null),
+            Err(error) => Err(error),
+        };
+        self.take_warnings(&ctx.eval);
+        value
     }
 
     /// Writes an OK packet; state and warnings are filled in.
@@ -258,6 +278,18 @@ impl SqlSession {
         };
         Ok(table.public_columns().filter(|(_, c)| matches(&c.name)).map(|(_, c)| def(c)).collect())
     }
+}
+
+/// The first column of the only row.
+async fn first_value(mut rows: RowStream) -> Result<Value> {
+    let Some(ty) = rows.columns.first().map(|c| c.ty.clone()) else { return Ok(Value::Null) };
+    let mut value = Value::Null;
+    while let Some(batch) = rows.next().await? {
+        if batch.num_rows() > 0 {
+            value = basalt_expr::convert::value_at(batch.column(0).as_ref(), &ty, 0)?;
+        }
+    }
+    Ok(value)
 }
 
 /// A short plan's lines in EXPLAIN's table; `actual` is what the whole statement put out, and how long it took.

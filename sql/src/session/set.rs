@@ -15,7 +15,10 @@ impl SqlSession {
             match item {
                 SetItem::System { scope, name, value } => self.set_system(*scope, name, value.as_ref()).await?,
                 SetItem::User { name, value } => {
-                    let value = self.evaluate(value)?;
+                    let value = match value {
+                        Expr::Literal(_) => self.evaluate(value)?,
+                        _ => self.query_value(value).await?,
+                    };
                     self.user_variables.insert(name.to_lowercase(), value);
                 }
                 SetItem::Names { charset_only, charset, collation } => {
@@ -35,7 +38,7 @@ impl SqlSession {
 
     async fn set_system(&mut self, scope: Option<VariableScope>, name: &str, value: Option<&Expr>) -> Result<()> {
         let definition = variables::definition(name).ok_or_else(|| Error::unknown_variable(name))?;
-        let text = value.map(|v| self.setting_text(v)).transpose()?;
+        let text = value.map(|v| self.setting_text(definition.name, v)).transpose()?;
         if scope == Some(VariableScope::Persist) {
             return Err(Error::unsupported("SET PERSIST"));
         }
@@ -102,10 +105,12 @@ impl SqlSession {
     }
 
     /// The text of a setting: words stand for themselves (`SET autocommit = ON`, `SET NAMES utf8mb4`).
-    fn setting_text(&mut self, value: &Expr) -> Result<String> {
+    fn setting_text(&mut self, name: &str, value: &Expr) -> Result<String> {
         Ok(match value {
             Expr::Column(name) if name.table.is_none() => name.name.clone(),
             Expr::Default => return Err(Error::internal("DEFAULT is no expression")),
+            // Connector/J asks for results in their columns' own character sets.
+            Expr::Literal(Literal::Null) if name == "character_set_results" => "binary".to_string(),
             Expr::Literal(Literal::Bool(on)) => if *on { "ON" } else { "OFF" }.to_string(),
             other => match self.evaluate(other)? {
                 Value::Null => {
