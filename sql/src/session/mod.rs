@@ -24,6 +24,7 @@ mod bind;
 mod control;
 mod data;
 mod info;
+mod maintain;
 mod prepared;
 pub mod server;
 #[expect(clippy::module_inception, reason = "the session of the session layer")]

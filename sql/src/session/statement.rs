@@ -136,6 +136,11 @@ impl SqlSession {
                 let eval = self.eval_context(Arc::from([]), false);
                 self.write_rows(rows, &eval, out, more).await
             }
+            Statement::Maintain { verb, tables } => {
+                let rows = self.maintain(verb, tables).await?;
+                let eval = self.eval_context(Arc::from([]), false);
+                self.write_rows(rows, &eval, out, more).await
+            }
             Statement::Unsupported(what) => Err(Error::unsupported(what)),
             _ => {
                 self.run_effect(parsed, text).await?;
@@ -196,7 +201,6 @@ impl SqlSession {
                 "TABLES" | "TABLE" | "STATUS" | "" => Ok(()), // there is nothing here that flushing would change
                 other => Err(Error::unsupported(format!("FLUSH {other}"))),
             },
-            Statement::Maintain { verb, .. } => Err(Error::unsupported(format!("{} TABLE", verb.to_uppercase()))),
             Statement::AdminCheck(_) => Err(Error::unsupported("ADMIN CHECK TABLE")),
             Statement::User(statement) => {
                 self.require_admin()?;
