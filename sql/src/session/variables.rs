@@ -411,6 +411,8 @@ pub fn typed_value(definition: &Definition, text: &str) -> basalt_expr::value::V
     use basalt_expr::value::Value;
     match definition.kind {
         Bool => Value::Int(i64::from(text == "ON")),
+        // Switches that stay off are numbers like the others: Django takes any string for true.
+        Enum(["OFF", "0"]) => Value::Int(0),
         Int(..) => text.parse().map_or_else(|_| Value::String(text.into()), Value::Int),
         Float => text.parse().map_or_else(|_| Value::String(text.into()), Value::Double),
         _ => Value::String(text.into()),
@@ -555,6 +557,14 @@ mod tests {
         assert!(session.set(definition("autocommit").unwrap(), Some("maybe")).is_err());
         session.set(definition("sql_mode").unwrap(), Some("ansi_quotes")).unwrap();
         assert!(!session.typed().strict && &*session.typed().sql_mode == "ANSI_QUOTES");
+    }
+
+    #[test]
+    fn switches_are_numbers() {
+        for (name, text, value) in [("autocommit", "ON", 1), ("sql_auto_is_null", "OFF", 0)] {
+            let found = typed_value(definition(name).unwrap(), text);
+            assert_eq!(found, basalt_expr::value::Value::Int(value), "{name}");
+        }
     }
 
     #[test]
