@@ -1,5 +1,6 @@
 //! System tests: the real binary, real clients, real signals. One module a promise of the README.
 
+mod answers;
 mod bad_usage;
 mod bank;
 mod cluster_life;
