@@ -47,16 +47,16 @@ impl super::Binder<'_> {
     }
 
     fn aggregate(&mut self, call: &ast::AggregateCall, block: &mut Block) -> Result<AggregateCall> {
-        let func = aggregate_func(&call.name)?;
+        let func = match aggregate_func(&call.name)? {
+            AggregateFunc::Count if call.distinct && call.args.len() > 1 => AggregateFunc::CountDistinct,
+            func => func,
+        };
         block.in_aggregate = true;
         let args = self.exprs(&call.args, block);
         let order_by = self.sort_keys(&call.order_by, block);
         block.in_aggregate = false;
         let (args, order_by) = (args?, order_by?);
-        if args.len() > 1 && !matches!(func, AggregateFunc::Count | AggregateFunc::GroupConcat) {
-            return Err(Error::syntax("", 1));
-        }
-        if args.len() > 1 && func == AggregateFunc::Count && !call.distinct {
+        if args.len() > 1 && !matches!(func, AggregateFunc::CountDistinct | AggregateFunc::GroupConcat) {
             return Err(Error::syntax("", 1));
         }
         let ty = func.result_type(&args)?;

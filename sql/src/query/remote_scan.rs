@@ -29,7 +29,7 @@ use basalt_expr::fragment::{self, FragmentScanExec};
 use basalt_proto::coprocessor::ScanSpec;
 use bytes::Bytes;
 use datafusion_common::tree_node::TreeNodeRecursion;
-use datafusion_common::{DataFusionError, Result as DfResult, Statistics};
+use datafusion_common::{Constraints, DataFusionError, Result as DfResult, Statistics};
 use datafusion_execution::runtime_env::RuntimeEnv;
 use datafusion_execution::{SendableRecordBatchStream, TaskContext};
 use datafusion_physical_expr::{EquivalenceProperties, PhysicalExpr};
@@ -103,6 +103,15 @@ pub struct RemoteScanExec {
     metrics: Arc<ScanMetrics>,
 }
 
+/// What holds for the rows of every region and so for all of them together: columns that a filter made constant or equal.
+/// Sorts above were planned with that knowledge; regions' rows come in no order.
+fn known_of_rows(fragment: &Arc<dyn ExecutionPlan>) -> EquivalenceProperties {
+    let mut known = fragment.properties().eq_properties.clone().with_constraints(Constraints::default());
+    known.clear_orderings();
+    known.clear_per_partition_constants();
+    known
+}
+
 impl RemoteScanExec {
     /// A bare scan that puts out `schema`.
     pub fn new(source: Arc<ScanSource>, schema: SchemaRef) -> Self {
@@ -111,7 +120,7 @@ impl RemoteScanExec {
 
     fn with_fragment(source: Arc<ScanSource>, fragment: Arc<dyn ExecutionPlan>, metrics: Arc<ScanMetrics>) -> Self {
         let properties = PlanProperties::new(
-            EquivalenceProperties::new(fragment.schema()),
+            known_of_rows(&fragment),
             Partitioning::UnknownPartitioning(1),
             EmissionType::Incremental,
             Boundedness::Bounded,
