@@ -10,6 +10,7 @@ use crate::snapshot::Snapshot;
 use crate::transaction::{Transaction, TxnOptions};
 use basalt_common::Timestamp;
 use basalt_common::env::Env;
+use futures::future::BoxFuture;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -43,10 +44,17 @@ impl Cluster {
     ///
     /// # Errors
     /// [`crate::Error::PdUnavailable`] when PD does not answer in time.
-    pub async fn connect(env: Env, kv: Arc<dyn KvRpc>, pd: Arc<dyn PdRpc>, tso: TsoMode) -> Result<Cluster> {
-        let pd = PdClient::new(env.clone(), pd, tso);
-        pd.cluster_info().await?;
-        Ok(Cluster::with_pd(env, kv, pd))
+    pub fn connect(
+        env: Env,
+        kv: Arc<dyn KvRpc>,
+        pd: Arc<dyn PdRpc>,
+        tso: TsoMode,
+    ) -> BoxFuture<'static, Result<Cluster>> {
+        Box::pin(async move {
+            let pd = PdClient::new(env.clone(), pd, tso);
+            pd.cluster_info().await?;
+            Ok(Cluster::with_pd(env, kv, pd))
+        })
     }
 
     /// A handle over a PD client that exists already.
@@ -99,7 +107,9 @@ impl Cluster {
     }
 
     /// Waits for commits that are being finished in the background; called once, before the process ends.
-    pub async fn shutdown(&self) {
-        self.background.shutdown().await;
+    pub fn shutdown(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.background.shutdown().await;
+        })
     }
 }

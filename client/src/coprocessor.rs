@@ -101,22 +101,24 @@ impl Cluster {
     /// # Errors
     /// [`Error::RegionUnavailable`], [`Error::PdUnavailable`] when the regions cannot be found. What happens later comes
     /// with the stream.
-    pub async fn coprocess(&self, mut query: CoprocessorQuery) -> Result<CoprocessorStream> {
-        if query.concurrency == 0 {
-            query.concurrency = COPROCESSOR_CONCURRENCY;
-        }
-        if query.template.fragment.is_empty() && query.template.page_bytes_max == 0 {
-            query.template.page_bytes_max = COPROCESSOR_PAGE_BYTES;
-        }
-        let tasks = self.split_into_tasks(&query.ranges, query.template.reverse).await?;
-        let shared = Arc::new(Shared {
-            cluster: self.clone(),
-            tasks: AtomicUsize::new(tasks.len()),
-            bypass: Mutex::default(),
-            queue: Mutex::default(),
-            query,
-        });
-        Ok(CoprocessorStream::start(shared, tasks))
+    pub fn coprocess(&self, mut query: CoprocessorQuery) -> BoxFuture<'_, Result<CoprocessorStream>> {
+        Box::pin(async move {
+            if query.concurrency == 0 {
+                query.concurrency = COPROCESSOR_CONCURRENCY;
+            }
+            if query.template.fragment.is_empty() && query.template.page_bytes_max == 0 {
+                query.template.page_bytes_max = COPROCESSOR_PAGE_BYTES;
+            }
+            let tasks = self.split_into_tasks(&query.ranges, query.template.reverse).await?;
+            let shared = Arc::new(Shared {
+                cluster: self.clone(),
+                tasks: AtomicUsize::new(tasks.len()),
+                bypass: Mutex::default(),
+                queue: Mutex::default(),
+                query,
+            });
+            Ok(CoprocessorStream::start(shared, tasks))
+        })
     }
 
     async fn split_into_tasks(&self, ranges: &[KeyRange], reverse: bool) -> Result<VecDeque<Task>> {
@@ -202,36 +204,42 @@ impl CoprocessorStream {
     /// # Errors
     /// [`Error::Sql`] for what the fragment met, [`Error::RegionUnavailable`], [`Error::LockTimeout`] and so on.
     pub async fn next(&mut self) -> Result<Option<CoprocessorItem>> {
-        if self.failed {
-            return Ok(None);
-        }
-        while let Some(output) = self.outputs.front_mut() {
-            let item = match &mut self.inline {
-                None => output.recv().await,
-                Some(task) => tokio::select! {
-                    biased;
-                    item = output.recv() => item,
-                    () = task => {
+        self.next_item().await
+    }
+
+    fn next_item(&mut self) -> BoxFuture<'_, Result<Option<CoprocessorItem>>> {
+        Box::pin(async move {
+            if self.failed {
+                return Ok(None);
+            }
+            while let Some(output) = self.outputs.front_mut() {
+                let item = match &mut self.inline {
+                    None => output.recv().await,
+                    Some(task) => tokio::select! {
+                        biased;
+                        item = output.recv() => item,
+                        () = task => {
+                            self.inline = None;
+                            continue;
+                        }
+                    },
+                };
+                match item {
+                    Some(Ok(item)) => return Ok(Some(item)),
+                    Some(Err(e)) => {
+                        self.failed = true;
+                        self.running.abort_all();
                         self.inline = None;
-                        continue;
+                        return Err(e);
                     }
-                },
-            };
-            match item {
-                Some(Ok(item)) => return Ok(Some(item)),
-                Some(Err(e)) => {
-                    self.failed = true;
-                    self.running.abort_all();
-                    self.inline = None;
-                    return Err(e);
-                }
-                None => {
-                    self.outputs.pop_front();
-                    self.start_next();
+                    None => {
+                        self.outputs.pop_front();
+                        self.start_next();
+                    }
                 }
             }
-        }
-        Ok(None)
+            Ok(None)
+        })
     }
 
     /// Turns this into a [`futures::Stream`].

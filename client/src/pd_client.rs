@@ -12,6 +12,7 @@ use basalt_common::env::Env;
 use basalt_common::{KeyRange, Peer, Region, RegionId, Timestamp};
 use basalt_proto::pd::{self, get_region_request::By, pd_error, pd_request, pd_response};
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -88,38 +89,40 @@ impl PdClient {
     ///
     /// # Errors
     /// [`Error::PdUnavailable`].
-    pub async fn cluster_info(&self) -> Result<pd::ClusterInfoResponse> {
-        match self.call(pd_request::Cmd::ClusterInfo(pd::ClusterInfoRequest {})).await? {
-            Some(pd_response::Cmd::ClusterInfo(info)) => {
-                self.inner.cluster_id.store(info.cluster_id, Ordering::Relaxed);
-                Ok(info)
+    pub fn cluster_info(&self) -> BoxFuture<'_, Result<pd::ClusterInfoResponse>> {
+        Box::pin(async move {
+            match self.call(pd_request::Cmd::ClusterInfo(pd::ClusterInfoRequest {})).await? {
+                Some(pd_response::Cmd::ClusterInfo(info)) => {
+                    self.inner.cluster_id.store(info.cluster_id, Ordering::Relaxed);
+                    Ok(info)
+                }
+                _ => Err(wrong_answer()),
             }
-            _ => Err(wrong_answer()),
-        }
+        })
     }
 
     /// The region that holds `key`. None when PD does not know one (yet).
     ///
     /// # Errors
     /// [`Error::PdUnavailable`].
-    pub async fn region_at(&self, key: Bytes) -> Result<Option<RegionAndLeader>> {
-        self.get_region(By::Key(key)).await
+    pub fn region_at(&self, key: Bytes) -> BoxFuture<'_, Result<Option<RegionAndLeader>>> {
+        Box::pin(async move { self.get_region(By::Key(key)).await })
     }
 
     /// The region that holds the keys just below `key`; an empty key is infinity.
     ///
     /// # Errors
     /// [`Error::PdUnavailable`].
-    pub async fn region_before(&self, key: Bytes) -> Result<Option<RegionAndLeader>> {
-        self.get_region(By::BeforeKey(key)).await
+    pub fn region_before(&self, key: Bytes) -> BoxFuture<'_, Result<Option<RegionAndLeader>>> {
+        Box::pin(async move { self.get_region(By::BeforeKey(key)).await })
     }
 
     /// A region by id.
     ///
     /// # Errors
     /// [`Error::PdUnavailable`].
-    pub async fn region(&self, id: RegionId) -> Result<Option<RegionAndLeader>> {
-        self.get_region(By::RegionId(id.0)).await
+    pub fn region(&self, id: RegionId) -> BoxFuture<'_, Result<Option<RegionAndLeader>>> {
+        Box::pin(async move { self.get_region(By::RegionId(id.0)).await })
     }
 
     async fn get_region(&self, by: By) -> Result<Option<RegionAndLeader>> {
@@ -134,76 +137,93 @@ impl PdClient {
     ///
     /// # Errors
     /// [`Error::PdUnavailable`].
-    pub async fn scan_regions(&self, range: &KeyRange) -> Result<Vec<RegionAndLeader>> {
-        let (start_key, end_key) = (range.start.0.clone(), range.end.0.clone());
-        let request = pd::ScanRegionsRequest { start_key, end_key, limit: REGION_PREFETCH };
-        match self.call(pd_request::Cmd::ScanRegions(request)).await? {
-            Some(pd_response::Cmd::ScanRegions(r)) => Ok(r.regions.iter().filter_map(region_and_leader).collect()),
-            None => Ok(Vec::new()),
-            Some(_) => Err(wrong_answer()),
-        }
+    pub fn scan_regions<'a>(&'a self, range: &'a KeyRange) -> BoxFuture<'a, Result<Vec<RegionAndLeader>>> {
+        Box::pin(async move {
+            let (start_key, end_key) = (range.start.0.clone(), range.end.0.clone());
+            let request = pd::ScanRegionsRequest { start_key, end_key, limit: REGION_PREFETCH };
+            match self.call(pd_request::Cmd::ScanRegions(request)).await? {
+                Some(pd_response::Cmd::ScanRegions(r)) => Ok(r.regions.iter().filter_map(region_and_leader).collect()),
+                None => Ok(Vec::new()),
+                Some(_) => Err(wrong_answer()),
+            }
+        })
     }
 
     /// Every store.
     ///
     /// # Errors
     /// [`Error::PdUnavailable`].
-    pub async fn stores(&self) -> Result<Vec<pd::StoreAndStats>> {
-        match self.call(pd_request::Cmd::GetStores(pd::GetStoresRequest {})).await? {
-            Some(pd_response::Cmd::GetStores(r)) => Ok(r.stores),
-            _ => Err(wrong_answer()),
-        }
+    pub fn stores(&self) -> BoxFuture<'_, Result<Vec<pd::StoreAndStats>>> {
+        Box::pin(async move {
+            match self.call(pd_request::Cmd::GetStores(pd::GetStoresRequest {})).await? {
+                Some(pd_response::Cmd::GetStores(r)) => Ok(r.stores),
+                _ => Err(wrong_answer()),
+            }
+        })
     }
 
     /// Takes `count` ids that nobody else gets and returns the first.
     ///
     /// # Errors
     /// [`Error::PdUnavailable`].
-    pub async fn allocate_ids(&self, count: u32) -> Result<u64> {
-        match self.call(pd_request::Cmd::AllocId(pd::AllocIdRequest { count })).await? {
-            Some(pd_response::Cmd::AllocId(r)) => Ok(r.first_id),
-            _ => Err(wrong_answer()),
-        }
+    pub fn allocate_ids(&self, count: u32) -> BoxFuture<'_, Result<u64>> {
+        Box::pin(async move {
+            match self.call(pd_request::Cmd::AllocId(pd::AllocIdRequest { count })).await? {
+                Some(pd_response::Cmd::AllocId(r)) => Ok(r.first_id),
+                _ => Err(wrong_answer()),
+            }
+        })
     }
 
     /// Puts a step on a region by hand.
     ///
     /// # Errors
     /// [`Error::Invalid`] when there is no such region.
-    pub async fn add_operator(&self, request: pd::AddOperatorRequest) -> Result<()> {
-        match self.call(pd_request::Cmd::AddOperator(request)).await? {
-            Some(pd_response::Cmd::AddOperator(_)) => Ok(()),
-            _ => Err(Error::Invalid("no such region".into())),
-        }
+    pub fn add_operator(&self, request: pd::AddOperatorRequest) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            match self.call(pd_request::Cmd::AddOperator(request)).await? {
+                Some(pd_response::Cmd::AddOperator(_)) => Ok(()),
+                _ => Err(Error::Invalid("no such region".into())),
+            }
+        })
     }
 
     /// Keeps versions at or above `ts` for `ttl`; zero gives it up. Returns the lowest safe point of all services.
     ///
     /// # Errors
     /// [`Error::PdUnavailable`].
-    pub async fn service_safe_point(&self, service: &str, ts: Timestamp, ttl: Duration) -> Result<Timestamp> {
-        let request =
-            pd::ServiceSafePointRequest { service: service.into(), safe_point_ts: ts.0, ttl_s: ttl.as_secs() };
-        match self.call(pd_request::Cmd::ServiceSafePoint(request)).await? {
-            Some(pd_response::Cmd::ServiceSafePoint(r)) => Ok(Timestamp(r.min_safe_point_ts)),
-            _ => Err(wrong_answer()),
-        }
+    pub fn service_safe_point<'a>(
+        &'a self,
+        service: &'a str,
+        ts: Timestamp,
+        ttl: Duration,
+    ) -> BoxFuture<'a, Result<Timestamp>> {
+        Box::pin(async move {
+            let request =
+                pd::ServiceSafePointRequest { service: service.into(), safe_point_ts: ts.0, ttl_s: ttl.as_secs() };
+            match self.call(pd_request::Cmd::ServiceSafePoint(request)).await? {
+                Some(pd_response::Cmd::ServiceSafePoint(r)) => Ok(Timestamp(r.min_safe_point_ts)),
+                _ => Err(wrong_answer()),
+            }
+        })
     }
 
     /// Announces a SQL server (or that it leaves) and returns all that are there. Without a server: only asks.
     ///
     /// # Errors
     /// [`Error::PdUnavailable`].
-    pub async fn sql_server_heartbeat(
+    pub fn sql_server_heartbeat(
         &self,
         server: Option<pd::SqlServer>,
         leaving: bool,
-    ) -> Result<Vec<pd::SqlServer>> {
-        let request = pd::SqlServerHeartbeatRequest { server, leaving };
-        match self.call(pd_request::Cmd::SqlServerHeartbeat(request)).await? {
-            Some(pd_response::Cmd::SqlServerHeartbeat(r)) => Ok(r.servers),
-            _ => Err(wrong_answer()),
-        }
+    ) -> BoxFuture<'_, Result<Vec<pd::SqlServer>>> {
+        Box::pin(async move {
+            let request = pd::SqlServerHeartbeatRequest { server, leaving };
+            match self.call(pd_request::Cmd::SqlServerHeartbeat(request)).await? {
+                Some(pd_response::Cmd::SqlServerHeartbeat(r)) => Ok(r.servers),
+                _ => Err(wrong_answer()),
+            }
+        })
     }
 
     async fn call(&self, cmd: pd_request::Cmd) -> Result<Option<pd_response::Cmd>> {

@@ -25,6 +25,7 @@ use basalt_common::env::Monotonic;
 use basalt_proto::errors::{KeyError, LockInfo, key_error};
 use basalt_proto::kv::{self, kv_request, kv_response};
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -97,72 +98,76 @@ impl Transaction {
     /// # Errors
     /// See the module's head: [`Error::WriteConflict`], [`Error::Deadlock`], [`Error::LockTimeout`],
     /// [`Error::LockNotAvailable`], [`Error::AlreadyExists`]. Nothing of this call stays locked then.
-    pub async fn lock_keys(&mut self, request: LockRequest) -> Result<LockedKeys> {
-        if self.held.len() + self.marked.len() + request.keys.len() > TXN_KEYS_MAX {
-            return Err(Error::TxnTooLarge { size: request.keys.len(), limit: TXN_KEYS_MAX });
-        }
-        if self.options.mode == TxnMode::Optimistic {
-            self.marked.extend(request.keys.into_iter().map(|(key, _)| key));
-            return Ok(LockedKeys::default());
-        }
-        self.for_update_ts = self.for_update_ts.max(request.for_update_ts);
-        let mut locked = LockedKeys::default();
-        let mut fresh: BTreeMap<Bytes, bool> = BTreeMap::new();
-        for (key, must_be_new) in request.keys {
-            match self.held.contains_key(&key) {
-                true => self.read_held(key, must_be_new, request.return_values, &mut locked).await?,
-                false => *fresh.entry(key).or_default() |= must_be_new,
+    pub fn lock_keys(&mut self, request: LockRequest) -> BoxFuture<'_, Result<LockedKeys>> {
+        Box::pin(async move {
+            if self.held.len() + self.marked.len() + request.keys.len() > TXN_KEYS_MAX {
+                return Err(Error::TxnTooLarge { size: request.keys.len(), limit: TXN_KEYS_MAX });
             }
-        }
-        let Some(first) = fresh.keys().next() else { return Ok(locked) };
-        let now = self.cluster.env.now();
-        let mut locking = Locking {
-            cluster: &self.cluster,
-            primary: self.primary.clone().unwrap_or_else(|| first.clone()),
-            start_ts: self.start_ts,
-            started: self.started,
-            for_update_ts: self.for_update_ts,
-            return_values: request.return_values,
-            is_first: self.held.is_empty(),
-            has_primary: self.primary.is_some(),
-            deadline: match request.wait {
-                LockWait::Default => Some(now.after(LOCK_WAIT_DEFAULT)),
-                LockWait::AtMost(wait) => Some(now.after(wait)),
-                LockWait::NoWait | LockWait::SkipLocked => None,
-            },
-        };
-        let wanted: Vec<Wanted> = fresh.into_iter().collect();
-        let values = match request.wait {
-            LockWait::SkipLocked => locking.lock_each(wanted.clone(), &mut locked.skipped).await,
-            _ => locking.lock_all(wanted.clone()).await,
-        };
-        let primary = locking.primary;
-        match values {
-            Ok(values) => {
-                let skipped = &locked.skipped;
-                let had = wanted.into_iter().filter(|(key, _)| !skipped.contains(key));
-                locked.values.extend(values);
-                let absent = |key: &Bytes| locked.values.get(key).is_some_and(Option::is_none);
-                let held = had.map(|(key, new)| (HeldLock { known_absent: new || absent(&key) }, key));
-                self.held.extend(held.map(|(held, key)| (key, held)));
-                self.note_primary(primary);
-                Ok(locked)
+            if self.options.mode == TxnMode::Optimistic {
+                self.marked.extend(request.keys.into_iter().map(|(key, _)| key));
+                return Ok(LockedKeys::default());
             }
-            Err(e) => {
-                let keys = wanted.into_iter().map(|(key, _)| key).collect();
-                self.cluster.pessimistic_rollback(self.start_ts, self.for_update_ts, keys).await;
-                Err(e)
+            self.for_update_ts = self.for_update_ts.max(request.for_update_ts);
+            let mut locked = LockedKeys::default();
+            let mut fresh: BTreeMap<Bytes, bool> = BTreeMap::new();
+            for (key, must_be_new) in request.keys {
+                match self.held.contains_key(&key) {
+                    true => self.read_held(key, must_be_new, request.return_values, &mut locked).await?,
+                    false => *fresh.entry(key).or_default() |= must_be_new,
+                }
             }
-        }
+            let Some(first) = fresh.keys().next() else { return Ok(locked) };
+            let now = self.cluster.env.now();
+            let mut locking = Locking {
+                cluster: &self.cluster,
+                primary: self.primary.clone().unwrap_or_else(|| first.clone()),
+                start_ts: self.start_ts,
+                started: self.started,
+                for_update_ts: self.for_update_ts,
+                return_values: request.return_values,
+                is_first: self.held.is_empty(),
+                has_primary: self.primary.is_some(),
+                deadline: match request.wait {
+                    LockWait::Default => Some(now.after(LOCK_WAIT_DEFAULT)),
+                    LockWait::AtMost(wait) => Some(now.after(wait)),
+                    LockWait::NoWait | LockWait::SkipLocked => None,
+                },
+            };
+            let wanted: Vec<Wanted> = fresh.into_iter().collect();
+            let values = match request.wait {
+                LockWait::SkipLocked => locking.lock_each(wanted.clone(), &mut locked.skipped).await,
+                _ => locking.lock_all(wanted.clone()).await,
+            };
+            let primary = locking.primary;
+            match values {
+                Ok(values) => {
+                    let skipped = &locked.skipped;
+                    let had = wanted.into_iter().filter(|(key, _)| !skipped.contains(key));
+                    locked.values.extend(values);
+                    let absent = |key: &Bytes| locked.values.get(key).is_some_and(Option::is_none);
+                    let held = had.map(|(key, new)| (HeldLock { known_absent: new || absent(&key) }, key));
+                    self.held.extend(held.map(|(held, key)| (key, held)));
+                    self.note_primary(primary);
+                    Ok(locked)
+                }
+                Err(e) => {
+                    let keys = wanted.into_iter().map(|(key, _)| key).collect();
+                    self.cluster.pessimistic_rollback(self.start_ts, self.for_update_ts, keys).await;
+                    Err(e)
+                }
+            }
+        })
     }
 
     /// Draws a new `for_update_ts`, after a conflict and at the start of a statement that reads what is newest.
     ///
     /// # Errors
     /// [`Error::PdUnavailable`].
-    pub async fn refresh_for_update_ts(&mut self) -> Result<Timestamp> {
-        self.for_update_ts = self.cluster.timestamp().await?.max(self.for_update_ts);
-        Ok(self.for_update_ts)
+    pub fn refresh_for_update_ts(&mut self) -> BoxFuture<'_, Result<Timestamp>> {
+        Box::pin(async move {
+            self.for_update_ts = self.cluster.timestamp().await?.max(self.for_update_ts);
+            Ok(self.for_update_ts)
+        })
     }
 
     /// The largest `for_update_ts` used; `start_ts` at first.

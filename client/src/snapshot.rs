@@ -16,6 +16,7 @@ use basalt_common::{KeyRange, Timestamp, UserKey};
 use basalt_proto::errors::{KeyError, LockInfo, key_error};
 use basalt_proto::kv::{self, kv_request, kv_response};
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -63,8 +64,8 @@ impl Snapshot {
     ///
     /// # Errors
     /// [`Error::RegionUnavailable`], or [`Error::LockTimeout`] when a lock stays too long.
-    pub async fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
-        self.for_one_read().get_one(key).await
+    pub fn get<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, Result<Option<Bytes>>> {
+        Box::pin(async move { self.for_one_read().get_one(key).await })
     }
 
     async fn get_one(&self, key: &[u8]) -> Result<Option<Bytes>> {
@@ -97,8 +98,8 @@ impl Snapshot {
     ///
     /// # Errors
     /// As [`Snapshot::get`].
-    pub async fn batch_get(&self, keys: Vec<Bytes>) -> Result<Vec<(Bytes, Bytes)>> {
-        self.for_one_read().get_many(keys).await
+    pub fn batch_get(&self, keys: Vec<Bytes>) -> BoxFuture<'_, Result<Vec<(Bytes, Bytes)>>> {
+        Box::pin(async move { self.for_one_read().get_many(keys).await })
     }
 
     async fn get_many(&self, keys: Vec<Bytes>) -> Result<Vec<(Bytes, Bytes)>> {
@@ -238,44 +239,46 @@ impl Scanner {
     }
 
     /// Reads one batch of one region.
-    async fn fetch(&mut self) -> Result<()> {
-        let cluster = self.snapshot.cluster.clone();
-        let mut retry = Retry::new(&cluster.env, REQUEST_BUDGET);
-        while let Some(left) = self.left.clone() {
-            let route = match self.options.reverse {
-                false => cluster.locate(left.start.as_slice(), &mut retry).await?,
-                true => cluster.locate_before(left.end.as_slice(), &mut retry).await?,
-            };
-            let Some(part) = left.intersect(&route.region.range) else {
-                return Err(Error::Corrupt(format!("region {} does not touch the scan", route.region.id)));
-            };
-            let request = |context| {
-                kv_request::Cmd::Scan(kv::ScanRequest {
-                    context: Some(self.snapshot.with_bypass(context)),
-                    start_key: part.start.0.clone(),
-                    end_key: part.end.0.clone(),
-                    limit: self.wanted.min(SCAN_BATCH as usize) as u32,
-                    version: self.version.0,
-                    reverse: self.options.reverse,
-                    key_only: self.options.key_only,
-                    bytes_max: SCAN_BYTES_MAX,
-                })
-            };
-            let answer = match cluster.attempt(&route, &mut retry, request).await? {
-                Some(kv_response::Cmd::Scan(answer)) => answer,
-                Some(_) => return Err(wrong_answer()),
-                None => continue,
-            };
-            match self.take(answer, &left, &part)? {
-                None => return Ok(()),
-                Some(lock) => {
-                    self.version = self.snapshot.settle_version(self.version).await?;
-                    let bypass = &self.snapshot.bypass;
-                    cluster.resolve_for_read(vec![lock], self.version, bypass, &mut retry).await?;
+    fn fetch(&mut self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let cluster = self.snapshot.cluster.clone();
+            let mut retry = Retry::new(&cluster.env, REQUEST_BUDGET);
+            while let Some(left) = self.left.clone() {
+                let route = match self.options.reverse {
+                    false => cluster.locate(left.start.as_slice(), &mut retry).await?,
+                    true => cluster.locate_before(left.end.as_slice(), &mut retry).await?,
+                };
+                let Some(part) = left.intersect(&route.region.range) else {
+                    return Err(Error::Corrupt(format!("region {} does not touch the scan", route.region.id)));
+                };
+                let request = |context| {
+                    kv_request::Cmd::Scan(kv::ScanRequest {
+                        context: Some(self.snapshot.with_bypass(context)),
+                        start_key: part.start.0.clone(),
+                        end_key: part.end.0.clone(),
+                        limit: self.wanted.min(SCAN_BATCH as usize) as u32,
+                        version: self.version.0,
+                        reverse: self.options.reverse,
+                        key_only: self.options.key_only,
+                        bytes_max: SCAN_BYTES_MAX,
+                    })
+                };
+                let answer = match cluster.attempt(&route, &mut retry, request).await? {
+                    Some(kv_response::Cmd::Scan(answer)) => answer,
+                    Some(_) => return Err(wrong_answer()),
+                    None => continue,
+                };
+                match self.take(answer, &left, &part)? {
+                    None => return Ok(()),
+                    Some(lock) => {
+                        self.version = self.snapshot.settle_version(self.version).await?;
+                        let bypass = &self.snapshot.bypass;
+                        cluster.resolve_for_read(vec![lock], self.version, bypass, &mut retry).await?;
+                    }
                 }
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// Takes over the pairs of an answer and moves on. Returns the lock that ended them early.

@@ -25,6 +25,7 @@ use crate::two_phase;
 use basalt_common::env::Monotonic;
 use basalt_common::{KeyRange, Timestamp};
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// When conflicts are found.
@@ -130,31 +131,35 @@ impl Transaction {
     ///
     /// # Errors
     /// As [`Snapshot::get`].
-    pub async fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
-        match self.buffer.get(key) {
-            Some(entry) => Ok(entry.value.clone()),
-            None => self.snapshot.get(key).await,
-        }
+    pub fn get<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, Result<Option<Bytes>>> {
+        Box::pin(async move {
+            match self.buffer.get(key) {
+                Some(entry) => Ok(entry.value.clone()),
+                None => self.snapshot.get(key).await,
+            }
+        })
     }
 
     /// Reads many keys: own writes first, then the snapshot. Returns the pairs that are there, in no order.
     ///
     /// # Errors
     /// As [`Snapshot::get`].
-    pub async fn batch_get(&self, keys: Vec<Bytes>) -> Result<Vec<(Bytes, Bytes)>> {
-        let mut own = Vec::new();
-        let mut left = Vec::with_capacity(keys.len());
-        for key in keys {
-            match self.buffer.get(&key) {
-                Some(Entry { value: Some(value), .. }) => own.push((key, value.clone())),
-                Some(_) => {}
-                None => left.push(key),
+    pub fn batch_get(&self, keys: Vec<Bytes>) -> BoxFuture<'_, Result<Vec<(Bytes, Bytes)>>> {
+        Box::pin(async move {
+            let mut own = Vec::new();
+            let mut left = Vec::with_capacity(keys.len());
+            for key in keys {
+                match self.buffer.get(&key) {
+                    Some(Entry { value: Some(value), .. }) => own.push((key, value.clone())),
+                    Some(_) => {}
+                    None => left.push(key),
+                }
             }
-        }
-        if !left.is_empty() {
-            own.extend(self.snapshot.batch_get(left).await?);
-        }
-        Ok(own)
+            if !left.is_empty() {
+                own.extend(self.snapshot.batch_get(left).await?);
+            }
+            Ok(own)
+        })
     }
 
     /// Reads a range, own writes merged in as they are now.
@@ -244,22 +249,26 @@ impl Transaction {
     /// # Errors
     /// [`Error::WriteConflict`], [`Error::AlreadyExists`], [`Error::Aborted`] and others: rolled back.
     /// [`Error::Undetermined`]: not known.
-    pub async fn commit(&mut self) -> Result<Timestamp> {
-        if self.finished {
-            return Err(Error::Invalid("the transaction is over".into()));
-        }
-        self.finished = true;
-        let result = two_phase::commit(self).await;
-        self.heartbeat = None;
-        result
+    pub fn commit(&mut self) -> BoxFuture<'_, Result<Timestamp>> {
+        Box::pin(async move {
+            if self.finished {
+                return Err(Error::Invalid("the transaction is over".into()));
+            }
+            self.finished = true;
+            let result = two_phase::commit(self).await;
+            self.heartbeat = None;
+            result
+        })
     }
 
     /// Gives up writes and locks.
-    pub async fn rollback(&mut self) {
-        if !std::mem::replace(&mut self.finished, true) {
-            self.heartbeat = None;
-            self.release_locks().await;
-        }
+    pub fn rollback(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            if !std::mem::replace(&mut self.finished, true) {
+                self.heartbeat = None;
+                self.release_locks().await;
+            }
+        })
     }
 }
 

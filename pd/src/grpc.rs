@@ -10,6 +10,7 @@ use basalt_proto::pd::{PdTagged, PdTaggedResponse};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use std::sync::Arc;
+use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
 /// The adapter around [`PdService`].
@@ -18,6 +19,11 @@ pub struct PdGrpc {
 }
 
 impl PdGrpc {
+    /// All that PD serves.
+    pub fn routes(service: Arc<PdService>) -> Routes {
+        Routes::new(PdGrpc::server(service))
+    }
+
     /// A tonic service, to be added to a server's router.
     pub fn server(service: Arc<PdService>) -> PdServer<PdGrpc> {
         PdServer::new(PdGrpc { service })

@@ -6,13 +6,15 @@
 //! - what is written to disk as protobuf: [`raft`] (commands in the log, local states), [`schema`] (the catalog), and PD's
 //!   records (parts of [`pd`] and [`meta`]).
 //!
-//! Nothing here has behavior. Domain types live in `basalt_common`; messages appear only where bytes are made or read,
+//! Nothing here has behavior but [`serve`], the gRPC server of all roles. Domain types live in `basalt_common`; messages appear only where bytes are made or read,
 //! and as the plain request and response structs of the services, which the in-process calls pass without encoding.
 //!
 //! Every message may gain fields; a field number is never used twice. Bytes fields are [`bytes::Bytes`], sliced from the
 //! received buffer without a copy.
 
 #![allow(missing_docs, clippy::all, rustdoc::all)]
+
+pub mod serve;
 
 /// Regions, peers, stores.
 pub mod meta {

@@ -9,9 +9,9 @@ use basalt_common::env::Env;
 use basalt_pd::grpc::PdGrpc;
 use basalt_pd::meta_store::rocks::RocksMetaStore;
 use basalt_pd::{PdConfig, PdService};
+use basalt_proto::serve::serve;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 
 /// Opens PD on a folder.
@@ -38,11 +38,7 @@ pub fn run(args: cli::Pd) -> Result<()> {
             async move { service.run(stop.cancelled_owned()).await }
         });
         let status = status::serve(status_listener, Status { role: "pd", listen: listen.clone(), admin: None });
-        let server = tonic::transport::Server::builder()
-            .tcp_nodelay(true)
-            .add_service(PdGrpc::server(service))
-            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned());
-        let server = tokio::spawn(server);
+        let server = tokio::spawn(serve(PdGrpc::routes(service), listener, stop.clone().cancelled_owned()));
         say_ready(&format!("pd on {listen}"));
         shutdown::requested().await?;
         stop.cancel();

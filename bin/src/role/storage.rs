@@ -10,19 +10,19 @@ use basalt_client::rpc::PdRpc;
 use basalt_common::env::Env;
 use basalt_coprocessor::config::Config as CoprocessorConfig;
 use basalt_coprocessor::{CoprocessorHandler, Threads};
+use basalt_proto::serve::serve;
 use basalt_storage::config::{EngineConfig, RaftConfig, TxnConfig};
 use basalt_storage::engine::Engine;
 use basalt_storage::engine::rocks::RocksEngine;
 use basalt_storage::raftlog::rocks::RocksRaftLog;
 use basalt_storage::raftstore::node::pd::PdCaller;
 use basalt_storage::raftstore::node::{Driver, Node, NodeParams};
-use basalt_storage::raftstore::transport::grpc::{GrpcTransport, RaftService};
+use basalt_storage::raftstore::transport::grpc::GrpcTransport;
 use basalt_storage::raftstore::transport::{LocalTransport, Transport};
 use basalt_storage::service::{StoreIdentity, StoreService};
 use basalt_storage::txn::{ConcurrencyManager, Scheduler};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 
 /// What a store is opened with.
@@ -149,14 +149,8 @@ pub fn run(args: cli::Storage) -> Result<()> {
         local.join(store.node.inbound().clone());
         let status = status::serve(status_listener, Status { role: "storage", listen: listen.clone(), admin: None });
         let stop = CancellationToken::new();
-        let server = tonic::transport::Server::builder()
-            .tcp_nodelay(true)
-            .initial_stream_window_size(8 << 20)
-            .initial_connection_window_size(16 << 20)
-            .add_service(basalt_storage::service::grpc::server(store.service.clone()))
-            .add_service(RaftService::server(store.node.inbound().clone()))
-            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned());
-        let server = tokio::spawn(server);
+        let routes = basalt_storage::service::grpc::routes(store.service.clone(), store.node.inbound().clone());
+        let server = tokio::spawn(serve(routes, listener, stop.clone().cancelled_owned()));
         say_ready(&format!("storage node {} on {listen}", store.node.id()));
         shutdown::requested().await?;
         stop.cancel();

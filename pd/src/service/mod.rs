@@ -29,6 +29,7 @@ use basalt_common::env::Env;
 use basalt_common::metrics;
 use basalt_common::{Region, Timestamp};
 use basalt_proto::pd::{self, pd_request, pd_response};
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use registry::Registry;
 use std::sync::Arc;
@@ -60,27 +61,37 @@ impl PdService {
     ///
     /// # Errors
     /// [`MetaError`] when the records cannot be read or written.
-    pub async fn open(env: Env, meta: Arc<dyn MetaStore>, config: PdConfig) -> Result<Arc<PdService>, MetaError> {
-        let loaded = records::load(&*meta, &env, &config).await?;
-        let service = PdService {
-            env,
-            cluster_id: loaded.cluster_id,
-            config: PdConfig { replicas_max: loaded.replicas_max, ..config },
-            meta,
-            writer: tokio::sync::Mutex::new(()),
-            tso: Mutex::new(Oracle::recover(loaded.tso_window_ms)),
-            tso_low: Notify::new(),
-            state: Mutex::new(State {
-                bootstrapped: loaded.bootstrapped,
-                ids: IdAllocator::recover(loaded.id_window),
-                cluster: loaded.cluster,
-                scheduler: Scheduler::default(),
-                registry: loaded.registry,
-            }),
-        };
-        service.widen_tso_window().await?;
-        tracing::info!(cluster = service.cluster_id, bootstrapped = loaded.bootstrapped, "placement driver is open");
-        Ok(Arc::new(service))
+    pub fn open(
+        env: Env,
+        meta: Arc<dyn MetaStore>,
+        config: PdConfig,
+    ) -> BoxFuture<'static, Result<Arc<PdService>, MetaError>> {
+        Box::pin(async move {
+            let loaded = records::load(&*meta, &env, &config).await?;
+            let service = PdService {
+                env,
+                cluster_id: loaded.cluster_id,
+                config: PdConfig { replicas_max: loaded.replicas_max, ..config },
+                meta,
+                writer: tokio::sync::Mutex::new(()),
+                tso: Mutex::new(Oracle::recover(loaded.tso_window_ms)),
+                tso_low: Notify::new(),
+                state: Mutex::new(State {
+                    bootstrapped: loaded.bootstrapped,
+                    ids: IdAllocator::recover(loaded.id_window),
+                    cluster: loaded.cluster,
+                    scheduler: Scheduler::default(),
+                    registry: loaded.registry,
+                }),
+            };
+            service.widen_tso_window().await?;
+            tracing::info!(
+                cluster = service.cluster_id,
+                bootstrapped = loaded.bootstrapped,
+                "placement driver is open"
+            );
+            Ok(Arc::new(service))
+        })
     }
 
     /// The cluster's id, drawn when it was made.
@@ -89,27 +100,34 @@ impl PdService {
     }
 
     /// Keeps the timestamp window ahead of the clock until `stop` resolves. Whoever opens PD runs this beside it.
-    pub async fn run(&self, stop: impl Future<Output = ()>) {
-        let mut stop = std::pin::pin!(stop);
-        loop {
-            tokio::select! {
-                biased;
-                () = &mut stop => return,
-                () = self.tso_low.notified() => {}
-                () = tokio::time::sleep(TSO_UPDATE_INTERVAL) => {}
+    pub fn run<'a>(&'a self, stop: impl Future<Output = ()> + Send + 'a) -> BoxFuture<'a, ()> {
+        self.keep_window(Box::pin(stop))
+    }
+
+    fn keep_window<'a>(&'a self, mut stop: BoxFuture<'a, ()>) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            loop {
+                tokio::select! {
+                    biased;
+                    () = &mut stop => return,
+                    () = self.tso_low.notified() => {}
+                    () = tokio::time::sleep(TSO_UPDATE_INTERVAL) => {}
+                }
+                if let Err(e) = self.widen_tso_window().await {
+                    tracing::error!(error = %e, "timestamp window not saved");
+                }
             }
-            if let Err(e) = self.widen_tso_window().await {
-                tracing::error!(error = %e, "timestamp window not saved");
-            }
-        }
+        })
     }
 
     /// Answers one request; a refusal is part of the response.
-    pub async fn handle(&self, request: pd::PdRequest) -> pd::PdResponse {
-        match self.dispatch(request).await {
-            Ok(cmd) => pd::PdResponse { error: None, cmd: Some(cmd) },
-            Err(e) => pd::PdResponse { error: Some((&e).into()), cmd: None },
-        }
+    pub fn handle(&self, request: pd::PdRequest) -> BoxFuture<'_, pd::PdResponse> {
+        Box::pin(async move {
+            match self.dispatch(request).await {
+                Ok(cmd) => pd::PdResponse { error: None, cmd: Some(cmd) },
+                Err(e) => pd::PdResponse { error: Some((&e).into()), cmd: None },
+            }
+        })
     }
 
     /// Gives `count` timestamps and returns the last of them.

@@ -26,7 +26,7 @@ pub struct YieldAtJoins;
 
 impl PhysicalOptimizerRule for YieldAtJoins {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|node| Ok(rest_at(node)?)).map(|t| t.data)
+        plan.transform_up(rest_at).map(|t| t.data)
     }
 
     fn name(&self) -> &'static str {

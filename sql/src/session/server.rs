@@ -17,6 +17,7 @@ use crate::server::tls::Tls;
 use async_trait::async_trait;
 use basalt_client::Cluster;
 use basalt_common::env::{Env, Monotonic};
+use futures::future::BoxFuture;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -79,62 +80,64 @@ impl SqlServer {
     /// # Errors
     /// When the cluster does not answer, the certificate does not fit, the port is in use, or root has no password and the
     /// address is not loopback.
-    pub async fn start(cluster: Cluster, options: SqlServerOptions) -> Result<SqlServer> {
-        let env = cluster.env().clone();
-        let server_id = cluster.pd().allocate_ids(1).await?;
-        let catalog =
-            Catalog::open(cluster.clone(), server_id, options.listen.to_string(), options.status_address.clone())
-                .await?;
-        ensure_test_database(&catalog).await?;
-        let users = Users::default();
-        users.load(&cluster).await?;
-        if !options.listen.ip().is_loopback() && users.root_is_open() {
-            return Err(Error::Internal(format!(
-                "root has no password: set one (ALTER USER root IDENTIFIED BY '…') over a loopback address before listening on {}",
-                options.listen
-            )));
-        }
-        QuerySession::configure(options.spill_dir);
-        let globals = Arc::new(Globals::default());
-        globals.set_fact("port", &options.listen.port().to_string());
-        globals.set_fact("max_connections", &options.max_connections.to_string());
-        let tls = match &options.tls {
-            None => None,
-            Some((certificates, key)) => {
-                globals.set_fact("have_ssl", "YES");
-                globals.set_fact("have_openssl", "YES");
-                Some(Tls::from_pem(certificates, key).map_err(|e| Error::Internal(format!("TLS: {e}")))?)
+    pub fn start(cluster: Cluster, options: SqlServerOptions) -> BoxFuture<'static, Result<SqlServer>> {
+        Box::pin(async move {
+            let env = cluster.env().clone();
+            let server_id = cluster.pd().allocate_ids(1).await?;
+            let catalog =
+                Catalog::open(cluster.clone(), server_id, options.listen.to_string(), options.status_address.clone())
+                    .await?;
+            ensure_test_database(&catalog).await?;
+            let users = Users::default();
+            users.load(&cluster).await?;
+            if !options.listen.ip().is_loopback() && users.root_is_open() {
+                return Err(Error::Internal(format!(
+                    "root has no password: set one (ALTER USER root IDENTIFIED BY '…') over a loopback address before listening on {}",
+                    options.listen
+                )));
             }
-        };
-        let connections = Arc::new(Connections::default());
-        let shared = Arc::new(Shared {
-            started: env.now(),
-            env: env.clone(),
-            cluster,
-            catalog,
-            globals,
-            plans: PlanCache::default(),
-            users,
-            questions: AtomicU64::new(0),
-            connections: connections.clone(),
-        });
-        let config = ServerConfig {
-            server_version: SERVER_VERSION.to_string(),
-            max_connections: options.max_connections,
-            ..ServerConfig::default()
-        };
-        let front = Arc::new(Front(shared.clone()));
-        let server = Server { config, handler: front.clone(), authenticator: front, tls, env, connections };
-        let running = server
-            .start(options.listen)
-            .await
-            .map_err(|e| Error::Internal(format!("cannot listen on {} (MySQL clients): {e}", options.listen)))?;
-        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let (catalog, token) = (shared.catalog.clone(), stop.clone());
-        tasks.spawn(async move { catalog.run(token).await });
-        let (keeper, token) = (shared.clone(), stop.clone());
-        tasks.spawn(async move { keeper.housekeeping(token).await });
-        Ok(SqlServer { shared, running, stop, tasks })
+            QuerySession::configure(options.spill_dir);
+            let globals = Arc::new(Globals::default());
+            globals.set_fact("port", &options.listen.port().to_string());
+            globals.set_fact("max_connections", &options.max_connections.to_string());
+            let tls = match &options.tls {
+                None => None,
+                Some((certificates, key)) => {
+                    globals.set_fact("have_ssl", "YES");
+                    globals.set_fact("have_openssl", "YES");
+                    Some(Tls::from_pem(certificates, key).map_err(|e| Error::Internal(format!("TLS: {e}")))?)
+                }
+            };
+            let connections = Arc::new(Connections::default());
+            let shared = Arc::new(Shared {
+                started: env.now(),
+                env: env.clone(),
+                cluster,
+                catalog,
+                globals,
+                plans: PlanCache::default(),
+                users,
+                questions: AtomicU64::new(0),
+                connections: connections.clone(),
+            });
+            let config = ServerConfig {
+                server_version: SERVER_VERSION.to_string(),
+                max_connections: options.max_connections,
+                ..ServerConfig::default()
+            };
+            let front = Arc::new(Front(shared.clone()));
+            let server = Server { config, handler: front.clone(), authenticator: front, tls, env, connections };
+            let running = server
+                .start(options.listen)
+                .await
+                .map_err(|e| Error::Internal(format!("cannot listen on {} (MySQL clients): {e}", options.listen)))?;
+            let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+            let (catalog, token) = (shared.catalog.clone(), stop.clone());
+            tasks.spawn(async move { catalog.run(token).await });
+            let (keeper, token) = (shared.clone(), stop.clone());
+            tasks.spawn(async move { keeper.housekeeping(token).await });
+            Ok(SqlServer { shared, running, stop, tasks })
+        })
     }
 
     /// Where it listens.
@@ -143,12 +146,14 @@ impl SqlServer {
     }
 
     /// Stops accepting, lets statements finish, and ends the tasks; the cluster handle is the caller's to shut down.
-    pub async fn shutdown(self) {
-        self.running.shutdown().await;
-        self.stop.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
-        drop(self.shared);
+    pub fn shutdown(self) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            self.running.shutdown().await;
+            self.stop.cancel();
+            self.tasks.close();
+            self.tasks.wait().await;
+            drop(self.shared);
+        })
     }
 }
 

@@ -37,6 +37,7 @@ use basalt_common::env::Env;
 use basalt_common::{Epoch, KeyRange, Peer, PeerId, PeerRole, Region, RegionId, StoreId, Timestamp};
 use basalt_proto::meta;
 use basalt_proto::raft::StoreIdent;
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use pd::{Bootstrapped, PdCaller};
 use std::path::PathBuf;
@@ -109,75 +110,77 @@ impl Node {
     ///
     /// # Errors
     /// [`StoreError`] when PD does not answer or refuses, or what is on disk cannot be used.
-    pub async fn start(params: NodeParams) -> Result<Arc<Node>, StoreError> {
-        let mut pd = PdCaller::new(params.pd.clone());
-        let info = pd.cluster_info().await?;
-        pd.set_cluster(info.cluster_id);
-        let ident = load_or_make_ident(&*params.engine, &pd, info.cluster_id).await?;
-        let id = StoreId(ident.store_id);
-        let about = meta::Store {
-            id: id.0,
-            address: params.address.clone(),
-            status_address: params.status_address.clone(),
-            state: meta::StoreState::Up as i32,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            started_unix_ms: params.env.wall_ms(),
-        };
-        settle_first_region(&*params.engine, &pd, &about, info.bootstrapped).await?;
-        pd.put_store(about).await?;
+    pub fn start(params: NodeParams) -> BoxFuture<'static, Result<Arc<Node>, StoreError>> {
+        Box::pin(async move {
+            let mut pd = PdCaller::new(params.pd.clone());
+            let info = pd.cluster_info().await?;
+            pd.set_cluster(info.cluster_id);
+            let ident = load_or_make_ident(&*params.engine, &pd, info.cluster_id).await?;
+            let id = StoreId(ident.store_id);
+            let about = meta::Store {
+                id: id.0,
+                address: params.address.clone(),
+                status_address: params.status_address.clone(),
+                state: meta::StoreState::Up as i32,
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                started_unix_ms: params.env.wall_ms(),
+            };
+            settle_first_region(&*params.engine, &pd, &about, info.bootstrapped).await?;
+            pd.put_store(about).await?;
 
-        let files = Arc::new(SnapshotFiles::open(&params.snapshot_dir)?);
-        let delegates = Arc::new(Delegates::default());
-        let store = Store::open(
-            StoreParams {
+            let files = Arc::new(SnapshotFiles::open(&params.snapshot_dir)?);
+            let delegates = Arc::new(Delegates::default());
+            let store = Store::open(
+                StoreParams {
+                    id,
+                    cluster_id: info.cluster_id,
+                    config: params.config.clone(),
+                    log: params.log.clone(),
+                    engine: params.engine.clone(),
+                    files: files.clone(),
+                    delegates: delegates.clone(),
+                    rng: params.env.fork_rng(),
+                },
+                params.env.now(),
+            )?;
+            let (pd_tx, pd_rx) = mpsc::channel(PD_EVENTS_MAX);
+            let apply_bytes = params.config.apply_batch_bytes_max;
+            let apply = ApplyCore::new(params.engine.clone(), id, files.clone(), delegates.clone(), apply_bytes);
+            let inputs = Inputs::new(params.driver, params.config.mailbox_max);
+            let handle = RaftHandle::new(id, inputs.mailbox(), delegates, params.config.clone());
+            let inbound = Inbound { handle: handle.clone(), files: files.clone() };
+            let driver = DriverParams {
+                store,
+                apply,
+                engine: params.engine.clone(),
+                log: params.log.clone(),
+                files,
+                transport: params.transport.clone(),
+                pd: pd_tx,
+                env: params.env.clone(),
+                handle: handle.clone(),
+            };
+            let running = inputs.start(driver, params.on_fatal.clone())?;
+            let kv = Arc::new(RaftKv::new(handle.clone(), params.engine.clone(), params.env.clone(), pd.clone()));
+            let reports = reports::Reports::new(&params, id, handle.clone(), pd);
+            let keeper = housekeeping::Housekeeper::new(&params, handle.clone());
+            let tasks = vec![
+                tokio::spawn(reports.clone().run_events(pd_rx)),
+                tokio::spawn(reports.run_store_heartbeats()),
+                tokio::spawn(keeper.run()),
+            ];
+            tracing::info!(store = %id, cluster = info.cluster_id, "store is open");
+            Ok(Arc::new(Node {
                 id,
                 cluster_id: info.cluster_id,
-                config: params.config.clone(),
-                log: params.log.clone(),
-                engine: params.engine.clone(),
-                files: files.clone(),
-                delegates: delegates.clone(),
-                rng: params.env.fork_rng(),
-            },
-            params.env.now(),
-        )?;
-        let (pd_tx, pd_rx) = mpsc::channel(PD_EVENTS_MAX);
-        let apply_bytes = params.config.apply_batch_bytes_max;
-        let apply = ApplyCore::new(params.engine.clone(), id, files.clone(), delegates.clone(), apply_bytes);
-        let inputs = Inputs::new(params.driver, params.config.mailbox_max);
-        let handle = RaftHandle::new(id, inputs.mailbox(), delegates, params.config.clone());
-        let inbound = Inbound { handle: handle.clone(), files: files.clone() };
-        let driver = DriverParams {
-            store,
-            apply,
-            engine: params.engine.clone(),
-            log: params.log.clone(),
-            files,
-            transport: params.transport.clone(),
-            pd: pd_tx,
-            env: params.env.clone(),
-            handle: handle.clone(),
-        };
-        let running = inputs.start(driver, params.on_fatal.clone())?;
-        let kv = Arc::new(RaftKv::new(handle.clone(), params.engine.clone(), params.env.clone(), pd.clone()));
-        let reports = reports::Reports::new(&params, id, handle.clone(), pd);
-        let keeper = housekeeping::Housekeeper::new(&params, handle.clone());
-        let tasks = vec![
-            tokio::spawn(reports.clone().run_events(pd_rx)),
-            tokio::spawn(reports.run_store_heartbeats()),
-            tokio::spawn(keeper.run()),
-        ];
-        tracing::info!(store = %id, cluster = info.cluster_id, "store is open");
-        Ok(Arc::new(Node {
-            id,
-            cluster_id: info.cluster_id,
-            handle,
-            kv,
-            inbound,
-            engine: params.engine,
-            running: Mutex::new(Some(running)),
-            tasks: Mutex::new(tasks),
-        }))
+                handle,
+                kv,
+                inbound,
+                engine: params.engine,
+                running: Mutex::new(Some(running)),
+                tasks: Mutex::new(tasks),
+            }))
+        })
     }
 
     /// The store's number.
@@ -209,45 +212,49 @@ impl Node {
     ///
     /// # Errors
     /// [`StoreError::Engine`] when the last flush fails; nothing acknowledged is lost, the raft log has it.
-    pub async fn stop(&self) -> Result<(), StoreError> {
-        let running = self.running.lock().take();
-        let tasks = std::mem::take(&mut *self.tasks.lock());
-        for task in tasks {
-            task.abort();
-            let _ = task.await;
-        }
-        match running {
-            None => return Ok(()),
-            Some(Running::Threads(runner)) => {
-                let _ = tokio::task::spawn_blocking(move || runner.stop()).await;
-            }
-            Some(Running::Task(stop, task)) => {
-                let _ = stop.send(true);
-                let _ = task.await;
-            }
-        }
-        self.engine.flush()?;
-        Ok(())
-    }
-
-    /// Stops as a crash does: at once, without a flush.
-    pub async fn kill(&self) {
-        let running = self.running.lock().take();
-        let tasks = std::mem::take(&mut *self.tasks.lock());
-        for task in tasks {
-            task.abort();
-            let _ = task.await;
-        }
-        match running {
-            None => {}
-            Some(Running::Threads(runner)) => {
-                let _ = tokio::task::spawn_blocking(move || runner.stop()).await;
-            }
-            Some(Running::Task(_, task)) => {
+    pub fn stop(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            let running = self.running.lock().take();
+            let tasks = std::mem::take(&mut *self.tasks.lock());
+            for task in tasks {
                 task.abort();
                 let _ = task.await;
             }
-        }
+            match running {
+                None => return Ok(()),
+                Some(Running::Threads(runner)) => {
+                    let _ = tokio::task::spawn_blocking(move || runner.stop()).await;
+                }
+                Some(Running::Task(stop, task)) => {
+                    let _ = stop.send(true);
+                    let _ = task.await;
+                }
+            }
+            self.engine.flush()?;
+            Ok(())
+        })
+    }
+
+    /// Stops as a crash does: at once, without a flush.
+    pub fn kill(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let running = self.running.lock().take();
+            let tasks = std::mem::take(&mut *self.tasks.lock());
+            for task in tasks {
+                task.abort();
+                let _ = task.await;
+            }
+            match running {
+                None => {}
+                Some(Running::Threads(runner)) => {
+                    let _ = tokio::task::spawn_blocking(move || runner.stop()).await;
+                }
+                Some(Running::Task(_, task)) => {
+                    task.abort();
+                    let _ = task.await;
+                }
+            }
+        })
     }
 }
 

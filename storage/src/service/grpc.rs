@@ -5,6 +5,8 @@
 //! message as are ready.
 
 use super::store::StoreService;
+use crate::raftstore::transport::Inbound;
+use crate::raftstore::transport::grpc::RaftService;
 use basalt_proto::coprocessor::{CoprocessorRequest, CoprocessorResponse};
 use basalt_proto::kv::batch_response::Tagged;
 use basalt_proto::kv::kv_server::{Kv, KvServer};
@@ -13,10 +15,16 @@ use futures::stream::{BoxStream, StreamExt};
 use std::sync::Arc;
 use std::task::Poll;
 use tokio::sync::{Semaphore, mpsc};
+use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
 /// Largest message taken, bytes: a transaction's values of one region, or a page of a scan.
 pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
+
+/// All that a store serves: requests, and messages of other stores.
+pub fn routes(service: Arc<StoreService>, inbound: Inbound) -> Routes {
+    Routes::new(server(service)).add_service(RaftService::server(inbound))
+}
 
 /// A store's service for tonic's server.
 pub fn server(service: Arc<StoreService>) -> KvServer<GrpcService> {

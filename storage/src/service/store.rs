@@ -20,6 +20,7 @@ use basalt_common::{Epoch, KeyRange, Peer, PeerId, RegionId, StoreId, Timestamp,
 use basalt_proto::coprocessor::{CoprocessorRequest, CoprocessorResponse};
 use basalt_proto::kv::{self, KvRequest, KvResponse, kv_request, kv_response};
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use futures::stream::{BoxStream, StreamExt};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -128,21 +129,25 @@ impl StoreService {
     }
 
     /// Answers a request. An empty request gets an empty response.
-    pub async fn handle(&self, request: KvRequest) -> KvResponse {
-        use kv_request::Cmd;
-        use kv_response::Cmd as Answer;
-        if let Some(cmd) = &request.cmd {
-            metrics::STORE_REQUESTS.with_label_values(&[command_name(cmd)]).inc();
-        }
-        let cmd = match request.cmd {
-            None => None,
-            Some(Cmd::Get(r)) => Some(Answer::Get(respond!(self.get(r).await, GetResponse, error))),
-            Some(Cmd::BatchGet(r)) => Some(Answer::BatchGet(respond_pairs!(self.batch_get(r).await, BatchGetResponse))),
-            Some(Cmd::Scan(r)) => Some(Answer::Scan(respond_pairs!(self.scan(r).await, ScanResponse))),
-            // Boxed: the futures of writes are large, and reads should not carry their room along.
-            Some(cmd) => return Box::pin(self.handle_other(cmd)).await,
-        };
-        KvResponse { cmd }
+    pub fn handle(&self, request: KvRequest) -> BoxFuture<'_, KvResponse> {
+        Box::pin(async move {
+            use kv_request::Cmd;
+            use kv_response::Cmd as Answer;
+            if let Some(cmd) = &request.cmd {
+                metrics::STORE_REQUESTS.with_label_values(&[command_name(cmd)]).inc();
+            }
+            let cmd = match request.cmd {
+                None => None,
+                Some(Cmd::Get(r)) => Some(Answer::Get(respond!(self.get(r).await, GetResponse, error))),
+                Some(Cmd::BatchGet(r)) => {
+                    Some(Answer::BatchGet(respond_pairs!(self.batch_get(r).await, BatchGetResponse)))
+                }
+                Some(Cmd::Scan(r)) => Some(Answer::Scan(respond_pairs!(self.scan(r).await, ScanResponse))),
+                // Boxed: the futures of writes are large, and reads should not carry their room along.
+                Some(cmd) => return Box::pin(self.handle_other(cmd)).await,
+            };
+            KvResponse { cmd }
+        })
     }
 
     async fn handle_other(&self, cmd: kv_request::Cmd) -> KvResponse {
@@ -491,12 +496,14 @@ impl StoreService {
     }
 
     /// Runs a plan fragment over ranges of one region.
-    pub async fn coprocess(&self, request: CoprocessorRequest) -> BoxStream<'static, CoprocessorResponse> {
-        metrics::STORE_REQUESTS.with_label_values(&["coprocess"]).inc();
-        match self.start_coprocess(&request).await {
-            Ok(snapshot) => self.coprocessor.handle(request, snapshot),
-            Err(error) => futures::stream::once(futures::future::ready(coprocessor_error(error))).boxed(),
-        }
+    pub fn coprocess(&self, request: CoprocessorRequest) -> BoxFuture<'_, BoxStream<'static, CoprocessorResponse>> {
+        Box::pin(async move {
+            metrics::STORE_REQUESTS.with_label_values(&["coprocess"]).inc();
+            match self.start_coprocess(&request).await {
+                Ok(snapshot) => self.coprocessor.handle(request, snapshot),
+                Err(error) => futures::stream::once(futures::future::ready(coprocessor_error(error))).boxed(),
+            }
+        })
     }
 
     async fn start_coprocess(&self, request: &CoprocessorRequest) -> Result<RegionSnapshot, Error> {
