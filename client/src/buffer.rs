@@ -87,11 +87,6 @@ impl Buffer {
         self.entries.is_empty()
     }
 
-    /// Bytes of keys and values.
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
     pub(crate) fn savepoint(&self) -> Savepoint {
         Savepoint(self.journal.len())
     }
@@ -169,7 +164,7 @@ mod tests {
         let mut buffer = Buffer::default();
         buffer.put(b("a"), b("1")).expect("fits");
         buffer.insert(b("b"), b("2")).expect("fits");
-        let (outer, bytes) = (buffer.savepoint(), buffer.bytes());
+        let (outer, bytes) = (buffer.savepoint(), buffer.bytes);
         buffer.put(b("a"), b("333")).expect("fits");
         let inner = buffer.savepoint();
         buffer.delete(b("b")).expect("fits");
@@ -178,7 +173,7 @@ mod tests {
         buffer.rollback_to(inner);
         assert_eq!(dump(&buffer), "a=333 b=2!");
         buffer.rollback_to(outer);
-        assert_eq!((dump(&buffer).as_str(), buffer.bytes()), ("a=1 b=2!", bytes));
+        assert_eq!((dump(&buffer).as_str(), buffer.bytes), ("a=1 b=2!", bytes));
         buffer.rollback_to(inner);
         assert_eq!(dump(&buffer), "a=1 b=2!", "a void savepoint undoes nothing");
     }

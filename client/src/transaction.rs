@@ -199,11 +199,6 @@ impl Transaction {
         self.buffer.is_empty()
     }
 
-    /// Bytes of own writes.
-    pub fn dirty_bytes(&self) -> usize {
-        self.buffer.bytes()
-    }
-
     /// Writes a key, whether it is there or not.
     ///
     /// # Errors

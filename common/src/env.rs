@@ -56,11 +56,6 @@ impl Env {
         Env { clock: Arc::new(clock), rng: Arc::new(Mutex::new(SmallRng::seed_from_u64(seed))) }
     }
 
-    /// Chance from `seed` over a given clock (a test's clock that jumps, for instance).
-    pub fn with_clock(clock: Arc<dyn Clock>, seed: u64) -> Env {
-        Env { clock, rng: Arc::new(Mutex::new(SmallRng::seed_from_u64(seed))) }
-    }
-
     /// See [`Clock::monotonic`].
     pub fn now(&self) -> Monotonic {
         self.clock.monotonic()

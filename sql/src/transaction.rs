@@ -226,6 +226,14 @@ impl SessionTxn {
         self.txn().map(Transaction::savepoint)
     }
 
+    /// After a statement that is not to be taken back by itself: what undoing it would have taken is forgotten, unless the
+    /// user holds a savepoint.
+    pub fn statement_succeeded(&mut self) {
+        if let (State::Open(running), true) = (&mut self.state, self.savepoints.is_empty()) {
+            running.txn.release_savepoints();
+        }
+    }
+
     /// Takes back all writes since then. Locks stay until the end, as in MySQL.
     pub fn rollback_to(&mut self, savepoint: Option<Savepoint>) {
         if let State::Open(running) | State::Statement(running) = &mut self.state {

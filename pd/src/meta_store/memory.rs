@@ -16,19 +16,12 @@ pub struct MemoryMetaStore {
 #[derive(Default)]
 struct Inner {
     records: BTreeMap<String, Bytes>,
-    failing: Option<String>,
 }
 
 impl MemoryMetaStore {
     /// An empty disk.
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// Makes writes fail with a reason, or work again. A failed write changes nothing; since every write is synced before
-    /// it answers, this is all that a crash can lose.
-    pub fn set_failing(&self, reason: Option<&str>) {
-        self.inner.lock().failing = reason.map(str::to_string);
     }
 }
 
@@ -46,9 +39,6 @@ impl MetaStore for MemoryMetaStore {
 
     async fn write(&self, batch: Vec<MetaChange>) -> Result<(), MetaError> {
         let mut inner = self.inner.lock();
-        if let Some(reason) = &inner.failing {
-            return Err(MetaError::Failed(reason.clone()));
-        }
         for change in batch {
             match change {
                 MetaChange::Put(key, value) => inner.records.insert(key, value),

@@ -18,6 +18,9 @@ const VARBINARY_BYTES_MAX: u32 = 65_535;
 /// Most characters of a CHAR.
 const CHAR_CHARS_MAX: u32 = 255;
 
+/// Most digits of a BIT.
+const BIT_DIGITS_MAX: u32 = 64;
+
 /// A literal as an expression.
 ///
 /// # Errors
@@ -231,11 +234,11 @@ pub fn column_type(ty: &DataType, column: &str, default: Collation) -> Result<Fi
         "decimal" => FieldType { unsigned: ty.unsigned, ..decimal(ty, column)? },
         "float" | "double" => real(ty, column)?,
         "bit" => {
-            let bits = ty.length.unwrap_or(1);
-            if bits == 0 || bits > 64 {
-                return Err(Error::display_width(column, 64));
+            let bits = ty.length.unwrap_or(1).max(1);
+            if bits > BIT_DIGITS_MAX {
+                return Err(Error::display_width(column, BIT_DIGITS_MAX));
             }
-            FieldType { length: bits, ..FieldType::new(Bit) }
+            FieldType { length: bits, unsigned: true, ..FieldType::new(Bit) }
         }
         "char" => text(Char, Binary, Some(limited(ty.length.unwrap_or(1), CHAR_CHARS_MAX, column)?))?,
         "varchar" => text(VarChar, VarBinary, Some(limited(required(ty)?, VARCHAR_CHARS_MAX, column)?))?,

@@ -81,7 +81,7 @@ fn of(what: &ShowWhat, ctx: &BindContext<'_>) -> Result<Template> {
         ShowWhat::Index(table) => index(table, ctx)?,
         ShowWhat::CreateTable(table) => {
             let (_, table) = stored_table(table, ctx)?;
-            let text = show_create::create_table(&table, None);
+            let text = show_create::create_table(&table);
             template(
                 format!("SELECT {} `Table`, {} `Create Table`", literal(&table.name), literal(&text)),
                 &[],

@@ -452,7 +452,7 @@ mod tests {
     fn what_show_create_prints_makes_the_same_table() {
         let schema = schema();
         let table = &schema.databases["test"].tables["t"];
-        let text = show_create::create_table(table, Some(7));
+        let text = show_create::create_table(table);
         let parsed = parse_one(text.as_bytes(), ParseOptions::default()).unwrap().unwrap();
         let Statement::Ddl(ddl) = parsed.statement else { panic!("not a schema change") };
         let Ddl::CreateTable(create) = *ddl else { panic!("not a table") };
@@ -464,7 +464,7 @@ mod tests {
             now_unix_ms: 1_700_000_000_000,
         };
         let again = build_table(&create, defaults, &EvalContext::default()).unwrap();
-        assert_eq!(show_create::create_table(&again, Some(7)), text);
+        assert_eq!(show_create::create_table(&again), text);
         assert_eq!(format!("{again:?}"), format!("{table:?}"));
     }
 }

@@ -72,20 +72,6 @@ impl Sequences {
         Ok(())
     }
 
-    /// The AUTO_INCREMENT value that this server would hand out next, for SHOW CREATE TABLE.
-    ///
-    /// # Errors
-    /// What the cluster answers.
-    pub async fn peek_auto_increment(&self, table: TableId) -> Result<u64> {
-        let slot = self.slot(Kind::AutoIncrement, table);
-        let batch = slot.lock().await;
-        if batch.next < batch.end {
-            return Ok(batch.next);
-        }
-        let txn = self.cluster.begin(TxnOptions::default()).await?;
-        Ok(store::read_number(&txn, &keys::auto_increment(table)).await?.max(1))
-    }
-
     /// Takes `count` hidden row ids; returns the first.
     ///
     /// # Errors

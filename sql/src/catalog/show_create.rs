@@ -16,17 +16,14 @@ pub fn create_database(database: &Database, if_not_exists: bool) -> String {
     )
 }
 
-/// CREATE TABLE. `auto_increment` is the next number, when there is one to tell.
-pub fn create_table(table: &Table, auto_increment: Option<u64>) -> String {
+/// CREATE TABLE, without the next AUTO_INCREMENT number: every SQL server has taken others already.
+pub fn create_table(table: &Table) -> String {
     let mut lines: Vec<String> = table.public_columns().map(|(_, column)| column_line(table, column)).collect();
     let public = |index: &&Index| index.state == SchemaState::Public;
     lines.extend(table.indexes.iter().filter(public).filter(|i| i.primary).map(|i| index_line(table, i)));
     lines.extend(table.indexes.iter().filter(public).filter(|i| !i.primary).map(|i| index_line(table, i)));
     let mut out = format!("CREATE TABLE {} (\n  {}\n) ENGINE=InnoDB", quoted(&table.name), lines.join(",\n  "));
     // Writing to a String cannot fail.
-    if let Some(next) = auto_increment.filter(|&n| n > 1) {
-        let _ = write!(out, " AUTO_INCREMENT={next}");
-    }
     let _ = write!(out, " DEFAULT CHARSET={} COLLATE={}", table.charset, table.collation);
     if !table.comment.is_empty() {
         let _ = write!(out, " COMMENT={}", literal(&table.comment));

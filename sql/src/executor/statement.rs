@@ -88,7 +88,10 @@ async fn write_in_transaction(work: Work<'_>, ctx: &Arc<StatementContext>, txn: 
     loop {
         let savepoint = txn.savepoint();
         let error = match run(work, ctx, txn).await {
-            Ok(outcome) => return Ok(outcome),
+            Ok(outcome) => {
+                txn.statement_succeeded();
+                return Ok(outcome);
+            }
             Err(error) => error,
         };
         txn.rollback_to(savepoint);

@@ -15,7 +15,8 @@
 //! Not modeled: torn writes (RocksDB's batches are atomic) and bit rot.
 
 use super::{
-    ApproximateSize, Cf, Engine, EngineError, EngineIterator, EngineRange, ExportedFile, IterOptions, Modify, Snapshot,
+    ApproximateSize, Cf, DiskSpace, Engine, EngineError, EngineIterator, EngineRange, ExportedFile, IterOptions,
+    Modify, Snapshot,
 };
 use basalt_common::codec;
 use basalt_common::key::TS_LEN;
@@ -295,6 +296,10 @@ impl Engine for MemoryEngine {
         let state = self.shared.state.read();
         let all = state.families.iter().flatten();
         all.map(|(key, chain)| (key.len() + chain[0].1.as_ref().map_or(0, Bytes::len)) as u64).sum()
+    }
+
+    fn disk_space(&self) -> Option<DiskSpace> {
+        None
     }
 
     fn suggested_delay(&self) -> Duration {

@@ -168,8 +168,19 @@ pub trait Engine: Send + Sync + 'static {
     fn ingest(&self, cf: Cf, path: &Path) -> Result<(), EngineError>;
     /// Total bytes on disk.
     fn disk_bytes(&self) -> u64;
+    /// The file system that it is on; `None` for an engine that is on none, or when the system does not say.
+    fn disk_space(&self) -> Option<DiskSpace>;
     /// How far writes must slow down now; zero = full speed (flow control instead of write stalls).
     fn suggested_delay(&self) -> std::time::Duration;
+}
+
+/// Room on a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskSpace {
+    /// All of it, bytes.
+    pub capacity: u64,
+    /// What may still be written, bytes.
+    pub available: u64,
 }
 
 /// `[start, end)` in engine keys; an empty `end` is infinity.

@@ -13,7 +13,8 @@
 #![expect(unsafe_code, reason = "snapshots and iterators of the crate borrow the database; ours hold it by Arc")]
 
 use super::{
-    ApproximateSize, Cf, Engine, EngineError, EngineIterator, EngineRange, ExportedFile, IterOptions, Modify, Snapshot,
+    ApproximateSize, Cf, DiskSpace, Engine, EngineError, EngineIterator, EngineRange, ExportedFile, IterOptions,
+    Modify, Snapshot,
 };
 use crate::config::EngineConfig;
 use basalt_common::key::TS_LEN;
@@ -317,6 +318,14 @@ impl Engine for RocksEngine {
 
     fn disk_bytes(&self) -> u64 {
         ALL_CFS.iter().map(|cf| self.property(*cf, properties::TOTAL_SST_FILES_SIZE)).sum()
+    }
+
+    fn disk_space(&self) -> Option<DiskSpace> {
+        let found = rustix::fs::statvfs(self.db.path()).ok()?;
+        Some(DiskSpace {
+            capacity: found.f_blocks.saturating_mul(found.f_frsize),
+            available: found.f_bavail.saturating_mul(found.f_frsize),
+        })
     }
 
     fn suggested_delay(&self) -> Duration {

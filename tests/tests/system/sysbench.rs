@@ -27,7 +27,7 @@ fn run_all(ports: &[u16]) {
     sysbench(&Sysbench { flags: &[SIZE, &["--threads=2"]].concat(), ports, ..prepare.clone() }, "prewarm").expect_ok();
     for ps_mode in ["auto", "disable"] {
         let mode = format!("--db-ps-mode={ps_mode}");
-        let flags = [SIZE, &["--threads=16", "--time=2", "--events=0", CONFLICTS, &mode]].concat();
+        let flags = [SIZE, &["--threads=16", "--time=1", "--events=0", CONFLICTS, &mode]].concat();
         for script in SCRIPTS {
             let out = sysbench(&Sysbench { script, ports, flags: &flags }, "run");
             assert!(out.ok, "{script} with ps-mode {ps_mode}\n{}\n{}", out.out, out.err);
@@ -36,7 +36,7 @@ fn run_all(ports: &[u16]) {
         }
         // Its tables have the names of the others' tables.
         let bulk = ["--mysql-db=bulk", "--threads=16", &mode];
-        let bulk_run = ["--mysql-db=bulk", "--threads=16", "--time=2", "--events=0", &mode];
+        let bulk_run = ["--mysql-db=bulk", "--threads=16", "--time=1", "--events=0", &mode];
         sysbench(&Sysbench { script: "bulk_insert", ports, flags: &bulk }, "prepare").expect_ok();
         sysbench(&Sysbench { script: "bulk_insert", ports, flags: &bulk_run }, "run").expect_ok();
         sysbench(&Sysbench { script: "bulk_insert", ports, flags: &bulk }, "cleanup").expect_ok();

@@ -246,10 +246,11 @@ impl Reports {
             let peers = self.handle.status(None).await.unwrap_or_default();
             let known: BTreeSet<RegionId> = peers.iter().map(|p| p.region.id).collect();
             self.sizes.lock().retain(|id, _| known.contains(id));
+            let space = self.engine.disk_space();
             let stats = pd::StoreStats {
                 store_id: self.store_id.0,
-                capacity_bytes: 0,
-                available_bytes: 0,
+                capacity_bytes: space.map_or(0, |s| s.capacity),
+                available_bytes: space.map_or(0, |s| s.available),
                 used_bytes: self.engine.disk_bytes() + self.log.disk_bytes(),
                 region_count: peers.len() as u64,
                 leader_count: peers.iter().filter(|p| p.is_leader).count() as u64,
