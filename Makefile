@@ -18,7 +18,7 @@ build: need-build
 	@mkdir -p target/release && ln -sf $(BIN) target/release/basalt
 
 test: need-test
-	cargo build --release --workspace --locked
+	cargo build --release --workspace --locked --bins --lib --tests
 	@mkdir -p target/release && ln -sf $(BIN) target/release/basalt
 	cargo test --release --workspace --locked
 

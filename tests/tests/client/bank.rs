@@ -13,7 +13,7 @@ use std::time::Duration;
 
 const ACCOUNTS: u64 = 8;
 const WORKERS: u64 = 6;
-const TRANSFERS: u64 = 25;
+const TRANSFERS: u64 = 12;
 const MONEY: i64 = 100;
 
 fn account(i: u64) -> Bytes {
