@@ -47,7 +47,8 @@ impl Admin {
             json!({
                 "id": store.id, "address": store.address, "state": store.state().as_str_name().to_lowercase(),
                 "regions": stats.region_count, "leaders": stats.leader_count, "size_bytes": stats.used_bytes,
-                "available_bytes": stats.available_bytes, "last_heartbeat_unix_ms": s.last_heartbeat_unix_ms,
+                "capacity_bytes": stats.capacity_bytes, "available_bytes": stats.available_bytes,
+                "last_heartbeat_unix_ms": s.last_heartbeat_unix_ms,
             })
         });
         Ok(Value::Array(rows.collect()))

@@ -4,6 +4,7 @@ mod answers;
 mod bad_usage;
 mod bank;
 mod cluster_life;
+mod ctl;
 mod disk_full;
 mod failover;
 mod idle;
