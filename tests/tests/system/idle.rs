@@ -4,9 +4,12 @@ use basalt_tests::up::pause;
 use basalt_tests::{Up, alone, runtime};
 use futures::future::try_join_all;
 use mysql_async::prelude::Queryable;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::time::Duration;
 
 const CONNECTIONS: usize = 1000;
+/// What a shell allows by default.
+const SHELL_FILES: u64 = 1024;
 /// Of one idle connection.
 const KIB_MAX: f64 = 50.0;
 /// Of `basalt up` that was just started.
@@ -25,9 +28,17 @@ fn settled_kib(pid: u32) -> f64 {
     resident_kib(pid)
 }
 
+/// Sets how many files this process may have open, and those it starts from now on: its own end of every connection is one.
+fn limit_files(soft: impl Fn(Option<u64>) -> Option<u64>) {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: soft(maximum), maximum })
+        .expect("the soft limit may be up to the hard one");
+}
+
 #[test]
 fn a_thousand_idle_connections_are_cheap() {
     let _alone = alone();
+    limit_files(|hard| hard);
     let up = Up::start(&[]);
     up.mysql(
         "create database d; create table d.t (id int primary key, v varchar(20)); insert into d.t values (1, 'x')",
@@ -69,7 +80,9 @@ fn a_thousand_idle_connections_are_cheap() {
 #[test]
 fn the_limit_of_open_files_is_raised() {
     let _alone = alone();
+    limit_files(|hard| hard.map(|h| h.min(SHELL_FILES)).or(Some(SHELL_FILES)));
     let up = Up::start(&[]);
+    limit_files(|hard| hard);
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", up.pid())).expect("the process lives");
     let line = limits.lines().find_map(|l| l.strip_prefix("Max open files")).expect("Linux tells the limit");
     let numbers: Vec<&str> = line.split_whitespace().collect();
