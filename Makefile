@@ -1,33 +1,36 @@
 # The two commands: `make up` starts Basalt, `make test` runs every test. Both install what they need by apt.
-#
-# Compiled code lies outside the clone, so that a fresh clone does not compile RocksDB and DataFusion again.
-# Tests and binary share one profile (release) and one feature set.
+SHELL := /bin/bash
+CARGO := . build/env.sh && cargo
 
-CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/basalt
-export CARGO_TARGET_DIR ?= $(CACHE)/target
-export PATH := /usr/lib/ccache:$(PATH)
-BIN := $(CARGO_TARGET_DIR)/release/basalt
-
-.PHONY: up build test lint need-build need-test
+.PHONY: up build test lint bare need-build need-test rocksdb
 
 up: build
-	$(BIN) up $(ARGS)
+	. build/env.sh && "$$CARGO_TARGET_DIR/release/basalt" up $(ARGS)
 
+# What does not need RocksDB compiles beside it.
 build: need-build
-	cargo build --release --workspace --locked
-	@mkdir -p target/release && ln -sf $(BIN) target/release/basalt
+	@build/rocksdb.sh build & first=$$!; $(CARGO) build --release --locked -p basalt-sql --lib && wait $$first
+	$(CARGO) build --release --locked -p basalt
+	@. build/env.sh && mkdir -p target/release && ln -sf "$$CARGO_TARGET_DIR/release/basalt" target/release/basalt
 
-test: need-test
-	cargo build --release --workspace --locked --bins --lib --tests
-	@mkdir -p target/release && ln -sf $(BIN) target/release/basalt
-	cargo test --release --workspace --locked
+test: need-test build
+	$(CARGO) build --release --workspace --locked --bins --lib --tests
+	$(CARGO) test --release --workspace --locked
 
-lint:
-	cargo fmt --all --check
-	cargo clippy --release --workspace --all-targets --locked -- -D warnings
+lint: need-build rocksdb
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release --workspace --all-targets --locked -- -D warnings
+
+# The two commands on a Debian that has nothing, without this machine's compiled code; prints how long each step took.
+bare:
+	@build/need.sh bare
+	build/bare.sh
+
+rocksdb:
+	@build/rocksdb.sh build
 
 need-build:
-	@scripts/need.sh build
+	@build/need.sh build
 
 need-test:
-	@scripts/need.sh test
+	@build/need.sh test
