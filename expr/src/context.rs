@@ -35,6 +35,8 @@ pub struct SqlMode {
     pub no_zero_in_date: bool,
     /// NO_UNSIGNED_SUBTRACTION.
     pub no_unsigned_subtraction: bool,
+    /// NO_AUTO_VALUE_ON_ZERO: 0 in an AUTO_INCREMENT column is 0. Nothing that storage evaluates asks for it: it does not travel.
+    pub no_auto_value_on_zero: bool,
 }
 
 impl Default for SqlMode {
@@ -46,6 +48,7 @@ impl Default for SqlMode {
             no_zero_date: true,
             no_zero_in_date: true,
             no_unsigned_subtraction: false,
+            no_auto_value_on_zero: false,
         }
     }
 }
@@ -249,6 +252,7 @@ impl EvalContext {
                 no_zero_date: mode & MODE_NO_ZERO_DATE != 0,
                 no_zero_in_date: mode & MODE_NO_ZERO_IN_DATE != 0,
                 no_unsigned_subtraction: mode & MODE_NO_UNSIGNED_SUBTRACTION != 0,
+                no_auto_value_on_zero: false,
             },
             in_write: mode & MODE_WRITE != 0,
             time_zone: TimeZone::parse(&zone).ok_or(CodecError::Malformed("time zone"))?,

@@ -3,7 +3,9 @@
 //! Arithmetic: a DOUBLE or a string makes a DOUBLE, a DECIMAL a DECIMAL, else BIGINT, unsigned if an operand is.
 //! Comparison ([`unify`]): numbers compare as they are, exactly; strings by the collation both agree on; a date or time
 //! with a string or a constant number turns that into a date or time; everything else as DOUBLE. A string constant beside
-//! an integer or decimal column becomes a number at once when it is one, so that the column's index can be used.
+//! an integer or decimal is an exact number, so that ids beyond 2^53 stay apart and the column's index can be used.
+//! A constant is whatever reads no column: a literal, a parameter, a call of constants. No rule here asks which of them it
+//! is, or a cached or prepared statement would mean something else than its text.
 //!
 //! Collations: an explicit `COLLATE` wins over a column's, that over a constant's. Two different ones of equal rank agree
 //! only if one of them is `binary` or `utf8mb4_bin`, which then wins; else error 1267.
@@ -342,23 +344,28 @@ pub fn unify(left: Expr, right: Expr, operation: &str) -> Result<(Expr, Expr), E
         (String, DateTime) => (cast(left, FieldType::datetime(6)), right),
         (Duration, String) => (left, cast(right, FieldType::time(6))),
         (String, Duration) => (cast(left, FieldType::time(6)), right),
-        (DateTime, _) if matches!(right, Expr::Literal(..)) => (left, cast(right, FieldType::datetime(6))),
-        (_, DateTime) if matches!(left, Expr::Literal(..)) => (cast(left, FieldType::datetime(6)), right),
-        (Duration, _) if matches!(right, Expr::Literal(..)) => (left, cast(right, FieldType::time(6))),
-        (_, Duration) if matches!(left, Expr::Literal(..)) => (cast(left, FieldType::time(6)), right),
-        (Int | Decimal, String) => match &right {
-            Expr::Literal(value, _) if exact_number(value).is_some() => {
-                let number = exact_number(value).unwrap_or_default();
-                (left, Expr::literal(number))
-            }
-            _ => (double(left), double(right)),
-        },
+        (DateTime, _) if right.is_constant() => (left, cast(right, FieldType::datetime(6))),
+        (_, DateTime) if left.is_constant() => (cast(left, FieldType::datetime(6)), right),
+        (Duration, _) if right.is_constant() => (left, cast(right, FieldType::time(6))),
+        (_, Duration) if left.is_constant() => (cast(left, FieldType::time(6)), right),
+        (Int | Decimal, String) if right.is_constant() => (left, constant_number(right)),
         (String, Int | Decimal) => {
             let (right, left) = unify(right, left, operation)?;
             (left, right)
         }
         _ => (double(left), double(right)),
     })
+}
+
+/// A string constant beside exact numbers, as an exact number: at once when it is a literal that is one, else when the
+/// statement runs. DECIMAL(65,30) holds every BIGINT, and every DECIMAL of up to 35 digits before the point.
+fn constant_number(constant: Expr) -> Expr {
+    if let Expr::Literal(value, _) = &constant
+        && let Some(number) = exact_number(value)
+    {
+        return Expr::literal(number);
+    }
+    cast(constant, FieldType::decimal(DECIMAL_PRECISION_MAX, DECIMAL_SCALE_MAX))
 }
 
 fn between(args: Vec<Expr>) -> Result<Expr, ExprError> {

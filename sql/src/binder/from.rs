@@ -3,10 +3,10 @@
 use super::expr::join;
 use super::scope::{Block, Clause, Named, Relation, TableInSight, find};
 use crate::catalog::information_schema;
-use crate::catalog::model::{Handle, SchemaState, Table};
+use crate::catalog::model::{Handle, Index, SchemaState, Table};
 use crate::error::{Error, Result};
 use crate::parser::ast::{self, ColumnName, JoinConstraint, ObjectName, TableRef};
-use crate::plan::{IndexHint, JoinKind, KeyFlags, LogicalPlan, Origin, OutputColumn, Scan, VirtualScan};
+use crate::plan::{IndexHint, JoinKind, KeyFlags, LogicalPlan, Origin, OutputColumn, Scan, UseIndexes, VirtualScan};
 use basalt_expr::expr::Expr;
 use basalt_expr::func::Func;
 use basalt_expr::types::FieldType;
@@ -101,7 +101,10 @@ impl super::Binder<'_> {
         }
         let columns: Vec<Named> = offsets.iter().map(|&offset| named(&database, &table, alias, offset)).collect();
         let star = (0..columns.len()).filter(|&i| columns[i].visible).collect();
-        let hints = hints.iter().map(|h| hint(h, &table)).collect::<Result<_>>()?;
+        let hints = match hints.is_empty() {
+            true => hints_of(self.ctx.use_indexes, &table),
+            false => hints.iter().map(|h| hint(h, &table)).collect::<Result<_>>()?,
+        };
         let plan = LogicalPlan::Scan(Scan {
             table: table.clone(),
             database: database.clone(),
@@ -224,6 +227,18 @@ fn hint(hint: &ast::IndexHint, table: &Table) -> Result<IndexHint> {
         found.ok_or_else(|| Error::no_such_key(name, &table.name))
     };
     Ok(IndexHint { ignore: hint.ignore, indexes: hint.indexes.iter().map(index).collect::<Result<_>>()? })
+}
+
+/// The hints that stand for the session's setting.
+fn hints_of(use_indexes: UseIndexes, table: &Table) -> Vec<IndexHint> {
+    let ignore = match use_indexes {
+        UseIndexes::Auto => return Vec::new(),
+        UseIndexes::Always => false,
+        UseIndexes::Never => true,
+    };
+    let is_secondary = |index: &&Index| !index.primary && index.state == SchemaState::Public;
+    let indexes: Vec<Index> = table.indexes.iter().filter(is_secondary).cloned().collect();
+    if indexes.is_empty() { Vec::new() } else { vec![IndexHint { ignore, indexes }] }
 }
 
 fn made_up(database: &str, name: &str, alias: &str, columns: Vec<(&'static str, FieldType)>) -> Relation {

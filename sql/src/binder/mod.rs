@@ -41,6 +41,7 @@ use crate::error::{Error, Result};
 use crate::parser::Statement;
 use crate::parser::ast::{self, VariableScope};
 use crate::parser::statement::Show;
+use crate::plan::UseIndexes;
 use crate::plan::{BoundStatement, OutputColumn};
 use basalt_expr::collation::Collation;
 use basalt_expr::expr::Expr;
@@ -72,6 +73,8 @@ pub struct BindContext<'a> {
     pub only_full_group_by: bool,
     /// `collation_connection`: of string literals.
     pub collation: Collation,
+    /// Index hints of tables without any.
+    pub use_indexes: UseIndexes,
     /// User and host, for SHOW GRANTS.
     pub account: (&'a str, &'a str),
 }

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::parser::ast::VariableScope;
 use crate::parser::statement::{CreateTable, Ddl};
 use crate::parser::{ParseOptions, Statement, parse_one};
+use crate::plan::UseIndexes;
 use crate::plan::{
     BoundStatement, InsertSource, LogicalPlan, OutputColumn, SortKey, Subquery, SubqueryKind, as_outer_column,
 };
@@ -74,6 +75,7 @@ impl Bind {
                 parameters: &parameters,
                 only_full_group_by: true,
                 collation: Collation::default(),
+                use_indexes: UseIndexes::Auto,
                 account: ("root", "%"),
             };
             let bound = bind(&parsed.statement, &ctx)?;

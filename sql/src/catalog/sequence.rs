@@ -65,10 +65,13 @@ impl Sequences {
             batch.next = value + 1;
             return Ok(());
         }
-        // Past what this server holds: raise the cluster's counter, and take the next batch from there when it is needed.
+        // Past what this server holds: raise the cluster's counter, by a whole batch, so that the next ids that a client
+        // counts up itself cost nothing.
         let above = value.min(VALUE_MAX - 1) + 1;
-        self.exchange(keys::auto_increment(table), |stored| stored.max(above)).await?;
-        *batch = Batch::default();
+        let size = config::AUTO_INCREMENT_BATCH;
+        let raised = |stored: u64| stored.max(above).saturating_add(size).min(VALUE_MAX);
+        let first = self.exchange(keys::auto_increment(table), raised).await?.max(above);
+        *batch = Batch { next: first, end: raised(first).max(first) };
         Ok(())
     }
 

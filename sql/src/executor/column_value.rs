@@ -18,6 +18,8 @@ pub struct StoreMode {
     pub row: u64,
     /// IGNORE: errors become warnings.
     pub ignore: bool,
+    /// NULL where there must be a value is an error in every sql_mode: the row is the only one of an INSERT.
+    pub null_fails: bool,
 }
 
 /// A given value as it is stored.
@@ -43,11 +45,24 @@ fn not_null(column: &Column, mode: StoreMode, ctx: &StatementContext) -> Result<
         return Ok(Value::Null);
     }
     let error = Error::not_null(&column.name);
-    if ctx.eval.mode.strict && !mode.ignore {
+    if (ctx.eval.mode.strict || mode.null_fails) && !mode.ignore {
         return Err(error);
     }
     ctx.eval.warnings.push(error.code(), error.to_string());
     Ok(implicit_default(&column.ty))
+}
+
+/// What expressions of an INSERT see in a column that its row gives a value to later: the default, without complaint.
+///
+/// # Errors
+/// When the time cannot be stored there.
+pub fn not_given_yet(column: &Column, ctx: &StatementContext) -> Result<Value> {
+    match &column.default {
+        ColumnDefault::Value(value) => Ok(value.clone()),
+        ColumnDefault::CurrentTimestamp(_) => now(column, ctx),
+        ColumnDefault::None if !column.ty.not_null => Ok(Value::Null),
+        ColumnDefault::None => Ok(implicit_default(&column.ty)),
+    }
 }
 
 /// What a column gets that an INSERT does not name (or names with DEFAULT).

@@ -11,6 +11,7 @@
 
 use crate::context::{ReadView, StatementContext};
 use crate::error::Result;
+use crate::executor::column_value::StoreMode;
 use crate::executor::insert::{NewRow, Tally};
 use crate::executor::rows;
 use crate::executor::table_reader::{fetch, has_integer_handle};
@@ -184,7 +185,8 @@ impl Batch<'_> {
         // Assignments see the existing row, then the row that was to be inserted.
         let mut input = values.clone();
         input.extend_from_slice(&new.values);
-        let mode = crate::executor::column_value::StoreMode { row: tally.records, ignore: self.insert.ignore };
+        let ignore = self.insert.ignore;
+        let mode = StoreMode { row: tally.records, ignore, null_fails: false };
         let target = assign::Target { table, offset: 0, assignments: &self.insert.on_duplicate };
         let changed = assign::assign(&target, &mut input, mode, self.ctx)?;
         tally.found += 1;
@@ -194,7 +196,14 @@ impl Batch<'_> {
         values.clone_from_slice(&input[..table.columns.len()]);
         let handle = self.writer.handle(&values, rows::hidden_number(table, &old))?;
         let changed = self.writer.encode(&values, &handle)?;
-        self.writer.check_changed(&encoded, &changed, &self.view, txn).await?;
+        match self.writer.check_changed(&encoded, &changed, &self.view, txn).await {
+            // The changed row meets a third one.
+            Err(error) if ignore && error.code() == 1062 => {
+                self.ctx.eval.warnings.push(1062, error.to_string());
+                return Ok(());
+            }
+            outcome => outcome?,
+        }
         self.writer.replace(&encoded, &changed, txn).await?;
         tally.affected += 2;
         tally.found += 1;

@@ -121,7 +121,8 @@ impl InsertRun<'_> {
 
     fn next_row(&mut self) -> StoreMode {
         self.tally.records += 1;
-        StoreMode { row: self.tally.records, ignore: self.insert.ignore }
+        let null_fails = matches!(&self.insert.source, InsertSource::Values(rows) if rows.len() == 1);
+        StoreMode { row: self.tally.records, ignore: self.insert.ignore, null_fails }
     }
 
     fn table(&self) -> &Table {
@@ -145,6 +146,11 @@ impl InsertRun<'_> {
 
     fn row_of_exprs(&self, exprs: &[Option<Expr>], mode: StoreMode) -> Result<Vec<Value>> {
         let mut values = self.defaults(mode)?;
+        if exprs.iter().flatten().any(|expr| !expr.columns().is_empty()) {
+            for &offset in &self.insert.columns {
+                values[offset] = column_value::not_given_yet(&self.table().columns[offset], self.ctx)?;
+            }
+        }
         for (&offset, expr) in self.insert.columns.iter().zip(exprs) {
             let column = &self.table().columns[offset];
             values[offset] = match expr {
@@ -208,16 +214,24 @@ impl InsertRun<'_> {
         let sequences = self.ctx.catalog.sequences();
         if let Some(offset) = self.insert.table.auto_increment_column() {
             let ty = &self.insert.table.columns[offset].ty;
-            let is_asked = |row: &NewRow| row.values[offset].is_null() || row.values[offset].as_i128() == Some(0);
-            let given = rows.iter().filter_map(|r| r.values[offset].as_u64()).max().unwrap_or(0);
-            if given > 0 {
-                sequences.observe_auto_increment(id, given).await?;
-            }
-            let count = rows.iter().filter(|row| is_asked(row)).count() as u64;
-            if count > 0 {
-                let mut next = sequences.auto_increment(id, count).await?;
-                let (_, max) = ty.integer_range();
-                for row in rows.iter_mut().filter(|row| is_asked(row)) {
+            let (_, max) = ty.integer_range();
+            let zero_asks = !self.ctx.eval.mode.no_auto_value_on_zero;
+            let is_asked = |row: &NewRow| match &row.values[offset] {
+                Value::Null => true,
+                Value::Double(v) => zero_asks && *v == 0.0,
+                v => zero_asks && v.as_i128() == Some(0),
+            };
+            // In the order of the rows: a number that is given raises those that are taken behind it.
+            for run in rows.chunk_by_mut(|a, b| is_asked(a) == is_asked(b)) {
+                if !is_asked(&run[0]) {
+                    let given = run.iter().filter_map(|r| r.values[offset].as_u64()).max().unwrap_or(0);
+                    if given > 0 {
+                        sequences.observe_auto_increment(id, given).await?;
+                    }
+                    continue;
+                }
+                let mut next = sequences.auto_increment(id, run.len() as u64).await?;
+                for row in run {
                     if i128::from(next) > max {
                         return Err(Error::User {
                             code: 1467,

@@ -2,6 +2,9 @@
 //!
 //! A short query reads few rows, so that its result is made at once, not streamed: nothing is left open in the transaction
 //! when the session starts to write rows to the client. Rows that a LIMIT does not want are not read.
+//!
+//! How many rows a value of a key has is a guess until they are read. A query that has another plan reads
+//! [`SHORT_ROWS_MAX`] rows at most; when there are more, what was read is dropped and the query path starts over.
 
 use crate::context::{RowStream, StatementContext};
 use crate::error::{Error, Result};
@@ -20,7 +23,7 @@ use basalt_expr::expr::Expr;
 use basalt_expr::{EvalContext, Value, eval_scalar};
 use std::sync::Arc;
 
-/// Runs the query, or returns `None` when its ranges turn out to be too long for the short path.
+/// Runs the query, or returns `None` when its ranges or its rows turn out to be too many for the short path.
 ///
 /// # Errors
 /// What storage or an operator runs into.
@@ -42,7 +45,11 @@ pub async fn select(
             } else {
                 let view = read_view(read, &resolved, txn).await?;
                 let mut reader = TableReader::new(read, resolved, ctx, view, limit);
-                read_all(&mut reader, &query.operators, ctx).await?
+                let rows_max = if query.fallback.is_some() { SHORT_ROWS_MAX as usize } else { usize::MAX };
+                match read_within(&mut reader, &query.operators, rows_max, ctx).await? {
+                    Some(batches) => batches,
+                    None => return Ok(None),
+                }
             }
         }
     };
@@ -82,6 +89,17 @@ pub(super) async fn read_all(
     operators: &[ShortOperator],
     ctx: &StatementContext,
 ) -> Result<Vec<RecordBatch>> {
+    // There are no more rows than that.
+    Ok(read_within(reader, operators, usize::MAX, ctx).await?.unwrap_or_default())
+}
+
+/// As [`read_all`]; `None` when it takes more than `rows_max` rows.
+async fn read_within(
+    reader: &mut TableReader<'_>,
+    operators: &[ShortOperator],
+    rows_max: usize,
+    ctx: &StatementContext,
+) -> Result<Option<Vec<RecordBatch>>> {
     let enough = match operators.iter().find(|o| !matches!(o, ShortOperator::Project(..))) {
         Some(ShortOperator::Limit(limit)) => rows_wanted(limit, &ctx.eval)?,
         _ => None,
@@ -97,8 +115,11 @@ pub(super) async fn read_all(
         if enough.is_some_and(|enough| rows >= enough) {
             break;
         }
+        if reader.rows_read() > rows_max {
+            return Ok(None);
+        }
     }
-    Ok(out)
+    Ok(Some(out))
 }
 
 /// 8175, as the query path's memory pool says it.

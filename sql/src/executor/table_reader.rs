@@ -47,6 +47,8 @@ pub struct TableReader<'a> {
     /// Rows still wanted; `usize::MAX` = all.
     wanted: usize,
     batch_rows: usize,
+    /// Rows read so far, those that the filter dropped included.
+    rows_read: usize,
 }
 
 enum Source {
@@ -81,7 +83,7 @@ impl<'a> TableReader<'a> {
                 if read.access.key == AccessKey::Table { Source::Table(scan) } else { Source::Index(scan) }
             }
         };
-        TableReader { read, ctx, view, source, wanted, batch_rows: READ_BATCH_ROWS }
+        TableReader { read, ctx, view, source, wanted, batch_rows: READ_BATCH_ROWS, rows_read: 0 }
     }
 
     /// A reader of rows that are here already, in the order of their keys.
@@ -95,7 +97,7 @@ impl<'a> TableReader<'a> {
             rows.reverse();
         }
         let source = Source::Fetched(rows.into_iter());
-        TableReader { read, ctx, view, source, wanted: usize::MAX, batch_rows: READ_BATCH_ROWS }
+        TableReader { read, ctx, view, source, wanted: usize::MAX, batch_rows: READ_BATCH_ROWS, rows_read: 0 }
     }
 
     /// The next rows that pass the filter; `None` at the end. A batch may be empty.
@@ -151,7 +153,13 @@ impl<'a> TableReader<'a> {
             self.wanted = self.wanted.saturating_sub(batch.keys.len());
         }
         self.ctx.counters.add_rows_read(batch.keys.len());
+        self.rows_read += batch.keys.len();
         self.filter(batch).map(Some)
+    }
+
+    /// Rows read so far, those that the filter dropped included.
+    pub fn rows_read(&self) -> usize {
+        self.rows_read
     }
 
     fn filter(&self, read: ReadBatch) -> Result<ReadBatch> {

@@ -42,7 +42,7 @@ pub async fn update(plan: &UpdatePlan, ctx: &Arc<StatementContext>, txn: &mut Se
                     continue;
                 }
                 matched += 1;
-                let mode = StoreMode { row: matched, ignore: plan.update.ignore };
+                let mode = StoreMode { row: matched, ignore: plan.update.ignore, null_fails: false };
                 let run = UpdateRow { target, writer, old, mode };
                 match run.apply(row, &view, ctx, txn).await {
                     Ok(is_changed) => changed += u64::from(is_changed),

@@ -64,6 +64,7 @@ impl Parser<'_> {
             "BIGINT" | "INT8" => "bigint",
             "DECIMAL" | "DEC" | "NUMERIC" | "FIXED" => "decimal",
             "FLOAT" | "FLOAT4" => "float",
+            "REAL" if self.options.real_as_float => "float",
             "DOUBLE" | "FLOAT8" | "REAL" => {
                 self.eat("PRECISION");
                 "double"

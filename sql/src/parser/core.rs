@@ -15,6 +15,10 @@ pub struct ParseOptions {
     pub pipes_as_concat: bool,
     /// NO_BACKSLASH_ESCAPES: `\` is a character.
     pub no_backslash_escapes: bool,
+    /// HIGH_NOT_PRECEDENCE: NOT binds as tightly as `!`.
+    pub high_not_precedence: bool,
+    /// REAL_AS_FLOAT: REAL is FLOAT, not DOUBLE.
+    pub real_as_float: bool,
 }
 
 /// One statement of a text.

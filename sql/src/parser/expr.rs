@@ -1,8 +1,15 @@
 //! Expressions, by precedence climbing.
 //!
 //! MySQL's levels, weakest first: `:=` · OR `||` · XOR · AND `&&` · NOT · BETWEEN CASE · `= <=> >= > <= < <> IS LIKE REGEXP
-//! IN` · `|` · `&` · `<< >>` · `- +` · `* / DIV % MOD` · `^` · unary `- ~` · `!` BINARY COLLATE. Operands of BETWEEN, LIKE
-//! and REGEXP are at the level of `|`.
+//! IN` · `|` · `&` · `<< >>` · `- +` · `* / DIV % MOD` · `^` · unary `- ~` · `!` BINARY COLLATE. That is the manual's table; the
+//! grammar (sql_yacc.yy) is finer where comparisons meet:
+//!
+//! ```text
+//! bool_pri:  bool_pri IS [NOT] NULL | bool_pri comp_op predicate | bool_pri comp_op ANY|ALL (…) | predicate
+//! predicate: bit_expr [NOT] IN (…) | bit_expr [NOT] BETWEEN bit_expr AND predicate
+//!          | bit_expr [NOT] LIKE simple_expr [ESCAPE simple_expr] | bit_expr [NOT] REGEXP bit_expr | bit_expr SOUNDS LIKE bit_expr | bit_expr
+//! ```
+//! So `a = b IN (c)` is `a = (b IN (c))`, `a IN (b) IN (c)` is an error, and `a BETWEEN b AND c = d` is `(a BETWEEN b AND c) = d`.
 
 use super::DEPTH_MAX;
 use super::ast::{BinaryOp, ColumnName, Expr, IsWhat, Literal, UnaryOp, VariableScope};
@@ -13,7 +20,6 @@ use crate::error::{Error, Result};
 /// Precedence of `|`, the lowest an operand of a comparison-like operator may have.
 const BIT_OR: u8 = 8;
 const COMPARISON: u8 = 7;
-const NOT: u8 = 5;
 const UNARY: u8 = 14;
 
 impl Parser<'_> {
@@ -61,8 +67,11 @@ impl Parser<'_> {
     }
 
     fn negation(&mut self) -> Result<Expr> {
-        if !self.is_word("NOT") {
-            return self.operators(NOT + 1);
+        if !self.is_word("NOT") || self.options.high_not_precedence {
+            self.enter()?;
+            let expr = self.comparisons();
+            self.leave();
+            return expr;
         }
         self.advance();
         self.enter()?;
@@ -71,7 +80,80 @@ impl Parser<'_> {
         Ok(Expr::Unary(UnaryOp::Not, Box::new(expr?)))
     }
 
-    /// Everything that binds at least as tightly as `min`.
+    /// `bool_pri`: predicates side by side with comparisons and IS between them, from the left. Behind IS TRUE nothing of
+    /// this level follows.
+    fn comparisons(&mut self) -> Result<Expr> {
+        let mut left = self.predicate()?;
+        let mut chained = 0;
+        loop {
+            if self.eat("IS") {
+                let negated = self.eat("NOT");
+                let what = match self.eat_any(&["NULL", "UNKNOWN", "TRUE", "FALSE"]) {
+                    Some("TRUE") => IsWhat::True,
+                    Some("FALSE") => IsWhat::False,
+                    Some(_) => IsWhat::Null,
+                    None => return self.error(),
+                };
+                let ends = what != IsWhat::Null;
+                left = Expr::Is { expr: Box::new(left), what, negated };
+                if ends {
+                    return Ok(left);
+                }
+            } else if let Some((op, COMPARISON)) = self.binary_operator() {
+                self.advance();
+                left = match self.eat_any(&["ANY", "SOME", "ALL"]).map(|w| w == "ALL") {
+                    Some(all) => Expr::Quantified { expr: Box::new(left), op, all, query: Box::new(self.subquery()?) },
+                    None => binary(op, left, self.predicate()?),
+                };
+            } else {
+                return Ok(left);
+            }
+            chained = count_chain(chained)?;
+        }
+    }
+
+    /// `predicate`: an operand, and at most one of IN, LIKE, BETWEEN, REGEXP, SOUNDS LIKE behind it.
+    fn predicate(&mut self) -> Result<Expr> {
+        let left = self.operators(BIT_OR)?;
+        if *self.kind() != Kind::Word {
+            return Ok(left);
+        }
+        if self.is_words(&["SOUNDS", "LIKE"]) {
+            self.advance();
+            self.advance();
+            return Ok(binary(BinaryOp::SoundsLike, left, self.operators(BIT_OR)?));
+        }
+        let negated = self.is_word("NOT");
+        let ahead = usize::from(negated);
+        if !["IN", "LIKE", "BETWEEN", "REGEXP", "RLIKE", "MEMBER"].iter().any(|w| self.is_word_at(ahead, w)) {
+            return Ok(left);
+        }
+        if negated {
+            self.advance();
+        }
+        let expr = Box::new(left);
+        Ok(match self.any_word()?.as_str() {
+            "IN" if self.is_subquery_at(0) => Expr::InSubquery { expr, query: Box::new(self.subquery()?), negated },
+            "IN" => Expr::InList { expr, list: self.parenthesized(|p| p.list(Self::expr))?, negated },
+            "LIKE" => {
+                let pattern = Box::new(self.operators(BIT_OR)?);
+                let escape = if self.eat("ESCAPE") { Some(Box::new(self.operators(BIT_OR)?)) } else { None };
+                Expr::Like { expr, pattern, escape, negated }
+            }
+            "BETWEEN" => {
+                let low = Box::new(self.operators(BIT_OR)?);
+                self.expect("AND")?;
+                self.enter()?;
+                let high = self.predicate();
+                self.leave();
+                Expr::Between { expr, low, high: Box::new(high?), negated }
+            }
+            "MEMBER" => return Err(Error::unsupported("MEMBER OF")),
+            _ => Expr::Regexp { expr, pattern: Box::new(self.operators(BIT_OR)?), negated },
+        })
+    }
+
+    /// Operators that bind at least as tightly as `min`, which is [`BIT_OR`] or more.
     pub fn operators(&mut self, min: u8) -> Result<Expr> {
         self.enter()?;
         let expr = self.operators_inner(min);
@@ -82,35 +164,15 @@ impl Parser<'_> {
     fn operators_inner(&mut self, min: u8) -> Result<Expr> {
         let mut left = self.unary()?;
         let mut chained = 0;
-        loop {
-            if let Some((op, precedence)) = self.binary_operator() {
-                if precedence < min {
-                    return Ok(left);
-                }
-                self.advance();
-                if op == BinaryOp::SoundsLike {
-                    self.advance();
-                }
-                left = self.right_side(op, precedence, left)?;
-            } else if min <= COMPARISON && *self.kind() == Kind::Word {
-                match self.predicate(left)? {
-                    (expr, true) => left = expr,
-                    (expr, false) => return Ok(expr),
-                }
-            } else {
-                return Ok(left);
-            }
+        while let Some((op, precedence)) = self.binary_operator().filter(|(_, precedence)| *precedence >= min) {
+            self.advance();
+            left = self.right_side(op, precedence, left)?;
             chained = count_chain(chained)?;
         }
+        Ok(left)
     }
 
     fn right_side(&mut self, op: BinaryOp, precedence: u8, left: Expr) -> Result<Expr> {
-        if precedence == COMPARISON
-            && let Some(all) = self.eat_any(&["ANY", "SOME", "ALL"]).map(|w| w == "ALL")
-        {
-            let query = Box::new(self.subquery()?);
-            return Ok(Expr::Quantified { expr: Box::new(left), op, all, query });
-        }
         if matches!(op, BinaryOp::Add | BinaryOp::Subtract) && self.is_interval() {
             let (value, unit) = self.interval()?;
             let subtract = op == BinaryOp::Subtract;
@@ -146,51 +208,9 @@ impl Parser<'_> {
             },
             Kind::Word if self.is_word("DIV") => (BinaryOp::IntegerDivide, 12),
             Kind::Word if self.is_word("MOD") => (BinaryOp::Modulo, 12),
-            Kind::Word if self.is_words(&["SOUNDS", "LIKE"]) => (BinaryOp::SoundsLike, COMPARISON),
             _ => return None,
         };
         Some(found)
-    }
-
-    /// IS, IN, LIKE, BETWEEN, REGEXP behind `left`; `false` when none stands here.
-    fn predicate(&mut self, left: Expr) -> Result<(Expr, bool)> {
-        if self.eat("IS") {
-            let negated = self.eat("NOT");
-            let what = match self.eat_any(&["NULL", "UNKNOWN", "TRUE", "FALSE"]) {
-                Some("TRUE") => IsWhat::True,
-                Some("FALSE") => IsWhat::False,
-                Some(_) => IsWhat::Null,
-                None => return self.error(),
-            };
-            return Ok((Expr::Is { expr: Box::new(left), what, negated }, true));
-        }
-        let negated = self.is_word("NOT");
-        let ahead = usize::from(negated);
-        if !["IN", "LIKE", "BETWEEN", "REGEXP", "RLIKE", "MEMBER"].iter().any(|w| self.is_word_at(ahead, w)) {
-            return Ok((left, false));
-        }
-        if negated {
-            self.advance();
-        }
-        let expr = Box::new(left);
-        let found = match self.any_word()?.as_str() {
-            "IN" if self.is_subquery_at(0) => Expr::InSubquery { expr, query: Box::new(self.subquery()?), negated },
-            "IN" => Expr::InList { expr, list: self.parenthesized(|p| p.list(Self::expr))?, negated },
-            "LIKE" => {
-                let pattern = Box::new(self.operators(BIT_OR)?);
-                let escape = if self.eat("ESCAPE") { Some(Box::new(self.operators(BIT_OR)?)) } else { None };
-                Expr::Like { expr, pattern, escape, negated }
-            }
-            "BETWEEN" => {
-                let low = Box::new(self.operators(BIT_OR)?);
-                self.expect("AND")?;
-                let high = Box::new(self.operators(BIT_OR)?);
-                Expr::Between { expr, low, high, negated }
-            }
-            "MEMBER" => return Err(Error::unsupported("MEMBER OF")),
-            _ => Expr::Regexp { expr, pattern: Box::new(self.operators(BIT_OR)?), negated },
-        };
-        Ok((found, true))
     }
 
     fn unary(&mut self) -> Result<Expr> {
@@ -199,6 +219,7 @@ impl Parser<'_> {
             Kind::Symbol("+") => UnaryOp::Plus,
             Kind::Symbol("~") => UnaryOp::BitNot,
             Kind::Symbol("!") => UnaryOp::Not,
+            Kind::Word if self.options.high_not_precedence && self.is_word("NOT") => UnaryOp::Not,
             _ => return self.postfix(),
         };
         self.advance();

@@ -258,6 +258,18 @@ pub struct IndexHint {
     pub indexes: Vec<Index>,
 }
 
+/// Which keys tables are read by where a statement has no hints: for tests of plans and for finding a wrong one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UseIndexes {
+    /// The planner chooses.
+    #[default]
+    Auto,
+    /// A secondary index wherever there is one, as FORCE INDEX of all of them.
+    Always,
+    /// None, as IGNORE INDEX of all of them.
+    Never,
+}
+
 /// Reads a made-up table.
 #[derive(Debug, Clone)]
 pub struct VirtualScan {

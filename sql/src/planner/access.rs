@@ -13,7 +13,9 @@
 //! open ranges, covering indexes before those that need a second read, the table itself last.
 //!
 //! Invariants: the ranges of a path hold every row for which the predicate is true; a conjunct is left out of the
-//! residual filter only when its condition is exact and the path used all of it.
+//! residual filter only when its condition is exact and the path uses all of it whatever values parameters take: all
+//! columns before its own are fixed by conditions that are certain ([`Condition::is_certain`]). A column whose constant
+//! turns out to have no place in the key's order ends the ranges there, and the filter does the rest.
 
 use crate::catalog::model::{Handle, Index, SchemaState, Table};
 use crate::error::{Error, Result};
@@ -58,6 +60,8 @@ pub struct KeyTests {
     pub offset: usize,
     /// All must hold.
     pub tests: Vec<Test>,
+    /// Whether the column is fixed to single values, as its tests say, whatever values parameters take.
+    pub is_certain: bool,
 }
 
 /// Where to read, in bytes.
@@ -153,14 +157,16 @@ impl Candidate {
         let mut columns = Vec::new();
         let mut used = Vec::new();
         let mut ranges = 1usize;
+        let mut is_reached = true;
         for (offset, column) in key_columns(choice.table, key) {
             let is_prefix = column.part.prefix_length != 0;
-            let (mut tests, mut tested) = (Vec::new(), Vec::new());
+            let (mut tests, mut tested, mut is_certain) = (Vec::new(), Vec::new(), false);
             for (at, condition) in conditions.iter().enumerate() {
                 let Some(condition) = condition else { continue };
                 if choice.columns.get(condition.column) == Some(&offset) {
                     tests.push(condition.test.clone());
-                    if !is_prefix {
+                    is_certain |= condition.is_certain && condition.test.is_points();
+                    if !is_prefix && is_reached {
                         tested.push(at);
                     }
                 }
@@ -175,7 +181,8 @@ impl Candidate {
             }
             used.extend(tested);
             let goes_on = tests.iter().any(Test::is_points);
-            columns.push(KeyTests { column, offset, tests });
+            columns.push(KeyTests { column, offset, tests, is_certain });
+            is_reached &= is_certain;
             if !goes_on {
                 break;
             }
@@ -283,7 +290,8 @@ impl AccessPath {
         };
         // NULLs repeat in a unique index.
         let may_be_null = |c: &KeyTests| c.tests.iter().all(|t| matches!(t, Test::IsNull | Test::NullSafeEqual(_)));
-        is_unique && self.point_columns() == columns && !self.columns.iter().any(may_be_null)
+        let are_fixed = self.point_columns() == columns && self.columns.iter().all(|c| c.is_certain);
+        is_unique && are_fixed && !self.columns.iter().any(may_be_null)
     }
 
     /// Rows that the path reads at most, as far as its form tells before parameters are known.
@@ -294,7 +302,7 @@ impl AccessPath {
     /// Whether rows come in this order, and if so, whether the key must be read backwards.
     pub fn gives_order(&self, table: &Table, order: &[(usize, bool)]) -> Option<bool> {
         let is_fixed = |at: usize| {
-            let single = |c: &KeyTests| c.tests.iter().any(|t| t.is_points() && t.points_max() == 1);
+            let single = |c: &KeyTests| c.is_certain && c.tests.iter().any(|t| t.is_points() && t.points_max() == 1);
             self.columns.get(at).is_some_and(single)
         };
         let reverse = order.first()?.1;

@@ -293,9 +293,9 @@ fn around(value: &Value) -> Option<Around> {
             (v.abs() < EXACT).then(|| Around { floor: v.floor() as i128, ceil: v.ceil() as i128 })
         }
         Value::Decimal(v) => {
-            let floor = v.floor().to_i128()?;
-            let ceil = v.ceil().to_i128()?;
-            Some(Around { floor, ceil })
+            // Beyond 38 digits every integer is on one side.
+            let far = if v.is_negative() { i128::MIN / 2 } else { i128::MAX / 2 };
+            Some(Around { floor: v.floor().to_i128().unwrap_or(far), ceil: v.ceil().to_i128().unwrap_or(far) })
         }
         _ => None,
     }

@@ -3,12 +3,13 @@
 //! A conjunct `column op constant` becomes a [`Condition`]; constants may be parameters, so that values are compared
 //! with nothing here: `bounds` turns conditions into intervals when the statement runs. A condition never excludes
 //! a row for which the predicate is true; [`Condition::is_exact`] says that it includes no other either, so that the
-//! predicate need not be evaluated again.
+//! predicate need not be evaluated again. Both [`Condition::is_exact`] and [`Condition::is_certain`] hold for every value
+//! that the constants can take: what they promise is used when the values are not known yet.
 
 use crate::plan::CompareOp;
 use basalt_expr::expr::Expr;
 use basalt_expr::func::Func;
-use basalt_expr::types::{EvalType, FieldType, TypeKind};
+use basalt_expr::types::{EvalType, FieldType, TypeKind, UNSPECIFIED};
 
 /// What is asked of a column's value.
 #[derive(Debug, Clone)]
@@ -95,6 +96,9 @@ pub struct Condition {
     pub test: Test,
     /// Whether rows that pass the test are exactly those for which the predicate is true.
     pub is_exact: bool,
+    /// Whether every constant has a place in the column's order, whatever its value: a test for single values is one
+    /// when the statement runs. Otherwise it may turn out to ask nothing, and nothing may rest on it.
+    pub is_certain: bool,
 }
 
 /// The condition that a conjunct puts on a column, if it is of a form that keys can answer.
@@ -104,7 +108,8 @@ pub fn of_conjunct(predicate: &Expr) -> Option<Condition> {
             let (column, column_ty) = seen_through(expr)?;
             let usable = list.iter().all(|e| e.is_constant() && fits(column_ty, e.ty()));
             let is_exact = list.iter().all(|e| is_exact(column_ty, expr, e));
-            usable.then(|| Condition { column, test: Test::In(list.clone()), is_exact })
+            let is_certain = list.iter().all(|e| is_certain(column_ty, expr, e));
+            usable.then(|| Condition { column, test: Test::In(list.clone()), is_exact, is_certain })
         }
         Expr::Call { func, args, .. } => of_call(func, args),
         _ => None,
@@ -117,17 +122,18 @@ fn of_call(func: &Func, args: &[Expr]) -> Option<Condition> {
         (Func::And, args) => of_and(args),
         (Func::IsNull, [arg]) => {
             let (column, _) = plain_column(arg)?;
-            Some(Condition { column, test: Test::IsNull, is_exact: true })
+            Some(Condition { column, test: Test::IsNull, is_exact: true, is_certain: true })
         }
         (Func::IsNotNull, [arg]) => {
             let (column, _) = plain_column(arg)?;
-            Some(Condition { column, test: Test::IsNotNull, is_exact: true })
+            Some(Condition { column, test: Test::IsNotNull, is_exact: true, is_certain: true })
         }
         (Func::Between, [arg, low, high]) => {
             let low = of_comparison(&Func::Ge, arg, low)?;
             let high = of_comparison(&Func::Le, arg, high)?;
             let is_exact = low.is_exact && high.is_exact;
-            Some(Condition { column: low.column, test: Test::All(vec![low.test, high.test]), is_exact })
+            let is_certain = low.is_certain && high.is_certain;
+            Some(Condition { column: low.column, test: Test::All(vec![low.test, high.test]), is_exact, is_certain })
         }
         (Func::Like, [arg, pattern, rest @ ..]) => {
             let (column, ty) = plain_column(arg)?;
@@ -137,7 +143,8 @@ fn of_call(func: &Func, args: &[Expr]) -> Option<Condition> {
                 Some(_) => return None,
             };
             let usable = ty.is_string() && pattern.is_constant() && pattern.ty().is_string();
-            usable.then(|| Condition { column, test: Test::Like { pattern: pattern.clone(), escape }, is_exact: false })
+            let test = Test::Like { pattern: pattern.clone(), escape };
+            usable.then_some(Condition { column, test, is_exact: false, is_certain: false })
         }
         (func, [left, right]) => of_comparison(func, left, right),
         _ => None,
@@ -154,10 +161,10 @@ fn of_comparison(func: &Func, left: &Expr, right: &Expr) -> Option<Condition> {
     if !fits(ty, constant.ty()) {
         return None;
     }
-    let is_exact = is_exact(ty, column_side, constant);
+    let (is_exact, is_certain) = (is_exact(ty, column_side, constant), is_certain(ty, column_side, constant));
     let op = match (func, flipped) {
         (Func::NullSafeEq, _) => {
-            return Some(Condition { column, test: Test::NullSafeEqual(constant.clone()), is_exact });
+            return Some(Condition { column, test: Test::NullSafeEqual(constant.clone()), is_exact, is_certain });
         }
         (Func::Eq, _) => CompareOp::Eq,
         (Func::Lt, false) | (Func::Gt, true) => CompareOp::Lt,
@@ -166,7 +173,7 @@ fn of_comparison(func: &Func, left: &Expr, right: &Expr) -> Option<Condition> {
         (Func::Ge, false) | (Func::Le, true) => CompareOp::Ge,
         _ => return None,
     };
-    Some(Condition { column, test: Test::Compare(op, constant.clone()), is_exact })
+    Some(Condition { column, test: Test::Compare(op, constant.clone()), is_exact, is_certain })
 }
 
 /// `a = 1 OR a > 5`: every branch must be about the same column.
@@ -176,7 +183,7 @@ fn of_or(args: &[Expr]) -> Option<Condition> {
     if branches.iter().any(|b| b.column != column) {
         return None;
     }
-    let is_exact = branches.iter().all(|b| b.is_exact);
+    let (is_exact, is_certain) = (branches.iter().all(|b| b.is_exact), branches.iter().all(|b| b.is_certain));
     let mut tests = Vec::with_capacity(branches.len());
     for branch in branches {
         match branch.test {
@@ -185,25 +192,26 @@ fn of_or(args: &[Expr]) -> Option<Condition> {
             test => tests.push(test),
         }
     }
-    Some(Condition { column, test: Test::Any(tests), is_exact })
+    Some(Condition { column, test: Test::Any(tests), is_exact, is_certain })
 }
 
 /// `(a > 1 AND a < 5)` within an OR. Parts about nothing that keys know make the condition inexact, not useless.
 fn of_and(args: &[Expr]) -> Option<Condition> {
     let parts: Vec<_> = args.iter().map(of_conjunct).collect();
     let column = parts.iter().flatten().next()?.column;
-    let mut is_exact = true;
+    let (mut is_exact, mut is_certain) = (true, true);
     let mut tests = Vec::with_capacity(parts.len());
     for part in parts {
         match part {
             Some(part) if part.column == column => {
                 is_exact &= part.is_exact;
+                is_certain &= part.is_certain;
                 tests.push(part.test);
             }
             _ => is_exact = false,
         }
     }
-    Some(Condition { column, test: Test::All(tests), is_exact })
+    Some(Condition { column, test: Test::All(tests), is_exact, is_certain })
 }
 
 fn plain_column(expr: &Expr) -> Option<(usize, &FieldType)> {
@@ -213,7 +221,7 @@ fn plain_column(expr: &Expr) -> Option<(usize, &FieldType)> {
     }
 }
 
-/// A column, or a column under a conversion that keeps its order, with the column's own type.
+/// A column, or a column under a conversion that keeps every value and their order, with the column's own type.
 fn seen_through(expr: &Expr) -> Option<(usize, &FieldType)> {
     match expr {
         Expr::Call { func: Func::Cast, args, ty } => {
@@ -224,21 +232,28 @@ fn seen_through(expr: &Expr) -> Option<(usize, &FieldType)> {
     }
 }
 
+/// Different values stay different and in their order: nothing is cut, rounded, clipped or wrapped.
 fn keeps_order(from: &FieldType, to: &FieldType) -> bool {
     use EvalType::*;
+    let whole_digits = |ty: &FieldType| ty.decimal_precision().saturating_sub(u32::from(ty.scale()));
     match (from.eval_type(), to.eval_type()) {
-        // A negative number cast to unsigned wraps.
-        (Int, Int) => from.unsigned || !to.unsigned,
-        (Int, Decimal | Real) => true,
-        (Decimal, Decimal) => {
-            to.decimals >= from.decimals && to.length - u32::from(to.decimals) >= from.length - u32::from(from.decimals)
-        }
+        (Int, Int) => from.unsigned == to.unsigned || from.unsigned && from.kind < TypeKind::LongLong,
+        (Int, Decimal) => whole_digits(to) >= BIGINT_DIGITS,
+        // Beyond 2^53 doubles stand for several integers; `bounds` knows.
+        (Int, Real) => to.kind == TypeKind::Double,
+        (Decimal, Decimal) => to.scale() >= from.scale() && whole_digits(to) >= whole_digits(from),
         (DateTime, DateTime) => from.kind == TypeKind::Date || (from.kind == to.kind && to.decimals >= from.decimals),
-        (Real, Real) => true,
-        (String, String) => from.collation == to.collation,
+        (Real, Real) => to.kind == TypeKind::Double || from.kind == TypeKind::Float,
+        (String, String) => {
+            let fits = to.length == UNSPECIFIED || from.length != UNSPECIFIED && from.length <= to.length;
+            from.collation == to.collation && fits && to.kind != TypeKind::Binary
+        }
         _ => false,
     }
 }
+
+/// Digits of the largest BIGINT UNSIGNED.
+const BIGINT_DIGITS: u32 = 20;
 
 /// Whether constants of this type can be brought into the column's order at all.
 fn fits(column: &FieldType, constant: &FieldType) -> bool {
@@ -266,5 +281,21 @@ fn is_exact(column: &FieldType, column_side: &Expr, constant: &Expr) -> bool {
         DateTime => column.kind != TypeKind::Timestamp,
         Real => column.kind == TypeKind::Double,
         _ => false,
+    }
+}
+
+/// Whether any value of the constant's type has a place in the order of the column (see `bounds`).
+fn is_certain(column: &FieldType, column_side: &Expr, constant: &Expr) -> bool {
+    use EvalType::*;
+    let constant = constant.ty().eval_type();
+    let as_it_is = column_side.ty().eval_type() == column.eval_type();
+    match column.eval_type() {
+        Int => as_it_is && matches!(constant, Int | Decimal | Null),
+        String => as_it_is && matches!(constant, String | Null),
+        DateTime => as_it_is && column.kind != TypeKind::Timestamp && matches!(constant, DateTime | Null),
+        Duration => as_it_is && matches!(constant, Duration | Null),
+        Real => column.kind == TypeKind::Double,
+        // A constant of more digits than the column's cannot be encoded.
+        Decimal | Null => false,
     }
 }

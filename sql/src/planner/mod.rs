@@ -41,10 +41,31 @@ use crate::plan::{BoundStatement, InsertSource, LogicalPlan, Query, Scan};
 use short::Purpose;
 use std::sync::Arc;
 
+/// Whether statements that read few rows may be planned for the short path, as they are unless a test wants to see the
+/// query path's answer. Locking reads always are: the query path does not lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ShortPath {
+    /// As the planner sees fit.
+    #[default]
+    Allowed,
+    /// The query path reads every table.
+    Forbidden,
+}
+
 /// Plans a bound statement.
-pub fn plan(statement: BoundStatement) -> PhysicalPlan {
+pub fn plan(statement: BoundStatement, paths: ShortPath) -> PhysicalPlan {
+    let short_plan = |query: &Query, purpose: Purpose| {
+        let short = short::plan(query, purpose)?;
+        let may = paths == ShortPath::Allowed || short.locking.is_some() || short.table().is_none();
+        may.then_some(short)
+    };
+    let plan_rows = |query: Query, purpose: Purpose| match short_plan(&query, purpose) {
+        // Many rows are the query path's to read, and whether they are many is not known yet.
+        Some(short) if short.fallback.is_none() => RowsPlan::Short(Arc::new(short)),
+        _ => RowsPlan::Query(Arc::new(query)),
+    };
     match statement {
-        BoundStatement::Query(query) => match short::plan(&query, Purpose::Select) {
+        BoundStatement::Query(query) => match short_plan(&query, Purpose::Select) {
             Some(short) => PhysicalPlan::Short(Arc::new(short)),
             None => PhysicalPlan::Query(Arc::new(query)),
         },
@@ -63,14 +84,6 @@ pub fn plan(statement: BoundStatement) -> PhysicalPlan {
             let source = plan_rows(Query { root: delete.source.clone(), locking: None }, Purpose::Write);
             PhysicalPlan::Delete(Arc::new(DeletePlan { delete, source }))
         }
-    }
-}
-
-fn plan_rows(query: Query, purpose: Purpose) -> RowsPlan {
-    match short::plan(&query, purpose) {
-        // Many rows are the query path's to read, and whether they are many is not known yet.
-        Some(short) if short.fallback.is_none() => RowsPlan::Short(Arc::new(short)),
-        _ => RowsPlan::Query(Arc::new(query)),
     }
 }
 

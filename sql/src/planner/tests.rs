@@ -4,7 +4,7 @@
 //! for the query path prints `query path`.
 
 use super::access::{self, AccessPath, Choice, Resolved};
-use super::{explain, plan};
+use super::{ShortPath, explain, plan};
 use crate::binder::{BindContext, Variables, bind};
 use crate::catalog::model::{Database, Handle, Schema, Table};
 use crate::ddl::{TableDefaults, build_table};
@@ -13,6 +13,7 @@ use crate::executor::table_reader::has_integer_handle;
 use crate::parser::ast::VariableScope;
 use crate::parser::statement::{CreateTable, Ddl};
 use crate::parser::{ParseOptions, Statement, parse_one};
+use crate::plan::UseIndexes;
 use basalt_common::TableId;
 use basalt_expr::collation::Collation;
 use basalt_expr::key::{Handle as RowHandle, IndexPart, IndexTarget, encode_index_entry, encode_row_key};
@@ -77,9 +78,10 @@ impl Plans {
             parameters: &parameters,
             only_full_group_by: true,
             collation: Collation::default(),
+            use_indexes: UseIndexes::Auto,
             account: ("root", "%"),
         };
-        let rows = explain::explain(&plan(bind(&parsed.statement, &ctx)?.statement));
+        let rows = explain::explain(&plan(bind(&parsed.statement, &ctx)?.statement, ShortPath::Allowed));
         if rows.is_empty() {
             return Ok("query path\n".into());
         }

@@ -7,7 +7,9 @@ use crate::catalog::model::Schema;
 use crate::error::Result;
 use crate::parser::ParseOptions;
 use crate::parser::ast::{Expr, VariableScope};
+use crate::plan::BoundStatement;
 use crate::planner::digest::LexMode;
+use crate::planner::{self, PhysicalPlan};
 use basalt_expr::EvalContext;
 use basalt_expr::collation::Collation;
 use basalt_expr::context::{SessionInfo, SqlMode};
@@ -36,8 +38,14 @@ impl SqlSession {
             parameters,
             only_full_group_by: self.has_mode("ONLY_FULL_GROUP_BY"),
             collation: self.connection_collation(),
+            use_indexes: self.variables.typed().use_indexes,
             account: (&self.account.0, &self.account.1),
         }
+    }
+
+    /// Plans a bound statement as the session's variables allow.
+    pub(super) fn plan(&self, statement: BoundStatement) -> PhysicalPlan {
+        planner::plan(statement, self.variables.typed().short_path)
     }
 
     fn connection_collation(&self) -> Collation {
@@ -57,6 +65,8 @@ impl SqlSession {
             ansi_quotes: mode.contains("ANSI_QUOTES"),
             pipes_as_concat: mode.contains("PIPES_AS_CONCAT"),
             no_backslash_escapes: mode.contains("NO_BACKSLASH_ESCAPES"),
+            high_not_precedence: mode.contains("HIGH_NOT_PRECEDENCE"),
+            real_as_float: mode.contains("REAL_AS_FLOAT"),
         }
     }
 
@@ -81,6 +91,7 @@ impl SqlSession {
                 no_zero_date: typed.sql_mode.contains("NO_ZERO_DATE"),
                 no_zero_in_date: typed.sql_mode.contains("NO_ZERO_IN_DATE"),
                 no_unsigned_subtraction: typed.sql_mode.contains("NO_UNSIGNED_SUBTRACTION"),
+                no_auto_value_on_zero: typed.sql_mode.contains("NO_AUTO_VALUE_ON_ZERO"),
             },
             in_write,
             time_zone: self.time_zone(),
@@ -126,6 +137,7 @@ impl SqlSession {
         for byte in typed.sql_mode.bytes().chain(self.connection_collation().name().bytes()) {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
         }
-        hash
+        // Two bits and one that no name above reaches.
+        hash.rotate_left(3) ^ (typed.use_indexes as u64) << 1 ^ typed.short_path as u64
     }
 }

@@ -70,7 +70,7 @@ impl SqlSession {
         loop {
             let schema = self.use_schema(is_write(statement))?;
             let bound = binder::bind(statement, &self.bind_context(schema.schema(), &types))?;
-            let plan = planner::plan(bound.statement);
+            let plan = self.plan(bound.statement);
             match self.run_plan(&plan, &schema, params.clone(), out, more).await {
                 Err(Error::SchemaChanged) if tries < SCHEMA_TRIES && !self.txn.is_open() => tries += 1,
                 outcome => return outcome,
@@ -202,7 +202,7 @@ impl SqlSession {
         let statement = Statement::Query(Box::new(Query::of(body)));
         let schema = self.use_schema(false)?;
         let bound = binder::bind(&statement, &self.bind_context(schema.schema(), &[]))?;
-        let plan = planner::plan(bound.statement);
+        let plan = self.plan(bound.statement);
         let ctx = self.statement_context(schema.schema().clone(), Arc::from([]), false, virtual_scans(&plan)).await?;
         let outcome = executor::execute(&plan, &ctx, &mut self.txn).await;
         let value = match outcome {
@@ -237,7 +237,7 @@ impl SqlSession {
         }
         let schema = self.use_schema(false)?;
         let Bound { statement: bound, .. } = binder::bind(statement, &self.bind_context(schema.schema(), &[]))?;
-        let plan = planner::plan(bound);
+        let plan = self.plan(bound);
         let ctx = self.statement_context(schema.schema().clone(), Arc::from([]), false, virtual_scans(&plan)).await?;
         let rows = match (&plan, analyze) {
             (PhysicalPlan::Query(query), _) => {

@@ -2,6 +2,9 @@
 //!
 //! A statement is parsed once. Its plan is kept with the schema version and the parameters' types it was made for, and made
 //! again when one of them is another; plans hold no values.
+//!
+//! A statement belongs to the database that was current when it was prepared: names in it mean that database's tables
+//! whatever USE says later, and while it runs, DATABASE() is that one.
 
 use super::data::{column_set, is_write, virtual_scans};
 use super::session::SqlSession;
@@ -10,7 +13,7 @@ use crate::binder;
 use crate::error::{Error, Result};
 use crate::parser::ast::Expr;
 use crate::parser::{Statement, parse_one};
-use crate::planner::{self, PhysicalPlan};
+use crate::planner::PhysicalPlan;
 use crate::server::column::ColumnSet;
 use crate::server::prepared::Param;
 use crate::server::result::ResultWriter;
@@ -28,6 +31,8 @@ pub struct PreparedStatement {
     text: Arc<[u8]>,
     statement: Arc<Statement>,
     parameters: usize,
+    /// The current database of its PREPARE.
+    database: Option<String>,
     plan: Option<KeptPlan>,
 }
 
@@ -43,6 +48,8 @@ struct KeptPlan {
 pub struct NamedStatement {
     text: Vec<u8>,
     parameters: usize,
+    /// The current database of its PREPARE.
+    database: Option<String>,
 }
 
 /// Prepared statements of a session by name.
@@ -66,6 +73,7 @@ impl SqlSession {
             text: sql.into(),
             statement: Arc::new(parsed.statement),
             parameters: parsed.parameters,
+            database: self.database.clone(),
             plan: None,
         };
         self.statements.insert(id, statement);
@@ -80,14 +88,30 @@ impl SqlSession {
     ) -> Result<()> {
         self.diagnostics.clear();
         self.server.questions.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let prepared = self.statements.get(&id).ok_or_else(|| unknown_name(&id.to_string(), "EXECUTE"))?;
+        if prepared.database == self.database {
+            return self.execute_here(id, params, out).await;
+        }
+        let current = std::mem::replace(&mut self.database, prepared.database.clone());
+        let outcome = self.execute_here(id, params, out).await;
+        self.go_back_to(current);
+        outcome
+    }
+
+    /// Makes a database current again that was before a prepared statement ran, unless that dropped it.
+    fn go_back_to(&mut self, database: Option<String>) {
+        let is_there = |name: &String| {
+            crate::catalog::information_schema::is_database(name)
+                || self.server.catalog.schema().map_or(true, |schema| schema.database(name).is_some())
+        };
+        self.database = database.filter(is_there);
+    }
+
+    /// Executes a statement in the current database, which is the statement's.
+    async fn execute_here(&mut self, id: u32, params: &[Param<'_>], out: &mut ResultWriter) -> Result<()> {
         self.check_allowed()?;
         let values: Arc<[Value]> = params.iter().map(param_value).collect::<Result<_>>()?;
-        let unknown = || Error::User {
-            code: 1243,
-            sqlstate: "HY000",
-            message: format!("Unknown prepared statement handler ({id}) given to EXECUTE"),
-        };
-        let prepared = self.statements.get(&id).ok_or_else(unknown)?;
+        let prepared = self.statements.get(&id).ok_or_else(|| unknown_name(&id.to_string(), "EXECUTE"))?;
         if values.len() != prepared.parameters {
             return Err(wrong_arguments());
         }
@@ -107,7 +131,7 @@ impl SqlSession {
             Some(kept) => kept.plan.clone(),
             None => {
                 let bound = binder::bind(&statement, &self.bind_context(schema.schema(), &types))?;
-                let plan = planner::plan(bound.statement);
+                let plan = self.plan(bound.statement);
                 // Values of variables stand in the plan: it serves this once.
                 let keep = (bound.cacheable && virtual_scans(&plan).is_empty()).then(|| KeptPlan {
                     plan: plan.clone(),
@@ -158,7 +182,8 @@ impl SqlSession {
                 ),
             });
         }
-        self.named.insert(name.to_lowercase(), NamedStatement { text, parameters: parsed.parameters });
+        let statement = NamedStatement { text, parameters: parsed.parameters, database: self.database.clone() };
+        self.named.insert(name.to_lowercase(), statement);
         Ok(())
     }
 
@@ -177,10 +202,14 @@ impl SqlSession {
         let values: Arc<[Value]> =
             using.iter().map(|v| self.user_variables.get(&v.to_lowercase()).cloned().unwrap_or(Value::Null)).collect();
         let parsed = parse_one(&text, self.parse_options())?.ok_or_else(Error::empty_query)?;
-        if is_data(&parsed.statement) {
-            return self.run_data(&parsed.statement, values, out, more).await;
-        }
-        Box::pin(self.run_text(&text, out)).await
+        let database = named.database.clone();
+        let current = std::mem::replace(&mut self.database, database);
+        let outcome = match is_data(&parsed.statement) {
+            true => self.run_data(&parsed.statement, values, out, more).await,
+            false => Box::pin(self.run_text(&text, out)).await,
+        };
+        self.go_back_to(current);
+        outcome
     }
 
     pub(super) fn deallocate(&mut self, name: &str) -> Result<()> {

@@ -76,7 +76,7 @@ impl SqlSession {
                         cacheable.then(|| binder::bind(&parsed.statement, &ctx).ok()).flatten()
                     });
                 // Whatever the template runs into, the text itself is bound again and says it in its own words.
-                let plan = bound.filter(|b| b.cacheable).map(|b| planner::plan(b.statement));
+                let plan = bound.filter(|b| b.cacheable).map(|b| self.plan(b.statement));
                 if !self.server.plans.insert(&template, plan.as_ref()) {
                     return Ok(false);
                 }

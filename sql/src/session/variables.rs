@@ -8,6 +8,8 @@
 //! values that dumps and drivers send and refuse others; none changes what a statement means without doing it.
 
 use crate::error::Error;
+use crate::plan::UseIndexes;
+use crate::planner::ShortPath;
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -76,14 +78,13 @@ use Scope::{Both, Global, ReadOnly, Session};
 /// Default sql_mode: MySQL 8.0's.
 pub const DEFAULT_SQL_MODE: &str = "ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION";
 
-/// Modes that sql_mode may name.
+/// Modes that sql_mode may name. Each does what it says; IGNORE_SPACE (a space before a call's parenthesis) is always on, and
+/// NO_DIR_IN_CREATE and NO_ENGINE_SUBSTITUTION speak of options that tables here do not have.
 const SQL_MODES: &[&str] = &[
-    "ALLOW_INVALID_DATES",
     "ANSI_QUOTES",
     "ERROR_FOR_DIVISION_BY_ZERO",
     "HIGH_NOT_PRECEDENCE",
     "IGNORE_SPACE",
-    "NO_AUTO_CREATE_USER",
     "NO_AUTO_VALUE_ON_ZERO",
     "NO_BACKSLASH_ESCAPES",
     "NO_DIR_IN_CREATE",
@@ -92,20 +93,23 @@ const SQL_MODES: &[&str] = &[
     "NO_ZERO_DATE",
     "NO_ZERO_IN_DATE",
     "ONLY_FULL_GROUP_BY",
-    "PAD_CHAR_TO_FULL_LENGTH",
     "PIPES_AS_CONCAT",
     "REAL_AS_FLOAT",
     "STRICT_ALL_TABLES",
     "STRICT_TRANS_TABLES",
-    "TIME_TRUNCATE_FRACTIONAL",
 ];
+
+/// MySQL's modes that are not done: naming one is an error rather than a promise.
+const SQL_MODES_REFUSED: &[&str] = &["ALLOW_INVALID_DATES", "PAD_CHAR_TO_FULL_LENGTH", "TIME_TRUNCATE_FRACTIONAL"];
 
 /// Every variable, by name.
 pub const DEFINITIONS: &[Definition] = &[
     var("auto_increment_increment", "1", ReadOnly, Int(1, 1)),
     var("auto_increment_offset", "1", ReadOnly, Int(1, 1)),
     var("autocommit", "ON", Both, Bool),
+    var("basalt_short_path", "ON", Both, Bool),
     var("basalt_txn_mode", "pessimistic", Both, Enum(&["pessimistic", "optimistic"])),
+    var("basalt_use_indexes", "auto", Both, Enum(&["auto", "always", "never"])),
     var("basedir", "", ReadOnly, Text),
     var("bulk_insert_buffer_size", "8388608", Both, Int(0, i64::MAX)),
     var("character_set_client", "utf8mb4", Both, Charset),
@@ -269,6 +273,10 @@ pub struct Typed {
     pub read_committed: bool,
     /// basalt_txn_mode is optimistic.
     pub optimistic: bool,
+    /// basalt_short_path: what the planner may choose.
+    pub short_path: ShortPath,
+    /// basalt_use_indexes: of statements without index hints.
+    pub use_indexes: UseIndexes,
     /// sql_mode, as set.
     pub sql_mode: Arc<str>,
     /// Offset of time_zone from UTC, seconds.
@@ -375,6 +383,12 @@ impl SessionVariables {
             strict: sql_mode.split(',').any(|m| m == "STRICT_TRANS_TABLES" || m == "STRICT_ALL_TABLES"),
             read_committed: &*text("transaction_isolation") == "READ-COMMITTED",
             optimistic: &*text("basalt_txn_mode") == "optimistic",
+            short_path: if &*text("basalt_short_path") == "ON" { ShortPath::Allowed } else { ShortPath::Forbidden },
+            use_indexes: match &*text("basalt_use_indexes") {
+                "always" => UseIndexes::Always,
+                "never" => UseIndexes::Never,
+                _ => UseIndexes::Auto,
+            },
             time_zone_offset_s: time_zone_offset(&text("time_zone")).unwrap_or(0),
             lock_wait_timeout_ms: number("innodb_lock_wait_timeout").saturating_mul(1000),
             max_execution_time_ms: number("max_execution_time"),
@@ -392,6 +406,8 @@ impl Default for Typed {
             strict: true,
             read_committed: false,
             optimistic: false,
+            short_path: ShortPath::Allowed,
+            use_indexes: UseIndexes::Auto,
             sql_mode: DEFAULT_SQL_MODE.into(),
             time_zone_offset_s: 0,
             lock_wait_timeout_ms: 50_000,
@@ -487,6 +503,7 @@ fn check_sql_mode(value: &str) -> Result<Arc<str>, Error> {
                 .map(String::from),
             ),
             known if SQL_MODES.contains(&known) => modes.push(upper),
+            known if SQL_MODES_REFUSED.contains(&known) => return Err(Error::unsupported(format!("sql_mode {known}"))),
             _ => return Err(wrong_value("sql_mode", mode)),
         }
     }
