@@ -89,6 +89,8 @@ pub fn cast_for_store(
     if value.is_null() {
         return Ok(Value::Null);
     }
+    let hybrid = if to.is_numeric() { crate::func::hybrid_number(value, from) } else { None };
+    let value = hybrid.as_ref().unwrap_or(value);
     match to.kind {
         TypeKind::Null => Ok(Value::Null),
         TypeKind::Year => store_year(value, ctx),

@@ -230,6 +230,10 @@ impl FieldType {
     pub fn is_numeric(&self) -> bool {
         matches!(self.eval_type(), EvalType::Int | EvalType::Real | EvalType::Decimal)
     }
+    /// True for a hexadecimal literal: a binary string that is a BIGINT UNSIGNED where a number is wanted.
+    pub fn is_hybrid(&self) -> bool {
+        self.kind == TypeKind::VarBinary && self.unsigned
+    }
     /// True for text and binary strings.
     pub fn is_string(&self) -> bool {
         self.eval_type() == EvalType::String

@@ -1,12 +1,14 @@
-//! CAST, BINARY, COLLATE, and the weight that rows are grouped and joined by.
+//! CAST, BINARY, COLLATE, the weight that rows are grouped and joined by, and what constants become beside columns.
 
 use super::Func;
+use super::infer;
 use super::spec::{Arg, Call, Ret, Spec, text_result};
 use crate::cast::cast_value;
 use crate::collation::Collation;
+use crate::decimal::Decimal;
 use crate::error::{EvalError, ExprError};
 use crate::expr::Expr;
-use crate::types::FieldType;
+use crate::types::{DECIMAL_PRECISION_MAX, DECIMAL_SCALE_MAX, FieldType};
 use crate::value::Value;
 
 pub(super) fn spec(func: Func) -> Option<Spec> {
@@ -17,12 +19,71 @@ pub(super) fn spec(func: Func) -> Option<Spec> {
         Func::CollateTo => Spec::new(1, 1, ANY, Ret::First, same),
         Func::Weight => Spec::new(1, 1, ANY, Ret::Custom(type_binary), weight).total(),
         Func::Binary => Spec::new(1, 1, ANY, Ret::Custom(type_binary), convert).total(),
+        Func::ExactNumber => Spec::new(1, 1, ANY, Ret::Custom(type_exact), exact_number).total(),
+        Func::YearNumber => Spec::new(1, 1, ANY, Ret::Custom(type_exact), year_number).total(),
         _ => return None,
     })
 }
 
 fn type_binary(args: &mut [Expr]) -> Result<FieldType, ExprError> {
     Ok(text_result(args[0].ty().display_width().saturating_mul(4), Collation::Binary))
+}
+
+/// Every BIGINT, and every DECIMAL of up to 35 digits before the point.
+fn type_exact(_: &mut [Expr]) -> Result<FieldType, ExprError> {
+    Ok(FieldType::decimal(DECIMAL_PRECISION_MAX, DECIMAL_SCALE_MAX))
+}
+
+/// A constant beside integers: its number without rounding, where a double or a string would lose digits.
+fn exact_number(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    Ok(Value::Decimal(at_full_scale(exact(&args[0], call)?)))
+}
+
+/// A constant beside a YEAR: one or two digits are a year of 1970 to 2069, and the string '0' is 2000.
+fn year_number(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    let number = exact(&args[0], call)?;
+    let is_text = args[0].as_bytes().is_some_and(|text| text.trim_ascii().len() <= 2);
+    let year = match number.normalize().to_i128().filter(|v| Decimal::new(*v, 0) == number) {
+        Some(0) if is_text => Decimal::new(2000, 0),
+        Some(year @ 1..=69) => Decimal::new(year + 2000, 0),
+        Some(year @ 70..=99) => Decimal::new(year + 1900, 0),
+        _ => number,
+    };
+    Ok(Value::Decimal(at_full_scale(year)))
+}
+
+fn exact(value: &Value, call: &Call<'_>) -> Result<Decimal, EvalError> {
+    if let Some(number) = value.as_bytes().and_then(infer::exact_text) {
+        return Ok(number);
+    }
+    Ok(match value {
+        Value::Int(v) => Decimal::from(*v),
+        Value::UInt(v) => Decimal::from(*v),
+        Value::Decimal(v) => *v,
+        // An empty string is 0 without a word.
+        value if value.as_bytes().is_some_and(<[u8]>::is_empty) => Decimal::new(0, 0),
+        value => {
+            let number = crate::cast::to_f64(value, call.ctx)?;
+            // From here on every double is an integer, of which Rust's conversion keeps all digits.
+            const WHOLE: f64 = 9_007_199_254_740_992.0;
+            match number.abs() < WHOLE {
+                true => Decimal::from_f64(number).unwrap_or(Decimal::new(0, 0)),
+                false => Decimal::new((number as i128).clamp(-EXACT_MAX, EXACT_MAX), 0),
+            }
+        }
+    })
+}
+
+/// Largest number of 35 digits.
+const EXACT_MAX: i128 = 10i128.pow(35) - 1;
+
+fn at_full_scale(number: Decimal) -> Decimal {
+    let clamped = match number.to_i128() {
+        Some(v) if v.abs() <= EXACT_MAX => number,
+        _ if number.is_negative() => Decimal::new(-EXACT_MAX, 0),
+        _ => Decimal::new(EXACT_MAX, 0),
+    };
+    clamped.rescale(DECIMAL_SCALE_MAX).unwrap_or(clamped)
 }
 
 fn convert(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {

@@ -135,6 +135,7 @@ fn hidden_scale(expr: &Expr) -> u32 {
 
 /// `expr` converted to `ty`; itself when nothing has to be done, a constant when it is one that converts cleanly.
 pub fn cast(expr: Expr, ty: FieldType) -> Expr {
+    let expr = if ty.is_numeric() { as_number(expr) } else { expr };
     let ty = FieldType { not_null: expr.ty().not_null && !may_fail(expr.ty(), &ty), ..ty };
     let from = expr.ty();
     if same_representation(from, &ty) {
@@ -301,14 +302,29 @@ pub(crate) fn unify_collations(args: &mut [Expr], operation: &str) -> Result<Col
     Ok(collation)
 }
 
+/// A hexadecimal literal where a number is wanted; everything else as it is.
+fn as_number(expr: Expr) -> Expr {
+    match &expr {
+        Expr::Literal(value, ty) => hybrid_number(value, ty).map_or(expr, Expr::literal),
+        _ => expr,
+    }
+}
+
+/// The number that a hexadecimal literal is where a number is wanted: MySQL's hybrid of a binary string and a BIGINT
+/// UNSIGNED, whose type here is a VARBINARY marked unsigned.
+pub(crate) fn hybrid_number(value: &Value, ty: &FieldType) -> Option<Value> {
+    let bytes = value.as_bytes().filter(|bytes| ty.is_hybrid() && bytes.len() <= 8)?;
+    Some(Value::UInt(bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))))
+}
+
+/// The number that all of a text is.
+pub(super) fn exact_text(text: &[u8]) -> Option<Decimal> {
+    Decimal::parse(text).filter(|(_, used)| *used == text.len()).map(|(number, _)| number)
+}
+
 /// A numeric constant that a string constant stands for exactly.
 fn exact_number(value: &Value) -> Option<Value> {
-    let text = value.as_bytes()?;
-    let (decimal, used) = Decimal::parse(text)?;
-    if used != text.len() {
-        return None;
-    }
-    match decimal.normalize() {
+    match exact_text(value.as_bytes()?)?.normalize() {
         d if d.scale() == 0 => match d.to_i128() {
             Some(v) => match i64::try_from(v) {
                 Ok(v) => Some(Value::Int(v)),
@@ -326,10 +342,23 @@ fn exact_number(value: &Value) -> Option<Value> {
 /// [`ExprError::CollationMix`].
 pub fn unify(left: Expr, right: Expr, operation: &str) -> Result<(Expr, Expr), ExprError> {
     use EvalType::*;
+    let left = if right.ty().is_numeric() { as_number(left) } else { left };
+    let right = if left.ty().is_numeric() { as_number(right) } else { right };
     let (a, b) = (left.ty().eval_type(), right.ty().eval_type());
+    let is_column = |e: &Expr| matches!(e, Expr::Column { .. });
+    let is_year = |e: &Expr| is_column(e) && e.ty().kind == TypeKind::Year;
     let double = |e: Expr| spec::coerce(e, spec::Arg::Real);
     Ok(match (a, b) {
         (Null, _) | (_, Null) => (left, right),
+        (_, Int | Real | Decimal | String) if is_year(&left) && right.is_constant() => {
+            (left, constant_call(Func::YearNumber, right))
+        }
+        (Int | Real | Decimal | String, _) if is_year(&right) && left.is_constant() => {
+            (constant_call(Func::YearNumber, left), right)
+        }
+        // A column of integers keeps all its digits beside a constant; any other integer is compared as a double.
+        (Int, Real) if is_column(&left) && right.is_constant() => (left, constant_call(Func::ExactNumber, right)),
+        (Real, Int) if is_column(&right) && left.is_constant() => (constant_call(Func::ExactNumber, left), right),
         (Int | Real | Decimal, Int | Real | Decimal) => (left, right),
         (String, String) => {
             let mut both = [left, right];
@@ -358,14 +387,32 @@ pub fn unify(left: Expr, right: Expr, operation: &str) -> Result<(Expr, Expr), E
 }
 
 /// A string constant beside exact numbers, as an exact number: at once when it is a literal that is one, else when the
-/// statement runs. DECIMAL(65,30) holds every BIGINT, and every DECIMAL of up to 35 digits before the point.
+/// statement runs.
 fn constant_number(constant: Expr) -> Expr {
     if let Expr::Literal(value, _) = &constant
         && let Some(number) = exact_number(value)
     {
         return Expr::literal(number);
     }
-    cast(constant, FieldType::decimal(DECIMAL_PRECISION_MAX, DECIMAL_SCALE_MAX))
+    constant_call(Func::ExactNumber, constant)
+}
+
+/// One of the conversions of a constant beside a column; of a literal its result, where that says nothing on the way.
+fn constant_call(func: Func, constant: Expr) -> Expr {
+    let is_literal = matches!(constant, Expr::Literal(..));
+    let (not_null, ty) = (constant.ty().not_null, FieldType::decimal(DECIMAL_PRECISION_MAX, DECIMAL_SCALE_MAX));
+    let call = Expr::Call { func, args: vec![constant], ty: FieldType { not_null, ..ty } };
+    let quiet = EvalContext::default();
+    match crate::eval::eval_scalar(&call, &quiet) {
+        Ok(Value::Decimal(number)) if is_literal && quiet.warnings.count() == 0 => {
+            let number = number.normalize();
+            match number.to_i128().filter(|v| Decimal::new(*v, 0) == number).map(i64::try_from) {
+                Some(Ok(integer)) => Expr::int(integer),
+                _ => Expr::literal(Value::Decimal(number)),
+            }
+        }
+        _ => call,
+    }
 }
 
 fn between(args: Vec<Expr>) -> Result<Expr, ExprError> {

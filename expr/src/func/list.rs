@@ -39,6 +39,8 @@ functions! {
     Like: "like"; Regexp: "regexp" "rlike" "regexp_like"; RegexpReplace: "regexp_replace"; RegexpInstr: "regexp_instr";
     RegexpSubstr: "regexp_substr";
     // conversion.rs
+    // Names that nobody can call: comparisons put them around constants.
+    ExactNumber: "exact number"; YearNumber: "year number";
     Cast: "cast"; Weight: "weight_string"; CollateTo: "collate"; Binary: "binary";
     // math.rs
     Abs: "abs"; Ceil: "ceiling" "ceil"; Floor: "floor"; Round: "round"; Truncate: "truncate"; Power: "pow" "power";

@@ -39,7 +39,11 @@ pub fn literal_value(literal: &Literal, collation: Collation) -> Result<Expr> {
             _ => return Err(illegal_number(text)),
         },
         Literal::String { bytes, charset } => return string(bytes, charset.as_deref(), collation),
-        Literal::Hex(bytes) => Value::from(bytes.clone()),
+        Literal::Hex(bytes) => {
+            let value = Value::from(bytes.clone());
+            let ty = func::literal_type(&value);
+            return Ok(Expr::Literal(value, FieldType { unsigned: true, ..ty }));
+        }
         // `b'101'` is written for numbers and BIT columns far more often than for strings.
         Literal::Bit(bytes) if bytes.len() <= 8 => Value::UInt(bytes.iter().fold(0, |v, b| v << 8 | u64::from(*b))),
         Literal::Bit(bytes) => Value::from(bytes.clone()),
