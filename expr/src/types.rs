@@ -138,7 +138,8 @@ impl FieldType {
     pub fn new(kind: TypeKind) -> FieldType {
         use TypeKind::*;
         let collation = match kind {
-            Char | VarChar | TinyText | Text | MediumText | LongText | Enum | Set | Json => Collation::Utf8mb4Bin,
+            Json => Collation::Utf8mb4Bin,
+            Char | VarChar | TinyText | Text | MediumText | LongText | Enum | Set => Collation::DEFAULT,
             _ => Collation::Binary,
         };
         let (length, decimals) = match kind {
@@ -464,7 +465,7 @@ impl FieldType {
         let width = self.display_width();
         WireType {
             type_code,
-            charset: if text { self.collation.id() } else { Collation::Binary.id() },
+            charset: if text { self.collation.in_utf8mb4().id() } else { Collation::Binary.id() },
             flags,
             length: if text { width.saturating_mul(4) } else { width },
             decimals: if self.is_string() { 0 } else { self.decimals },

@@ -18,6 +18,7 @@ pub(super) fn spec(func: Func) -> Option<Spec> {
         Func::Cast => Spec::new(1, 1, ANY, Ret::First, convert),
         Func::CollateTo => Spec::new(1, 1, ANY, Ret::First, same),
         Func::Weight => Spec::new(1, 1, ANY, Ret::Custom(type_binary), weight).total(),
+        Func::WeightString => Spec::new(1, 1, ANY, Ret::Custom(type_weights), weight_string),
         Func::Binary => Spec::new(1, 1, ANY, Ret::Custom(type_binary), convert).total(),
         Func::ExactNumber => Spec::new(1, 1, ANY, Ret::Custom(type_exact), exact_number).total(),
         Func::YearNumber => Spec::new(1, 1, ANY, Ret::Custom(type_exact), year_number).total(),
@@ -86,6 +87,11 @@ fn at_full_scale(number: Decimal) -> Decimal {
     clamped.rescale(DECIMAL_SCALE_MAX).unwrap_or(clamped)
 }
 
+/// Up to 8 weights of 2 bytes at 3 levels for a character, though most have one.
+fn type_weights(args: &mut [Expr]) -> Result<FieldType, ExprError> {
+    Ok(text_result(args[0].ty().display_width().saturating_mul(8), Collation::Binary))
+}
+
 fn convert(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     cast_value(&args[0], call.types[0], call.ty, call.ctx)
 }
@@ -99,4 +105,9 @@ fn weight(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
         Some(bytes) => Value::from(call.collation(0).weight(bytes).into_owned()),
         None => Value::from(crate::cast::to_text(&args[0], call.types[0])),
     })
+}
+
+/// WEIGHT_STRING(text): NULL for what is not a string.
+fn weight_string(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    Ok(args[0].as_bytes().map_or(Value::Null, |bytes| Value::from(call.collation(0).weight_string(bytes))))
 }

@@ -252,7 +252,13 @@ pub(crate) fn merge_collations(args: &[Expr], operation: &str) -> Result<Collati
             Some((old, kept)) if old >= 4 && rank >= 4 => {
                 (old, if kept == Collation::default() { collation } else { kept })
             }
-            Some((old, kept)) if old > 0 && (kept.is_bin() || collation.is_bin()) => (old, Collation::Utf8mb4Bin),
+            // A character set within the other one is converted to it.
+            Some((old, kept)) if old > 0 && charset_rank(kept) != charset_rank(collation) => {
+                (old, if charset_rank(kept) > charset_rank(collation) { kept } else { collation })
+            }
+            Some((old, kept)) if old > 0 && kept.is_bin() != collation.is_bin() => {
+                (old, if kept.is_bin() { kept } else { collation })
+            }
             Some((_, kept)) => {
                 let (a, b) = (kept.name().into(), collation.name().into());
                 return Err(ExprError::CollationMix(a, b, operation.into()));
@@ -260,6 +266,11 @@ pub(crate) fn merge_collations(args: &[Expr], operation: &str) -> Result<Collati
         });
     }
     Ok(best.map_or(Collation::default(), |b| b.1))
+}
+
+/// Larger for a character set that holds all characters of the others.
+fn charset_rank(collation: Collation) -> usize {
+    ["ascii", "latin1", "utf8mb3", "utf8mb4"].iter().position(|c| *c == collation.charset()).unwrap_or(0)
 }
 
 /// Gives strings the collation they compare in.

@@ -41,7 +41,7 @@ functions! {
     // conversion.rs
     // Names that nobody can call: comparisons put them around constants.
     ExactNumber: "exact number"; YearNumber: "year number";
-    Cast: "cast"; Weight: "weight_string"; CollateTo: "collate"; Binary: "binary";
+    Cast: "cast"; Weight: "sort_key"; WeightString: "weight_string"; CollateTo: "collate"; Binary: "binary";
     // math.rs
     Abs: "abs"; Ceil: "ceiling" "ceil"; Floor: "floor"; Round: "round"; Truncate: "truncate"; Power: "pow" "power";
     Sqrt: "sqrt"; Ln: "ln"; Log: "log"; Log2: "log2"; Log10: "log10"; Exp: "exp"; Sign: "sign"; Rand: "rand"; Pi: "pi";

@@ -113,6 +113,10 @@ fn matches<T: Copy>(text: &[T], tokens: &[Token<T>], same: impl Fn(T, T) -> bool
 /// `text LIKE pattern ESCAPE escape` in a collation; an empty `escape` is none.
 pub fn like_matches(text: &[u8], pattern: &[u8], escape: &[u8], collation: Collation) -> bool {
     match (std::str::from_utf8(text), std::str::from_utf8(pattern)) {
+        (Ok(string), Ok(_)) if !collation.is_bin() && [text, pattern, escape].iter().all(|t| t.is_ascii()) => {
+            let tokens = tokens(pattern.iter().copied(), b'%', b'_', escape.first().copied());
+            matches(string.as_bytes(), &tokens, |a, b| collation.same_char(char::from(a), char::from(b)))
+        }
         (Ok(text), Ok(pattern)) if !collation.is_bin() => {
             let escape = std::str::from_utf8(escape).ok().and_then(|e| e.chars().next());
             let text: Vec<char> = text.chars().collect();
@@ -156,7 +160,7 @@ fn with_regex<R>(call: &Call<'_>, pattern: &Value, flags: &str, f: impl FnOnce(&
     if source.is_empty() {
         return Err(EvalError::BadRegex("the pattern is empty".into()));
     }
-    let mut insensitive = !call.collation(0).is_bin();
+    let mut insensitive = call.collation(0).ignores_case();
     for flag in flags.chars() {
         match flag {
             'i' => insensitive = true,

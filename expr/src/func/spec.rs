@@ -48,7 +48,7 @@ impl<'a> Call<'a> {
     }
     /// Collation of an argument.
     pub fn collation(&self, arg: usize) -> Collation {
-        self.types.get(arg).map_or(Collation::Utf8mb4Bin, |t| t.collation)
+        self.types.get(arg).map_or(Collation::DEFAULT, |t| t.collation)
     }
     /// A string of the result's kind.
     pub fn text(&self, bytes: Vec<u8>) -> Value {

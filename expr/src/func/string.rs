@@ -304,4 +304,4 @@ fn substring_index(_: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
 }
 
 /// The collation for a function that always gives text.
-pub(super) const TEXT_COLLATION: Collation = Collation::Utf8mb4Bin;
+pub(super) const TEXT_COLLATION: Collation = Collation::DEFAULT;

@@ -15,8 +15,8 @@
 //! └──────┴─────────────────────────────────────────────────────────────────────────────┘
 //! (1, 'ab') with an INT and a VARCHAR column → 03 8000000000000001 · 07 6162000000000000 f9
 //! ```
-//! A weight may have lost what the collation ignores (case, accents, trailing spaces). The key says who is equal to whom;
-//! the strings themselves stand in the entry's value when the weight differs from them ([`encode_index_entry`]), so an
+//! A weight (`collation::sort_key` draws it) may have lost what the collation ignores (case, accents, trailing spaces), and
+//! in all but `_bin` collations it is not text. The key says who is equal to whom; the strings themselves stand in the entry's value when the weight differs from them ([`encode_index_entry`]), so an
 //! index scan is always covering for its whole columns.
 //!
 //! Rows: `t{table}_r{handle}`; the handle is a `BIGINT` primary key's 8 bytes, the hidden `_basalt_rowid`, or the encoded
@@ -280,7 +280,7 @@ mod tests {
         assert_eq!(plain.value, b"\0");
         let general_ci = FieldType::varchar(9).with_collation(Collation::Utf8mb4GeneralCi);
         let restored = entry(false, general_ci, Value::from("Ab"));
-        assert_eq!(restored.key, key(b"\x07\0A\0B\0\0\0\0\xfb\x7f\xff\xff\xff\xff\xff\xff\xfd"));
+        assert_eq!(restored.key, key(b"\x07\0A\0B\0\x02\0\0\xfd\x7f\xff\xff\xff\xff\xff\xff\xfd"));
         assert_eq!(restored.value, b"\x02\x01\0\x01\0\0\0\0\x02\0Ab");
     }
 }
