@@ -64,8 +64,9 @@ pub fn encode_value(out: &mut Vec<u8>, value: &Value, ty: &FieldType, zone: &Tim
     Ok(())
 }
 
-/// Reads one value of a column and moves `input` past it. A string comes back as its weight: the string itself only for
-/// `binary` and, up to trailing spaces, `utf8mb4_bin`.
+/// Reads one value of a column and moves `input` past it. Of a string there is only its weight, so what comes back has lost
+/// what its collation ignores: trailing spaces, or in other than `_bin` collations case and accents too
+/// ([`Collation::example`](crate::collation::Collation::example)).
 ///
 /// # Errors
 /// [`CodecError`] when the bytes are not a value of this type.
@@ -90,6 +91,8 @@ pub fn decode_value(input: &mut &[u8], ty: &FieldType, zone: &TimeZone) -> Resul
             let bytes = codec::decode_bytes(input)?;
             if ty.is_binary_string() {
                 Value::from(bytes)
+            } else if !ty.collation.is_bin() {
+                Value::from(ty.collation.example(&bytes))
             } else {
                 Value::from(String::from_utf8(bytes).map_err(|_| CodecError::Malformed("text of a key"))?)
             }

@@ -297,18 +297,18 @@ impl IndexDecoder {
         let restored = entry.restored.map(RowParts::split).transpose()?;
         let mut decoded: Vec<Value> = Vec::with_capacity(self.parts.len());
         for (position, ty) in self.parts.iter().enumerate() {
-            let mut part = key::decode_value(&mut values, ty, &self.zone)?;
-            if let Some(row) = &restored
-                && let Some(at) = row.position(position as u32, &mut 0)
-            {
-                let bytes = row.value(at)?;
-                part = if ty.is_binary_string() {
-                    Value::from(bytes.to_vec())
-                } else {
-                    Value::from(std::str::from_utf8(bytes).map_err(|_| CodecError::Malformed("text"))?)
-                };
-            }
-            decoded.push(part);
+            let restored = restored.as_ref().and_then(|row| Some(row.value(row.position(position as u32, &mut 0)?)));
+            let Some(bytes) = restored.transpose()? else {
+                decoded.push(key::decode_value(&mut values, ty, &self.zone)?);
+                continue;
+            };
+            // The weight in the key is not text of any kind.
+            values = &values[key::skip_value(values)?..];
+            decoded.push(if ty.is_binary_string() {
+                Value::from(bytes.to_vec())
+            } else {
+                Value::from(std::str::from_utf8(bytes).map_err(|_| CodecError::Malformed("text"))?)
+            });
         }
         let mut handle = entry.handle.unwrap_or(values);
         let mut handle_values = Vec::new();
@@ -398,6 +398,10 @@ mod tests {
         }
     }
 
+    /// All collations but `binary`, whose strings are no text.
+    static TEXT: std::sync::LazyLock<Vec<Collation>> =
+        std::sync::LazyLock::new(|| Collation::all().into_iter().filter(|c| *c != Collation::Binary).collect());
+
     type RowSpec = Vec<(u32, usize, Option<(i64, String)>)>;
 
     fn rows() -> impl Strategy<Value = RowSpec> {
@@ -443,9 +447,9 @@ mod tests {
         }
 
         #[test]
-        fn index_entries_come_back(text in "[a-cA-C ]{0,10}", number in any::<i64>(), unique: bool, handle in any::<i64>()) {
+        fn index_entries_come_back(text in "[a-cA-C ßé日本あ한😀\\t\\u{301}]{0,10}", number in any::<i64>(), unique: bool, handle in any::<i64>(), collation in proptest::sample::select(TEXT.as_slice())) {
             let parts = [
-                IndexPart::whole(FieldType::varchar(20).with_collation(Collation::Utf8mb4GeneralCi)),
+                IndexPart::whole(FieldType::varchar(20).with_collation(collation)),
                 IndexPart::whole(FieldType::bigint()),
             ];
             let target = IndexTarget { table: TableId(3), index: IndexId(1), unique, parts: &parts };
@@ -466,6 +470,28 @@ mod tests {
             prop_assert_eq!(value_at(batch.column(0), &parts[1].ty, 0).unwrap(), Value::Int(number));
             prop_assert_eq!(value_at(batch.column(1), &parts[0].ty, 0).unwrap(), Value::from(text.as_str()));
             prop_assert_eq!(value_at(batch.column(2), &FieldType::bigint(), 0).unwrap(), Value::Int(handle));
+        }
+    }
+
+    /// The weights of general_ci are code points in two bytes, which are UTF-8 as long as the text is Latin and are not
+    /// for others: once read as text they made the whole entry unreadable.
+    #[test]
+    fn weights_need_not_be_text() {
+        for text in ["日本", "ÿ", "Ab", "", "😀", "\u{ffff}"] {
+            for collation in TEXT.iter().copied() {
+                let parts = [IndexPart::whole(FieldType::varchar(20).with_collation(collation))];
+                let target = IndexTarget { table: TableId(3), index: IndexId(1), unique: true, parts: &parts };
+                let entry = encode_index_entry(target, &[Value::from(text)], &Handle::Int(1), &zone()).unwrap();
+                let values = table_key::decode(&entry.key).unwrap().2;
+                assert!(crate::key::decode_value(&mut &values[..], &parts[0].ty, &zone()).is_ok());
+                let columns = vec![(7, parts[0].ty.clone())];
+                let layout = IndexLayout { columns, handle_columns: Vec::new(), integer_handle: true };
+                let wanted = vec![ScanColumn::new(7, parts[0].ty.clone())];
+                let mut decoder = IndexDecoder::new(layout, wanted, zone(), 1).unwrap();
+                decoder.append(values, &entry.value).unwrap();
+                let batch = decoder.finish().unwrap();
+                assert_eq!(value_at(batch.column(0), &parts[0].ty, 0).unwrap(), Value::from(text));
+            }
         }
     }
 
