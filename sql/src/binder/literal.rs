@@ -137,19 +137,16 @@ pub fn collation_of(charset: Option<&str>, collation: Option<&str>, default: Col
     }
     if let Some(name) = collation {
         let found = Collation::from_name(name)?;
-        let binary = found == Collation::Binary;
         if let Some(charset) = charset
-            && binary != (charset == "binary")
+            && Collation::of_charset(charset).is_ok_and(|default| default.charset() != found.charset())
         {
             return Err(Error::collation_charset(name, charset));
         }
         return Ok(found);
     }
     Ok(match charset {
-        Some("binary") => Collation::Binary,
-        // A character set's default collation is that of the server, as in TiDB, when it is a Unicode one.
-        Some(_) if default == Collation::Binary => Collation::Utf8mb4Bin,
-        Some(_) => Collation::default(),
+        // A character set that only literals are written in becomes utf8mb4.
+        Some(charset) => Collation::of_charset(charset).unwrap_or_default(),
         None => default,
     })
 }

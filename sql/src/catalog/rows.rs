@@ -32,8 +32,11 @@ pub(super) async fn produce(database: &str, table: &str, schema: &Schema, info: 
             vec![vec![s("InnoDB"), s("DEFAULT"), s(comment), s("YES"), s("NO"), s("YES")]]
         }
         ("information_schema", "CHARACTER_SETS") => vec![
+            vec![s("ascii"), s("ascii_general_ci"), s("US ASCII"), u(1)],
             vec![s("binary"), s("binary"), s("Binary pseudo charset"), u(1)],
-            vec![s("utf8mb4"), s("utf8mb4_bin"), s("UTF-8 Unicode"), u(4)],
+            vec![s("latin1"), s("latin1_swedish_ci"), s("cp1252 West European"), u(1)],
+            vec![s("utf8mb3"), s("utf8mb3_general_ci"), s("UTF-8 Unicode"), u(3)],
+            vec![s("utf8mb4"), s(Collation::DEFAULT.name()), s("UTF-8 Unicode"), u(4)],
         ],
         ("information_schema", "COLLATIONS") => collations(),
         ("information_schema", "COLLATION_CHARACTER_SET_APPLICABILITY") => {
@@ -300,9 +303,8 @@ fn table_constraints(schema: &Schema) -> Vec<Row> {
 
 fn collations() -> Vec<Row> {
     let row = |c: Collation| {
-        let default = matches!(c, Collation::Utf8mb4Bin | Collation::Binary);
         let pad = if c.pads_space() { "PAD SPACE" } else { "NO PAD" };
-        let default = if default { "Yes" } else { "" };
+        let default = if c.is_default() { "Yes" } else { "" };
         vec![s(c.name()), s(c.charset()), u(c.id().into()), s(default), s("Yes"), u(1), s(pad)]
     };
     Collation::all().into_iter().map(row).collect()

@@ -51,7 +51,7 @@ impl SqlSession {
     fn connection_collation(&self) -> Collation {
         let name = self.variables.get(variables::definition("collation_connection").expect("a variable of the table"));
         // A client may announce a collation whose comparisons we do not have; what it compares are columns, which have theirs.
-        Collation::from_name(&name).unwrap_or_default()
+        Collation::from_name(&name).map_or(Collation::DEFAULT, Collation::in_utf8mb4)
     }
 
     pub(super) fn has_mode(&self, mode: &str) -> bool {
