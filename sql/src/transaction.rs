@@ -16,7 +16,9 @@ use crate::catalog::model::Table;
 use crate::context::{DirtyRows, ReadView};
 use crate::error::{Error, Result};
 use basalt_client::{Cluster, Savepoint, Transaction, TxnMode, TxnOptions};
+use basalt_common::table_key::{self, TableKeyKind};
 use basalt_common::{KeyRange, TableId, Timestamp, UserKey};
+use basalt_expr::key::{decode_index_handle, encode_row_key};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -62,6 +64,23 @@ pub struct SessionTxn {
     savepoints: Vec<(String, Option<Savepoint>)>,
     /// Tables that the transaction wrote, and their versions then.
     written: BTreeMap<TableId, u64>,
+    /// The row, with its key, whose unique key the last commit found taken.
+    refused: Option<(Bytes, Bytes)>,
+}
+
+/// The row that a transaction wrote under a unique key: its own, or the one that its index entry names.
+fn written_row(txn: &Transaction, key: &[u8]) -> Option<(Bytes, Bytes)> {
+    let value = txn.dirty_value(key)??;
+    let (table, kind, _) = table_key::decode(key).ok()?;
+    if kind == TableKeyKind::Row {
+        return Some((Bytes::copy_from_slice(key), value.clone()));
+    }
+    // Whether handles are integers only the table knows; one of the two is a row.
+    [true, false].into_iter().find_map(|is_integer| {
+        let handle = decode_index_handle(key, value, 0, is_integer).ok()?;
+        let row_key = encode_row_key(table, &handle);
+        Some((Bytes::from(row_key.clone()), txn.dirty_value(&row_key)??.clone()))
+    })
 }
 
 enum State {
@@ -97,6 +116,7 @@ impl SessionTxn {
             state: State::Idle,
             savepoints: Vec::new(),
             written: BTreeMap::new(),
+            refused: None,
         }
     }
 
@@ -170,11 +190,21 @@ impl SessionTxn {
         self.written.clear();
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Open(mut running) | State::Statement(mut running) => {
-                running.txn.commit().await?;
+                let outcome = running.txn.commit().await;
+                self.refused = match &outcome {
+                    Err(basalt_client::Error::AlreadyExists { key }) => written_row(&running.txn, key),
+                    _ => None,
+                };
+                outcome?;
                 Ok(())
             }
             State::Pending(_) | State::Idle => Ok(()),
         }
+    }
+
+    /// The row, with its key, whose unique key the last commit found taken, as far as it wrote one.
+    pub fn refused_row(&mut self) -> Option<(Bytes, Bytes)> {
+        self.refused.take()
     }
 
     /// ROLLBACK. Locks are let go in the background.

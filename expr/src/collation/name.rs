@@ -67,7 +67,7 @@ impl Default for Collation {
 
 impl Collation {
     /// The server's default, and that of utf8mb4.
-    pub const DEFAULT: Collation = Utf8mb4Bin;
+    pub const DEFAULT: Collation = Utf8mb40900AiCi;
 
     fn record(self) -> &'static (Collation, u16, &'static str, &'static str) {
         ALL.iter().find(|record| record.0 == self).expect("every collation is in the list")

@@ -38,10 +38,10 @@ pub(crate) mod vector;
 
 pub use compare::compare;
 pub use datetime_arith::{Interval, IntervalUnit};
+pub(crate) use infer::hybrid_number;
 pub use infer::{
     case, cast, cast_explicit, collate, common_type, common_type_of, in_list, infer, unify, with_hidden_digits,
 };
-pub(crate) use infer::hybrid_number;
 pub use list::{ALL, Func};
 
 use crate::types::{FieldType, NOT_FIXED};

@@ -136,7 +136,10 @@ mod tests {
     fn format_is_fixed() {
         assert_eq!(key(&Value::Null, &FieldType::bigint()), [1]);
         assert_eq!(key(&Value::Int(1), &FieldType::bigint()), [3, 0x80, 0, 0, 0, 0, 0, 0, 1]);
-        assert_eq!(key(&Value::from("ab "), &FieldType::varchar(9)), b"\x07ab\0\0\0\0\0\0\xf9");
+        assert_eq!(
+            key(&Value::from("ab "), &FieldType::varchar(9).with_collation(Collation::Utf8mb4Bin)),
+            b"\x07ab\0\0\0\0\0\0\xf9"
+        );
         let dec = key(&Value::Decimal(Decimal::new(-15, 1)), &FieldType::decimal(10, 2));
         assert_eq!((dec.len(), dec[1], dec[32]), (33, 0x7f, 0x100u32.wrapping_sub(150) as u8));
     }

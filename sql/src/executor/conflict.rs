@@ -106,7 +106,7 @@ impl Batch<'_> {
         let added = match (rule, met.first()) {
             (_, None) => 1,
             (ConflictRule::Ignore | ConflictRule::Fail, Some((key, _))) => {
-                let error = self.writer.duplicate(key);
+                let error = self.writer.duplicate(key, std::slice::from_ref(&new));
                 self.ctx.eval.warnings.push(error.code(), error.to_string());
                 tally.duplicates += 1;
                 return Ok(());

@@ -48,13 +48,25 @@ pub async fn read(
     ctx: &StatementContext,
 ) -> Result<HashMap<UserKey, Vec<Value>>> {
     let pairs = fetch(view, keys).await?;
-    let mut decoder =
-        RowDecoder::new(scan_columns(table, &all_offsets(table), ctx)?, ctx.eval.time_zone.clone(), pairs.len());
-    for (key, value) in &pairs {
-        decoder.append(key.as_slice().get(ROW_PREFIX_LEN..).unwrap_or_default(), value)?;
-    }
-    let rows = of_batch(&decoder.finish()?, &all_types(table))?;
+    let rows = decode(table, pairs.iter().map(|(key, value)| (key.as_slice(), &value[..])), ctx)?;
     Ok(pairs.into_iter().map(|(key, _)| key).zip(rows).collect())
+}
+
+/// Stored rows, by key and value: all columns, then the hidden handle.
+///
+/// # Errors
+/// [`Error::Eval`] for bytes that are no row.
+pub fn decode<'a>(
+    table: &Table,
+    pairs: impl ExactSizeIterator<Item = (&'a [u8], &'a [u8])>,
+    ctx: &StatementContext,
+) -> Result<Vec<Vec<Value>>> {
+    let columns = scan_columns(table, &all_offsets(table), ctx)?;
+    let mut decoder = RowDecoder::new(columns, ctx.eval.time_zone.clone(), pairs.len());
+    for (key, value) in pairs {
+        decoder.append(key.get(ROW_PREFIX_LEN..).unwrap_or_default(), value)?;
+    }
+    of_batch(&decoder.finish()?, &all_types(table))
 }
 
 /// The hidden number of a row as `read` gives it; `None` for tables that have none.

@@ -22,6 +22,7 @@ use crate::plan::Query;
 use crate::planner::{DeletePlan, InsertPlan, PhysicalPlan, ShortQuery, UpdatePlan};
 use crate::transaction::SessionTxn;
 use basalt_client::Error as ClientError;
+use bytes::Bytes;
 use std::sync::Arc;
 
 /// Runs a statement.
@@ -106,7 +107,7 @@ async fn write_in_transaction(work: Work<'_>, ctx: &Arc<StatementContext>, txn: 
                 txn.rollback().await;
                 return Err(error);
             }
-            _ => return Err(described(error, ctx)),
+            _ => return Err(described(error, ctx, None)),
         }
     }
 }
@@ -128,7 +129,7 @@ async fn write_autocommit(work: Work<'_>, ctx: &Arc<StatementContext>, txn: &mut
         };
         attempt += 1;
         if attempt == AUTOCOMMIT_ATTEMPTS_MAX || !may_run_again(work, &error) {
-            return Err(described(error, ctx));
+            return Err(described(error, ctx, txn.refused_row()));
         }
         start_again(ctx)?;
     }
@@ -160,9 +161,9 @@ fn start_again(ctx: &StatementContext) -> Result<()> {
 }
 
 /// Says of a key that exists which table's value it is.
-fn described(error: Error, ctx: &StatementContext) -> Error {
+fn described(error: Error, ctx: &StatementContext, row: Option<(Bytes, Bytes)>) -> Error {
     match error {
-        Error::Client(ClientError::AlreadyExists { key }) => duplicate::of_key(&ctx.schema, &key, &ctx.eval),
+        Error::Client(ClientError::AlreadyExists { key }) => duplicate::of_key(&key, row.as_ref(), ctx),
         error => error,
     }
 }
@@ -172,5 +173,6 @@ fn described(error: Error, ctx: &StatementContext) -> Error {
 /// # Errors
 /// What the client returns.
 pub async fn commit(ctx: &StatementContext, txn: &mut SessionTxn) -> Result<()> {
-    txn.commit().await.map_err(|error| described(error, ctx))
+    let outcome = txn.commit().await;
+    outcome.map_err(|error| described(error, ctx, txn.refused_row()))
 }

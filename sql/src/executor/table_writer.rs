@@ -126,13 +126,13 @@ impl<'a> TableWriter<'a> {
         let mut keys = Vec::new();
         for key in rows.iter().flat_map(EncodedRow::unique_keys) {
             match txn.own_write(&key) {
-                Some(Some(_)) => return Err(self.duplicate(&key)),
+                Some(Some(_)) => return Err(self.duplicate(&key, rows)),
                 // Deleted by this transaction: it holds the lock already.
                 Some(None) => {}
                 None => keys.push((key, lock::MUST_BE_NEW)),
             }
         }
-        lock::lock(keys, LockWait::Default, self.ctx, txn).await.map_err(|e| self.describe(e))?;
+        lock::lock(keys, LockWait::Default, self.ctx, txn).await.map_err(|e| self.describe(e, rows))?;
         Ok(())
     }
 
@@ -146,14 +146,14 @@ impl<'a> TableWriter<'a> {
             true => buffer.insert(row.key.clone(), row.value.clone()),
             false => buffer.put(row.key.clone(), row.value.clone()),
         };
-        result.map_err(|e| self.describe(e.into()))?;
+        result.map_err(|e| self.describe(e.into(), std::slice::from_ref(row)))?;
         for (state, entry) in &row.entries {
             if *state >= SchemaState::WriteOnly {
                 let written = match entry.unique {
                     true => buffer.insert(entry.key.clone(), entry.value.clone()),
                     false => buffer.put(entry.key.clone(), entry.value.clone()),
                 };
-                written.map_err(|e| self.describe(e.into()))?;
+                written.map_err(|e| self.describe(e.into(), std::slice::from_ref(row)))?;
             }
         }
         Ok(())
@@ -182,6 +182,7 @@ impl<'a> TableWriter<'a> {
             return self.add(new, txn).await;
         }
         let buffer = txn.write().await?;
+        let row = new;
         buffer.put(new.key.clone(), new.value.clone())?;
         for ((state, old), (_, new)) in old.entries.iter().zip(&new.entries) {
             if old == new {
@@ -197,7 +198,7 @@ impl<'a> TableWriter<'a> {
                 true => buffer.insert(new.key.clone(), new.value.clone()),
                 false => buffer.put(new.key.clone(), new.value.clone()),
             };
-            written.map_err(|e| self.describe(e.into()))?;
+            written.map_err(|e| self.describe(e.into(), std::slice::from_ref(row)))?;
         }
         Ok(())
     }
@@ -223,29 +224,32 @@ impl<'a> TableWriter<'a> {
             let keys = given_up.map(|key| (key, lock::ANY)).collect();
             lock::lock(keys, LockWait::Default, self.ctx, txn).await?;
         }
+        let row = std::slice::from_ref(new);
         for key in fresh {
             match txn.own_write(&key) {
-                Some(Some(_)) => return Err(self.duplicate(&key)),
+                Some(Some(_)) => return Err(self.duplicate(&key, row)),
                 Some(None) => {}
                 None if txn.is_pessimistic() => {
                     let keys = vec![(key, lock::MUST_BE_NEW)];
-                    lock::lock(keys, LockWait::Default, self.ctx, txn).await.map_err(|e| self.describe(e))?;
+                    lock::lock(keys, LockWait::Default, self.ctx, txn).await.map_err(|e| self.describe(e, row))?;
                 }
-                None if view.snapshot.get(&key).await?.is_some() => return Err(self.duplicate(&key)),
+                None if view.snapshot.get(&key).await?.is_some() => return Err(self.duplicate(&key, row)),
                 None => {}
             }
         }
         Ok(())
     }
 
-    /// The error for one of the table's keys that exists.
-    pub fn duplicate(&self, key: &[u8]) -> Error {
-        duplicate::of_table(self.table, key, &self.ctx.eval)
+    /// The error for one of the table's keys that exists; one of `rows` was to have it.
+    pub fn duplicate(&self, key: &[u8], rows: &[EncodedRow]) -> Error {
+        let row = rows.iter().find(|row| row.unique_keys().any(|own| own[..] == *key));
+        let row = row.map(|row| (row.key.clone(), row.value.clone()));
+        duplicate::of_table(self.table, key, row.as_ref(), self.ctx)
     }
 
-    fn describe(&self, error: Error) -> Error {
+    fn describe(&self, error: Error, rows: &[EncodedRow]) -> Error {
         match error {
-            Error::Client(basalt_client::Error::AlreadyExists { key }) => self.duplicate(&key),
+            Error::Client(basalt_client::Error::AlreadyExists { key }) => self.duplicate(&key, rows),
             error => error,
         }
     }

@@ -263,9 +263,7 @@ fn fits(column: &FieldType, constant: &FieldType) -> bool {
         (Int, Int | Decimal | Real) => true,
         (Real, Real | Int | Decimal) => true,
         (Decimal, Decimal | Int) => true,
-        (String, String) => {
-            column.collation == constant.collation || constant.collation == basalt_expr::collation::Collation::default()
-        }
+        (String, String) => column.collation == constant.collation,
         (a, b) => a == b,
     }
 }

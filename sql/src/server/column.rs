@@ -8,7 +8,7 @@
 //! A [`ColumnSet`] holds the definitions of one result as finished packets, so that a cached statement sends them with
 //! one copy: only the sequence numbers are filled in per response.
 
-use super::constant::{COLLATION_BINARY, COLLATION_UTF8MB4_BIN, ColumnFlags, TypeCode};
+use super::constant::{COLLATION_BINARY, COLLATION_DEFAULT, ColumnFlags, TypeCode};
 use super::payload::{put_lenenc_bytes, put_lenenc_int};
 
 /// Decimals of a column whose values are floating point or strings: not fixed.
@@ -59,7 +59,7 @@ impl ColumnDef {
     /// A text column of an expression, `chars` characters wide.
     pub fn text(name: impl Into<String>, chars: u32) -> ColumnDef {
         ColumnDef {
-            collation: COLLATION_UTF8MB4_BIN,
+            collation: COLLATION_DEFAULT,
             length: chars.saturating_mul(4),
             type_code: TypeCode::VAR_STRING,
             flags: ColumnFlags::default(),

@@ -194,5 +194,5 @@ impl ColumnFlags {
 
 /// The collation id of byte strings.
 pub const COLLATION_BINARY: u16 = 63;
-/// The collation id of `utf8mb4_bin`, the server's default.
-pub const COLLATION_UTF8MB4_BIN: u16 = 46;
+/// The collation id of `utf8mb4_0900_ai_ci`, the server's default.
+pub const COLLATION_DEFAULT: u16 = 255;

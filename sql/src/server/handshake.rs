@@ -22,7 +22,7 @@ use super::auth::{
     Credential, LearnedDigests, NATIVE_PASSWORD, NONCE_BYTES, Nonce, SaltedSha256, verify_caching_sha2, verify_native,
 };
 use super::config::ATTRIBUTES_BYTES_MAX;
-use super::constant::{COLLATION_UTF8MB4_BIN, Capabilities, Status};
+use super::constant::{COLLATION_DEFAULT, Capabilities, Status};
 use super::error::{MySqlError, code};
 use super::packet::{PacketError, PacketReader};
 use super::payload::{Malformed, Payload};
@@ -61,7 +61,7 @@ impl Greeting<'_> {
         out.extend_from_slice(&(self.connection_id as u32).to_le_bytes());
         out.extend_from_slice(first);
         out.push(0);
-        out.extend_from_slice(&[low_0, low_1, COLLATION_UTF8MB4_BIN as u8]);
+        out.extend_from_slice(&[low_0, low_1, COLLATION_DEFAULT as u8]);
         out.extend_from_slice(&Status::AUTOCOMMIT.0.to_le_bytes());
         out.extend_from_slice(&[high_0, high_1, NONCE_BYTES as u8 + 1]);
         out.extend_from_slice(&[0; 10]);
@@ -143,7 +143,7 @@ impl Login {
         let proof = payload.bytes(usize::from(length)).map_err(bad)?.to_vec();
         let schema = schema_name(payload.nul_bytes())?;
         // Everything from here on may be missing.
-        let collation = payload.u16().unwrap_or(COLLATION_UTF8MB4_BIN);
+        let collation = payload.u16().unwrap_or(COLLATION_DEFAULT);
         let (plugin, attributes) = plugin_and_attributes(&mut payload, capabilities);
         Ok(Login { capabilities, collation, user, proof, schema, plugin, attributes })
     }
@@ -409,7 +409,7 @@ mod tests {
         let nonce = Nonce(*b"abcdefghijklmnopqrst");
         let capabilities = Capabilities::OFFERED;
         Greeting { server_version: "8.0", connection_id: 7, nonce: &nonce, capabilities }.encode(&mut out);
-        let expected = b"\x0a8.0\0\x07\0\0\0abcdefgh\0\x0f\xa6\x2e\x02\0\xbf\x01\x15\0\0\0\0\0\0\0\0\0\0ijklmnopqrst\0mysql_native_password\0";
+        let expected = b"\x0a8.0\0\x07\0\0\0abcdefgh\0\x0f\xa6\xff\x02\0\xbf\x01\x15\0\0\0\0\0\0\0\0\0\0ijklmnopqrst\0mysql_native_password\0";
         assert_eq!(out, expected, "{}", out.escape_ascii());
     }
 

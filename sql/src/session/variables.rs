@@ -119,13 +119,13 @@ pub const DEFINITIONS: &[Definition] = &[
     var("character_set_results", "utf8mb4", Both, Charset),
     var("character_set_server", "utf8mb4", Both, Charset),
     var("character_set_system", "utf8mb4", ReadOnly, Charset),
-    var("collation_connection", "utf8mb4_bin", Both, Collation),
-    var("collation_database", "utf8mb4_bin", Both, Collation),
-    var("collation_server", "utf8mb4_bin", Both, Collation),
+    var("collation_connection", "utf8mb4_0900_ai_ci", Both, Collation),
+    var("collation_database", "utf8mb4_0900_ai_ci", Both, Collation),
+    var("collation_server", "utf8mb4_0900_ai_ci", Both, Collation),
     var("cte_max_recursion_depth", "1000", Both, Int(0, 4_294_967_295)),
     var("datadir", "", ReadOnly, Text),
     var("default_authentication_plugin", "caching_sha2_password", ReadOnly, Text),
-    var("default_collation_for_utf8mb4", "utf8mb4_bin", ReadOnly, Text),
+    var("default_collation_for_utf8mb4", "utf8mb4_0900_ai_ci", ReadOnly, Text),
     var("default_storage_engine", "InnoDB", Both, Enum(&["InnoDB"])),
     var("default_tmp_storage_engine", "InnoDB", Both, Enum(&["InnoDB"])),
     var("default_week_format", "0", Both, Int(0, 0)),
@@ -364,8 +364,9 @@ impl SessionVariables {
         let charset = check_charset(charset)?;
         let collation = match collation {
             Some(name) => check_collation(name)?,
-            None if &*charset == "binary" => "binary".into(),
-            None => format!("{charset}_bin").into(),
+            None => basalt_expr::collation::Collation::of_charset(&charset)
+                .map_or("binary", basalt_expr::collation::Collation::name)
+                .into(),
         };
         for name in ["character_set_client", "character_set_connection", "character_set_results"] {
             self.values.insert(name, charset.clone());
@@ -525,12 +526,10 @@ fn check_charset(name: &str) -> Result<Arc<str>, Error> {
 }
 
 fn check_collation(name: &str) -> Result<Arc<str>, Error> {
-    let lower = name.to_ascii_lowercase();
-    let charset = lower.split('_').next().unwrap_or_default();
-    if lower == "binary" || (check_charset(charset).is_ok() && lower.len() > charset.len()) {
-        return Ok(lower.into());
+    match basalt_expr::collation::Collation::from_name(name) {
+        Ok(known) => Ok(known.name().into()),
+        Err(_) => Err(user(1273, "HY000", format!("Unknown collation: '{name}'"))),
     }
-    Err(user(1273, "HY000", format!("Unknown collation: '{name}'")))
 }
 
 /// Seconds east of UTC; `None` for a zone that is not known.
