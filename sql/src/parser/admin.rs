@@ -191,7 +191,7 @@ impl Parser<'_> {
         Ok(Statement::Split(Box::new(Split { table, index, at })))
     }
 
-    /// `'name'@'host'`; the host is `%` when not said. CURRENT_USER is an empty name.
+    /// `'name'@'host'`; the host is `%` when not said or empty. CURRENT_USER is an empty name and an empty host.
     pub fn account(&mut self) -> Result<(String, String)> {
         if self.eat("CURRENT_USER") || (self.is_word("USER") && self.is_symbol_at(1, "(")) {
             self.eat("USER");
@@ -202,7 +202,7 @@ impl Parser<'_> {
         }
         let name = self.identifier_or_string()?;
         let Kind::UserVariable(host) = self.kind() else { return Ok((name, "%".to_string())) };
-        let host = host.clone();
+        let host = if host.is_empty() { "%".to_string() } else { host.clone() };
         self.advance();
         Ok((name, host))
     }
@@ -268,7 +268,11 @@ impl Parser<'_> {
         if !self.eat(if revoke { "FROM" } else { "TO" }) {
             return self.error();
         }
-        let users = self.list(Self::user_spec)?;
+        // An account is not made or changed here: IDENTIFIED BY is no part of the grammar since MySQL 8.
+        let users = self.list(|p| {
+            let (name, host) = p.account()?;
+            Ok(UserSpec { name, host, plugin: None, password: None, hash: None })
+        })?;
         self.eat_words(&["WITH", "GRANT", "OPTION"]);
         Ok(Statement::Grant(Box::new(Grant { revoke, privileges, database, table, users })))
     }
@@ -281,7 +285,10 @@ impl Parser<'_> {
             let second = part(self)?;
             return Ok((first, second));
         }
-        Ok((None, first))
+        match first {
+            None => Err(Error::unsupported("privileges ON *, which are those on the current database")),
+            table => Ok((None, table)),
+        }
     }
 
     /// Whether `expr` may stand where a statement's text is asked for.

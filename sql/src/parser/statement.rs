@@ -616,6 +616,13 @@ pub struct UserSpec {
     pub hash: Option<Vec<u8>>,
 }
 
+impl UserSpec {
+    /// CURRENT_USER rather than an account that is named.
+    pub fn is_current_user(&self) -> bool {
+        self.name.is_empty() && self.host.is_empty()
+    }
+}
+
 /// GRANT and REVOKE.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Grant {

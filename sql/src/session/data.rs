@@ -89,6 +89,7 @@ impl SqlSession {
         out: &mut ResultWriter,
         more: bool,
     ) -> Result<()> {
+        self.check_plan(plan)?;
         let ctx =
             self.statement_context(schema.schema().clone(), params, plan_writes(plan), virtual_scans(plan)).await?;
         self.apply_next_transaction()?;
@@ -203,6 +204,7 @@ impl SqlSession {
         let schema = self.use_schema(false)?;
         let bound = binder::bind(&statement, &self.bind_context(schema.schema(), &[]))?;
         let plan = self.plan(bound.statement);
+        self.check_plan(&plan)?;
         let ctx = self.statement_context(schema.schema().clone(), Arc::from([]), false, virtual_scans(&plan)).await?;
         let outcome = executor::execute(&plan, &ctx, &mut self.txn).await;
         let value = match outcome {
@@ -238,6 +240,7 @@ impl SqlSession {
         let schema = self.use_schema(false)?;
         let Bound { statement: bound, .. } = binder::bind(statement, &self.bind_context(schema.schema(), &[]))?;
         let plan = self.plan(bound);
+        self.check_plan(&plan)?;
         let ctx = self.statement_context(schema.schema().clone(), Arc::from([]), false, virtual_scans(&plan)).await?;
         let rows = match (&plan, analyze) {
             (PhysicalPlan::Query(query), _) => {
@@ -266,6 +269,7 @@ impl SqlSession {
 
     /// The columns of a table, for COM_FIELD_LIST.
     pub(super) fn fields_of(&self, table: &str, wildcard: &str) -> Result<Vec<ColumnDef>> {
+        self.check_allowed()?;
         let name = crate::parser::ast::ObjectName { database: None, name: table.to_string() };
         let (database, table) = self.table(&name)?;
         let matches = |column: &str| wildcard.is_empty() || wildcard == "%" || super::users::like(column, wildcard);

@@ -66,6 +66,7 @@ impl SqlSession {
             let schema = self.use_schema(false)?;
             let bound = binder::bind(&parsed.statement, &self.bind_context(schema.schema(), &[]))?;
             columns = Arc::new(column_set(&binder::output_of(&bound.statement)));
+            self.check_plan(&self.plan(bound.statement))?;
         }
         self.last_statement_id = self.last_statement_id.wrapping_add(1).max(1);
         let id = self.last_statement_id;
@@ -109,7 +110,6 @@ impl SqlSession {
 
     /// Executes a statement in the current database, which is the statement's.
     async fn execute_here(&mut self, id: u32, params: &[Param<'_>], out: &mut ResultWriter) -> Result<()> {
-        self.check_allowed()?;
         let values: Arc<[Value]> = params.iter().map(param_value).collect::<Result<_>>()?;
         let prepared = self.statements.get(&id).ok_or_else(|| unknown_name(&id.to_string(), "EXECUTE"))?;
         if values.len() != prepared.parameters {

@@ -170,6 +170,9 @@ fn failed(what: &str, name: &str, host: &str) -> Error {
 
 fn create(users: &mut Vec<User>, specs: &[UserSpec], if_not_exists: bool) -> Result<()> {
     for spec in specs {
+        if spec.name.is_empty() {
+            return Err(Error::unsupported("accounts without a name"));
+        }
         if users.iter().any(|u| same(u, &spec.name, &spec.host)) {
             if if_not_exists {
                 continue;
@@ -186,7 +189,7 @@ fn create(users: &mut Vec<User>, specs: &[UserSpec], if_not_exists: bool) -> Res
 
 fn alter(users: &mut [User], specs: &[UserSpec], if_exists: bool, current: &Account) -> Result<()> {
     for spec in specs {
-        let own = spec.name.is_empty();
+        let own = spec.is_current_user();
         let (name, host) = if own { (&current.user, &current.host) } else { (&spec.name, &spec.host) };
         match users.iter_mut().find(|u| same(u, name, host)) {
             Some(user) => set_credential(user, spec)?,
@@ -221,6 +224,8 @@ fn set_credential(user: &mut User, spec: &UserSpec) -> Result<()> {
             });
         }
         user.plugin = plugin.clone();
+        // As in MySQL: a plugin without a password is an account without one. A digest of another plugin's would lock it out.
+        user.credential = Default::default();
     }
     if spec.hash.is_some() {
         return Err(Error::unsupported("IDENTIFIED … AS"));
@@ -289,7 +294,13 @@ mod tests {
             require_tls: false,
             locked: false,
         };
-        alter(&mut users, &[spec("", "x")], false, &me).unwrap();
+        // An account without a name is not the caller's.
+        assert!(alter(&mut users, &[spec("", "x")], false, &me).is_err() && users[0].credential.is_empty());
+        assert!(create(&mut users, &[spec("", "x")], false).is_err());
+        alter(&mut users, &[UserSpec { host: String::new(), ..spec("", "x") }], false, &me).unwrap();
+        let native = UserSpec { plugin: Some(NATIVE.into()), password: None, ..spec("a", "") };
+        alter(&mut users, &[native], false, &me).unwrap();
+        assert!(credential(&users[1]) == Some(Credential::Empty));
         assert!(
             !users[0].credential.is_empty() && drop_users(&mut users, &[("root".into(), "%".into())], true).is_err()
         );
