@@ -41,6 +41,11 @@ fn regions_are_shown_split_and_led_from_elsewhere() {
         "{stores:?}"
     );
 
+    // A region is born on one store and gets the others one by one; one that is split before has as few in both halves.
+    let has_three = |region: &Value| {
+        region["peers"].as_array().is_some_and(|p| p.len() == 3 && p.iter().all(|p| p["role"] == "voter"))
+    };
+    until("regions have three replicas", Duration::from_secs(30), || ctl.json(&["regions"]).iter().all(has_three));
     let before = ctl.json(&["regions"]);
     let made = ctl.json(&["split", "7a00ff"]);
     assert!(made.iter().any(|r| r["start_key"] == "7a00ff"), "{made:?}");
@@ -50,7 +55,10 @@ fn regions_are_shown_split_and_led_from_elsewhere() {
 
     let region =
         |ctl: &Ctl| ctl.json(&["regions"]).into_iter().find(|r| r["start_key"] == "7a00ff").expect("it was made");
-    until("the new region has a leader", Duration::from_secs(10), || !region(&ctl)["leader_store"].is_null());
+    until("the new region has a leader and three replicas", Duration::from_secs(10), || {
+        let region = region(&ctl);
+        !region["leader_store"].is_null() && has_three(&region)
+    });
     let found = region(&ctl);
     let (id, leader) = (found["id"].to_string(), found["leader_store"].as_u64());
     let other = (1..=3).find(|store| Some(*store) != leader).expect("three stores");

@@ -36,7 +36,7 @@ const ASK: &[(&str, &str)] = &[
     ("select 1 union select 2 union all select 2 order by 1", "1\n2\n2\n"),
     (
         "select 7 div 2, 7/2, 5 % 3, 1/0, '3' + 4, 'a' = 'A', concat('x', null), ifnull(null, 'y')",
-        "3\t3.5000\t2\tNULL\t7\t0\tNULL\ty\n",
+        "3\t3.5000\t2\tNULL\t7\t1\tNULL\ty\n",
     ),
     ("show tables from shop", "item\nsale\n"),
     ("select table_name from information_schema.tables where table_schema = 'shop' order by 1", "item\nsale\n"),
