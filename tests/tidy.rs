@@ -1,5 +1,6 @@
 //! House rules that the compiler does not check: crate edges, module docs, sizes, third-party names.
 
+use basalt_tests::files_below;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -56,22 +57,12 @@ fn crates_depend_one_way() {
 }
 
 fn sources() -> Vec<PathBuf> {
-    fn walk(folder: &Path, out: &mut Vec<PathBuf>) {
-        for entry in fs::read_dir(folder).expect("a source folder can be read").flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                walk(&path, out);
-            } else if path.extension().is_some_and(|e| e == "rs") {
-                out.push(path);
-            }
-        }
-    }
     let mut out = Vec::new();
     for (name, _) in EDGES {
         // The crate of tests has its sources in folders by what they test.
         let parts: &[&str] = if *name == "tests" { &["."] } else { &["src", "tests"] };
         for folder in parts.iter().map(|part| root().join(name).join(part)).filter(|folder| folder.exists()) {
-            walk(&folder, &mut out);
+            out.extend(files_below(&folder, "rs"));
         }
     }
     out.sort();

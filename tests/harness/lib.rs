@@ -15,6 +15,7 @@ pub use cmd::{Output, basalt, mysql, sysbench};
 pub use up::Up;
 
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -75,6 +76,24 @@ pub fn until(what: &str, patience: Duration, mut ask: impl FnMut() -> bool) {
         up::pause(POLL);
     }
     panic!("after {patience:?} still not: {what}");
+}
+
+/// The files below a folder whose names end in `.extension`, in order.
+pub fn files_below(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let mut out = Vec::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder of the repository can be read").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == extension) {
+                out.push(path);
+            }
+        }
+    }
+    out.sort();
+    out
 }
 
 /// A runtime for a test's own clients.

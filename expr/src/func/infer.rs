@@ -413,9 +413,12 @@ fn constant_call(func: Func, constant: Expr) -> Expr {
     let is_literal = matches!(constant, Expr::Literal(..));
     let (not_null, ty) = (constant.ty().not_null, FieldType::decimal(DECIMAL_PRECISION_MAX, DECIMAL_SCALE_MAX));
     let call = Expr::Call { func, args: vec![constant], ty: FieldType { not_null, ..ty } };
+    if !is_literal {
+        return call;
+    }
     let quiet = EvalContext::default();
     match crate::eval::eval_scalar(&call, &quiet) {
-        Ok(Value::Decimal(number)) if is_literal && quiet.warnings.count() == 0 => {
+        Ok(Value::Decimal(number)) if quiet.warnings.count() == 0 => {
             let number = number.normalize();
             match number.to_i128().filter(|v| Decimal::new(*v, 0) == number).map(i64::try_from) {
                 Some(Ok(integer)) => Expr::int(integer),

@@ -146,7 +146,9 @@ impl InsertRun<'_> {
 
     fn row_of_exprs(&self, exprs: &[Option<Expr>], mode: StoreMode) -> Result<Vec<Value>> {
         let mut values = self.defaults(mode)?;
-        if exprs.iter().flatten().any(|expr| !expr.columns().is_empty()) {
+        // Bulk rows are literals, which need no walk to know that they read nothing.
+        let reads_columns = |expr: &Expr| !matches!(expr, Expr::Literal(..)) && !expr.columns().is_empty();
+        if exprs.iter().flatten().any(reads_columns) {
             for &offset in &self.insert.columns {
                 values[offset] = column_value::not_given_yet(&self.table().columns[offset], self.ctx)?;
             }

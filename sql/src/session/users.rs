@@ -4,8 +4,9 @@
 //! cluster starts with `root@%` without password; until root has one, servers listen on loopback only.
 //!
 //! Privileges are all or nothing: `GRANT ALL PRIVILEGES ON *.*` gives everything, every finer grant is refused (1235), and an
-//! account without privileges may log in and do nothing. Passwords are kept as the digests that the login exchanges need
-//! (`SHA1(SHA1(password))`, `SHA256(SHA256(password))`), never as themselves.
+//! account without privileges may log in, set variables, select without a table and change its own password. Passwords are
+//! kept as the digests that the login exchanges need (`SHA1(SHA1(password))`, `SHA256(SHA256(password))`), never as
+//! themselves.
 
 use crate::catalog::{keys, store};
 use crate::error::{Error, Result};

@@ -23,7 +23,7 @@ mod known;
 mod lift;
 mod ways;
 
-use basalt_tests::{Up, alone, runtime, timed};
+use basalt_tests::{Up, alone, files_below, runtime, timed};
 use database::{Database, Target};
 use known::Known;
 use sqllogictest::{Record, Runner};
@@ -185,21 +185,9 @@ fn root() -> PathBuf {
 }
 
 fn files() -> Vec<PathBuf> {
-    fn walk(folder: &Path, out: &mut Vec<PathBuf>) {
-        for entry in std::fs::read_dir(folder).expect("a folder of records can be read").flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                walk(&path, out);
-            } else if path.extension().is_some_and(|e| e == "slt") {
-                out.push(path);
-            }
-        }
-    }
-    let mut out = Vec::new();
-    walk(&root(), &mut out);
+    let mut out = files_below(&root(), "slt");
     if let Ok(part) = std::env::var("SLT_FILES") {
         out.retain(|path| path.display().to_string().contains(&part));
     }
-    out.sort();
     out
 }
