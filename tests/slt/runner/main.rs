@@ -13,6 +13,7 @@
 //! |---|---|
 //! | `SLT_WAYS=text,named` | only these ways; `all`: every way over every file. Without it `text` over every file, each other way over every fourth |
 //! | `SLT_KNOWN=write` | writes `known.txt` anew, from the ways that ran |
+//! | `SLT_KNOWN=ignore` | prints the known differences too |
 //! | `SLT_FILES=joins/` | only files whose path holds this |
 //! | `MYSQL_URL=mysql://root@127.0.0.1:3406` | the same files on that MariaDB, as written |
 //! | `SLT_PRINT=200` | differences printed, of a way |
@@ -49,8 +50,9 @@ fn every_file_in_every_way() {
         run(&target, Way::Text, &files, print, &mut Known::default(), &mut report);
     } else {
         let list = root().join("known.txt");
-        let writes = std::env::var("SLT_KNOWN").is_ok_and(|what| what == "write");
-        let mut known = if writes { Known::default() } else { Known::read(&list) };
+        let asked = std::env::var("SLT_KNOWN").unwrap_or_default();
+        let writes = asked == "write";
+        let mut known = if asked.is_empty() { Known::read(&list) } else { Known::default() };
         let up = Up::start(&[]);
         for (way, every) in wanted_ways() {
             let chosen: Vec<_> =
