@@ -127,7 +127,7 @@ impl Warnings {
 pub struct EvalContext {
     /// `sql_mode`.
     pub mode: SqlMode,
-    /// True in INSERT, UPDATE, REPLACE, DELETE: there strict mode turns warnings of calculations into errors.
+    /// True in INSERT, UPDATE, REPLACE, DELETE without IGNORE: there strict mode turns warnings of calculations into errors.
     pub in_write: bool,
     /// `time_zone`.
     pub time_zone: TimeZone,

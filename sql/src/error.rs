@@ -270,6 +270,8 @@ user_errors! {
     1280 "42000" wrong_index_name(name) = "Incorrect index name '{name}'";
     /// 1286
     1286 "42000" unknown_engine(name) = "Unknown storage engine '{name}'";
+    /// 1288; `statement` as in `UPDATE`
+    1288 "HY000" not_updatable(table, statement) = "The target table {table} of the {statement} is not updatable";
     /// 1294
     1294 "HY000" wrong_on_update(column) = "Invalid ON UPDATE clause for '{column}' column";
     /// 1295

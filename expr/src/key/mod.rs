@@ -121,6 +121,7 @@ impl IndexPart {
     pub fn whole(ty: FieldType) -> IndexPart {
         IndexPart { ty, prefix_length: 0 }
     }
+
     /// The part of `value` that is in the index.
     pub fn cut(&self, value: &Value) -> Value {
         if self.prefix_length == 0 || self.prefix_length == UNSPECIFIED {
@@ -135,6 +136,18 @@ impl IndexPart {
             Value::Bytes(b) if b.len() > length => Value::Bytes(b.slice(..length)),
             _ => value.clone(),
         }
+    }
+
+    /// Whether other values than `value` may have its entry: it is as long as the prefix, or longer.
+    pub fn may_be_cut(&self, value: &Value) -> bool {
+        let length = self.prefix_length as usize;
+        let is_prefix = self.prefix_length != 0 && self.prefix_length != UNSPECIFIED;
+        is_prefix
+            && match value {
+                Value::String(s) => s.chars().count() >= length,
+                Value::Bytes(b) => b.len() >= length,
+                _ => false,
+            }
     }
 }
 

@@ -19,11 +19,8 @@ impl super::Binder<'_> {
         for (name, value) in &update.assignments {
             let found = find(&block.columns, name, Clause::Fields)?;
             let index = found.ok_or_else(|| Error::unknown_column(name, "field list"))?;
-            let (table, offset) = source_of(&relation, index).ok_or_else(|| Error::User {
-                code: 1288,
-                sqlstate: "HY000",
-                message: format!("The target table {} of the UPDATE is not updatable", block.columns[index].table),
-            })?;
+            let (table, offset) = source_of(&relation, index)
+                .ok_or_else(|| Error::not_updatable(&block.columns[index].table, "UPDATE"))?;
             let value = match value {
                 ast::Expr::Default => {
                     default_value(&relation.tables[table].table.columns[offset])?;
@@ -61,7 +58,7 @@ impl super::Binder<'_> {
         let relation = self.target_relation(&delete.from)?;
         let targets = match delete.targets.is_empty() {
             true => relation.tables.iter().take(1).map(delete_target).collect(),
-            false => delete.targets.iter().map(|name| named_target(name, &relation)).collect::<Result<Vec<_>>>()?,
+            false => named_targets(&delete.targets, &relation)?,
         };
         if targets.is_empty() {
             return Err(Error::unsupported("DELETE of anything but tables"));
@@ -132,10 +129,27 @@ fn delete_target(table: &TableInSight) -> DeleteTarget {
     DeleteTarget { table: table.table.clone(), database: table.database.clone(), offset: table.first }
 }
 
+fn named_targets(names: &[ObjectName], relation: &Relation) -> Result<Vec<DeleteTarget>> {
+    let mut targets: Vec<DeleteTarget> = Vec::with_capacity(names.len());
+    for name in names {
+        let target = named_target(name, relation)?;
+        if targets.iter().any(|t| t.offset == target.offset) {
+            return Err(Error::duplicate_alias(&name.name));
+        }
+        targets.push(target);
+    }
+    Ok(targets)
+}
+
 fn named_target(name: &ObjectName, relation: &Relation) -> Result<DeleteTarget> {
     let found = relation.tables.iter().find(|t| {
         t.alias.eq_ignore_ascii_case(&name.name)
             && name.database.as_ref().is_none_or(|d| t.database.eq_ignore_ascii_case(d))
     });
-    found.map(delete_target).ok_or_else(|| Error::unknown_table_in(&name.name, "MULTI DELETE"))
+    let is_derived = || relation.columns.iter().any(|c| c.table.eq_ignore_ascii_case(&name.name));
+    match found {
+        Some(table) => Ok(delete_target(table)),
+        None if is_derived() => Err(Error::not_updatable(&name.name, "DELETE")),
+        None => Err(Error::unknown_table_in(&name.name, "MULTI DELETE")),
+    }
 }

@@ -102,6 +102,20 @@ pub struct Index {
     pub comment: String,
 }
 
+/// Puts indexes into MySQL's order: the primary key, UNIQUE over NOT NULL columns, then over nullable ones, whole columns
+/// before prefixes, then the others, and as they were defined where nothing else decides. SHOW lists them so, and
+/// INSERT … ON DUPLICATE KEY UPDATE takes the row that the first of them finds.
+pub fn sort_indexes(indexes: &mut [Index], columns: &[Column]) {
+    indexes.sort_by_key(|index| {
+        if !index.unique {
+            return (true, false, false, false);
+        }
+        let nullable = index.columns.iter().any(|c| !columns[c.column].ty.not_null);
+        let has_prefix = index.columns.iter().any(|c| c.prefix_length.is_some());
+        (false, nullable, !index.primary, has_prefix)
+    });
+}
+
 /// How a row's key is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Handle {
@@ -131,7 +145,7 @@ pub struct Table {
     pub database_id: u64,
     /// Columns in the order of `SELECT *`; public ones first, columns in other states behind.
     pub columns: Vec<Column>,
-    /// All indexes, the primary key among them.
+    /// All indexes, the primary key among them, as [`sort_indexes`] orders them.
     pub indexes: Vec<Index>,
     /// How rows are keyed.
     pub handle: Handle,
@@ -168,6 +182,14 @@ impl Table {
     /// The primary key.
     pub fn primary_key(&self) -> Option<&Index> {
         self.indexes.iter().find(|i| i.primary)
+    }
+
+    /// The index that SHOW COLUMNS marks PRI: the primary key, or the first UNIQUE one that could be it.
+    pub fn key_of_rows(&self) -> Option<&Index> {
+        let may_be = |i: &&Index| {
+            i.unique && i.columns.iter().all(|c| c.prefix_length.is_none() && self.columns[c.column].ty.not_null)
+        };
+        self.indexes.iter().filter(|i| i.state == SchemaState::Public).find(may_be)
     }
 
     /// The indexes that have entries of their own: all but a clustered primary key.

@@ -1,6 +1,6 @@
 //! Catalog records: domain types from and to `basalt_proto::schema`.
 
-use super::model::{Column, ColumnDefault, Handle, Index, IndexColumn, SchemaState, Table};
+use super::model::{Column, ColumnDefault, Handle, Index, IndexColumn, SchemaState, Table, sort_indexes};
 use super::text::{text_value, value_text};
 use crate::error::{Error, Result};
 use basalt_common::{IndexId, TableId};
@@ -156,7 +156,8 @@ pub fn table_to_proto(table: &Table) -> Result<pb::Table> {
 /// [`Error::Internal`] when the record does not fit together.
 pub fn table_from_proto(p: &pb::Table) -> Result<Table> {
     let columns = p.columns.iter().map(column_from_proto).collect::<Result<Vec<_>>>()?;
-    let indexes = p.indexes.iter().map(|i| index_from_proto(i, &columns)).collect::<Result<Vec<_>>>()?;
+    let mut indexes = p.indexes.iter().map(|i| index_from_proto(i, &columns)).collect::<Result<Vec<_>>>()?;
+    sort_indexes(&mut indexes, &columns);
     let primary = indexes.iter().find(|i| i.primary);
     let handle = match (p.clustered, primary) {
         (false, _) => Handle::Hidden,

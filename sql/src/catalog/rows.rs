@@ -197,17 +197,16 @@ fn type_cells(ty: &FieldType) -> Vec<Value> {
 }
 
 fn public_indexes(table: &Table) -> impl Iterator<Item = &Index> {
-    let mut indexes: Vec<&Index> = table.indexes.iter().filter(|i| i.state == SchemaState::Public).collect();
-    indexes.sort_by_key(|i| (!i.primary, !i.unique));
-    indexes.into_iter()
+    table.indexes.iter().filter(|i| i.state == SchemaState::Public)
 }
 
 fn column_key(table: &Table, offset: usize) -> &'static str {
     let mut key = "";
+    let of_rows = table.key_of_rows().map(|i| i.id);
     for index in public_indexes(table) {
         let position = index.columns.iter().position(|c| c.column == offset);
         match position {
-            Some(_) if index.primary => return "PRI",
+            Some(_) if Some(index.id) == of_rows || index.primary => return "PRI",
             Some(0) if index.unique && index.columns.len() == 1 => key = "UNI",
             Some(0) if key.is_empty() => key = "MUL",
             _ => {}

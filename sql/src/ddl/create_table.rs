@@ -2,7 +2,7 @@
 
 use super::column::build_column;
 use crate::catalog::config::{COLUMNS_MAX, INDEX_BYTES_MAX, INDEX_COLUMNS_MAX, INDEXES_MAX};
-use crate::catalog::model::{Column, Handle, Index, IndexColumn, SchemaState, Table};
+use crate::catalog::model::{Column, Handle, Index, IndexColumn, SchemaState, Table, sort_indexes};
 use crate::error::{Error, Result};
 use crate::parser::statement::{CreateTable, KeyDefinition, KeyKind};
 use basalt_common::{IndexId, TableId};
@@ -60,8 +60,7 @@ pub fn build_table(statement: &CreateTable, defaults: TableDefaults, eval: &Eval
         let index = build_index(IndexId(indexes.len() as u64 + 1), &key, &mut columns, &indexes)?;
         indexes.push(index);
     }
-    // MySQL lists the primary key first.
-    indexes.sort_by_key(|i: &Index| !i.primary);
+    sort_indexes(&mut indexes, &columns);
     check_auto_increment(&columns, &indexes)?;
     let handle = indexes.iter().find(|i| i.primary).map_or(Handle::Hidden, |primary| {
         let whole = primary.columns.iter().all(|c| c.prefix_length.is_none());

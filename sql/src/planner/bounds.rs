@@ -5,7 +5,7 @@
 //! | integer | integer, decimal, double | to the nearest integers below and above: `a < 2.5` is `a <= 2`, `a = 2.5` is nothing |
 //! | DECIMAL | integer, decimal | to the column's scale; a rounded bound is included |
 //! | FLOAT, DOUBLE | any number | as double |
-//! | string | string | its weight; cut to the prefix length, whose bounds are included |
+//! | string | string | its weight; cut to the prefix length, and included as a bound: its entry may be a longer string's |
 //! | temporal | temporal | as it is: a DATE sorts as its midnight |
 //!
 //! A comparison with NULL holds for no row. A constant that has no place in the key's order gives every row: the
@@ -126,9 +126,8 @@ impl Bounds<'_> {
                 None => Ok(self.everything()),
             },
             EvalType::String if value.as_bytes().is_some() => {
-                let cut = self.part.cut(value);
-                let bound = if cut == *value { Bound::Exact } else { Bound::Rounded };
-                self.compare_encoded(op, &cut, bound)
+                let bound = if self.part.may_be_cut(value) { Bound::Rounded } else { Bound::Exact };
+                self.compare_encoded(op, &self.part.cut(value), bound)
             }
             _ => self.compare_encoded(op, value, Bound::Exact),
         }
@@ -261,7 +260,7 @@ const BYTES_FLAG: u8 = 0x07;
 enum Bound {
     /// The encoded value is the constant.
     Exact,
-    /// It is near: the bound itself must be read.
+    /// It is near, or stands for others too: the bound itself must be read.
     Rounded,
 }
 

@@ -1,6 +1,6 @@
 //! BEGIN, COMMIT, ROLLBACK, savepoints, and what SET TRANSACTION said of the next one.
 
-use super::data::virtual_scans;
+use super::data::{Effect, virtual_scans};
 use super::session::{Diagnostic, SqlSession};
 use super::variables;
 use crate::error::{Error, Result};
@@ -74,7 +74,7 @@ impl SqlSession {
                 return Err(error);
             }
         };
-        let ctx = self.statement_context(guard.schema().clone(), Arc::from([]), true, Vec::new()).await?;
+        let ctx = self.statement_context(guard.schema().clone(), Arc::from([]), Effect::Writes, Vec::new()).await?;
         executor::commit(&ctx, &mut self.txn).await
     }
 

@@ -45,8 +45,27 @@ pub(super) fn is_write(statement: &Statement) -> bool {
     matches!(statement, Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_))
 }
 
-fn plan_writes(plan: &PhysicalPlan) -> bool {
-    matches!(plan, PhysicalPlan::Insert(_) | PhysicalPlan::Update(_) | PhysicalPlan::Delete(_))
+/// What a statement does to data, which decides what a failing calculation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// It reads: a warning.
+    Reads,
+    /// It writes: an error in strict mode.
+    Writes,
+    /// It writes with IGNORE: a warning.
+    WritesIgnoring,
+}
+
+impl Effect {
+    fn of(plan: &PhysicalPlan) -> Effect {
+        let ignore = match plan {
+            PhysicalPlan::Insert(plan) => plan.insert.ignore,
+            PhysicalPlan::Update(plan) => plan.update.ignore,
+            PhysicalPlan::Delete(plan) => plan.delete.ignore,
+            _ => return Effect::Reads,
+        };
+        if ignore { Effect::WritesIgnoring } else { Effect::Writes }
+    }
 }
 
 impl SqlSession {
@@ -91,7 +110,7 @@ impl SqlSession {
     ) -> Result<()> {
         self.check_plan(plan)?;
         let ctx =
-            self.statement_context(schema.schema().clone(), params, plan_writes(plan), virtual_scans(plan)).await?;
+            self.statement_context(schema.schema().clone(), params, Effect::of(plan), virtual_scans(plan)).await?;
         self.apply_next_transaction()?;
         let outcome = executor::execute(plan, &ctx, &mut self.txn).await;
         let outcome = match outcome {
@@ -112,7 +131,7 @@ impl SqlSession {
         &self,
         schema: Arc<Schema>,
         params: Arc<[Value]>,
-        write: bool,
+        effect: Effect,
         scans: Vec<crate::plan::VirtualScan>,
     ) -> Result<Arc<StatementContext>> {
         let mut virtual_tables = VirtualTables::default();
@@ -125,13 +144,13 @@ impl SqlSession {
         }
         let typed = self.variables.typed();
         let execution_time_max =
-            (!write && typed.max_execution_time_ms > 0).then(|| Duration::from_millis(typed.max_execution_time_ms));
+            (effect == Effect::Reads && typed.max_execution_time_ms > 0).then(|| Duration::from_millis(typed.max_execution_time_ms));
         Ok(Arc::new(StatementContext {
             cluster: self.server.cluster.clone(),
             catalog: self.server.catalog.clone(),
             schema,
             virtual_tables,
-            eval: Arc::new(self.eval_context(params, write)),
+            eval: Arc::new(self.eval_context(params, effect == Effect::Writes)),
             kill: self.connection.kill.clone(),
             limits: Limits {
                 lock_wait_timeout: Duration::from_millis(typed.lock_wait_timeout_ms),
@@ -205,7 +224,7 @@ impl SqlSession {
         let bound = binder::bind(&statement, &self.bind_context(schema.schema(), &[]))?;
         let plan = self.plan(bound.statement);
         self.check_plan(&plan)?;
-        let ctx = self.statement_context(schema.schema().clone(), Arc::from([]), false, virtual_scans(&plan)).await?;
+        let ctx = self.statement_context(schema.schema().clone(), Arc::from([]), Effect::Reads, virtual_scans(&plan)).await?;
         let outcome = executor::execute(&plan, &ctx, &mut self.txn).await;
         let value = match outcome {
             Ok(Outcome::Rows(rows)) => first_value(rows).await,
@@ -241,7 +260,7 @@ impl SqlSession {
         let Bound { statement: bound, .. } = binder::bind(statement, &self.bind_context(schema.schema(), &[]))?;
         let plan = self.plan(bound);
         self.check_plan(&plan)?;
-        let ctx = self.statement_context(schema.schema().clone(), Arc::from([]), false, virtual_scans(&plan)).await?;
+        let ctx = self.statement_context(schema.schema().clone(), Arc::from([]), Effect::Reads, virtual_scans(&plan)).await?;
         let rows = match (&plan, analyze) {
             (PhysicalPlan::Query(query), _) => {
                 let view = self.txn.read_view(&executor::tables_of(query)).await?;
