@@ -308,6 +308,8 @@ user_errors! {
     1525 "HY000" wrong_value(kind, value) = "Incorrect {kind} value: '{value}'";
     /// 1568
     1568 "25001" in_transaction() = "Transaction characteristics can't be changed while a transaction is in progress";
+    /// 1707: the index was written with other weights of its collation
+    1707 "HY000" stale_index(table, index) = "Table rebuild required: key '{index}' of '{table}' was made with another version of its collation. Drop and add it, or dump the table with the version of Basalt that made it";
     /// 1792
     1792 "25006" read_only_transaction() = "Cannot execute statement in a READ ONLY transaction.";
     /// 1582

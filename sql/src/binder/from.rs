@@ -86,7 +86,10 @@ impl super::Binder<'_> {
             return Err(Error::unknown_database(&database));
         };
         match self.ctx.schema.table(&database, &name.name) {
-            Some(table) => Ok((found.name.clone(), table.clone())),
+            Some(table) => match table.stale_index() {
+                Some(index) => Err(Error::stale_index(&table.name, &index.name)),
+                None => Ok((found.name.clone(), table.clone())),
+            },
             None => Err(Error::no_such_table(&found.name, &name.name)),
         }
     }

@@ -81,6 +81,8 @@ pub struct IndexColumn {
     pub column: usize,
     /// Characters (bytes for binary strings) that are indexed; `None` = all.
     pub prefix_length: Option<u32>,
+    /// The version of the collation's weights that its entries hold.
+    pub collation_version: u32,
 }
 
 /// A key of a table. The primary key of a clustered table has no entries of its own: it is the row key.
@@ -182,6 +184,12 @@ impl Table {
     /// The primary key.
     pub fn primary_key(&self) -> Option<&Index> {
         self.indexes.iter().find(|i| i.primary)
+    }
+
+    /// An index whose entries hold weights of another version than this binary's: it finds nothing where it should.
+    pub fn stale_index(&self) -> Option<&Index> {
+        let is_stale = |c: &IndexColumn| c.collation_version != self.columns[c.column].ty.collation.weights_version();
+        self.indexes.iter().find(|i| i.columns.iter().any(is_stale))
     }
 
     /// The index that SHOW COLUMNS marks PRI: the primary key, or the first UNIQUE one that could be it.

@@ -100,6 +100,7 @@ pub fn index_to_proto(index: &Index, columns: &[Column]) -> pb::Index {
                 column_id: columns[c.column].id,
                 prefix_length: c.prefix_length.unwrap_or(0),
                 descending: false,
+                collation_version: c.collation_version,
             })
             .collect(),
         unique: index.unique,
@@ -116,7 +117,11 @@ pub fn index_from_proto(p: &pb::Index, columns: &[Column]) -> Result<Index> {
             .iter()
             .position(|column| column.id == c.column_id)
             .ok_or_else(|| corrupt("an index of a column that is gone"))?;
-        Ok(IndexColumn { column, prefix_length: (c.prefix_length != 0).then_some(c.prefix_length) })
+        Ok(IndexColumn {
+            column,
+            prefix_length: (c.prefix_length != 0).then_some(c.prefix_length),
+            collation_version: c.collation_version,
+        })
     };
     Ok(Index {
         id: IndexId(p.id),
@@ -185,5 +190,41 @@ pub fn handle_of(primary: &Index, columns: &[Column]) -> Handle {
     match primary.columns.as_slice() {
         [only] if columns[only.column].ty.is_integer() => Handle::Integer(only.column),
         parts => Handle::Common(parts.iter().map(|p| p.column).collect()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ddl::{TableDefaults, build_table};
+    use crate::parser::statement::Ddl;
+    use crate::parser::{ParseOptions, Statement, parse_one};
+    use basalt_expr::EvalContext;
+
+    fn table(sql: &str) -> Table {
+        let parsed = parse_one(sql.as_bytes(), ParseOptions::default()).expect("it parses").expect("a statement");
+        let Statement::Ddl(ddl) = parsed.statement else { panic!("{sql}") };
+        let Ddl::CreateTable(create) = *ddl else { panic!("{sql}") };
+        let defaults = TableDefaults {
+            id: TableId(1),
+            database_id: 1,
+            charset: "utf8mb4".into(),
+            collation: "utf8mb4_0900_ai_ci".into(),
+            now_unix_ms: 0,
+        };
+        build_table(&create, defaults, &EvalContext::default()).expect("it can be made")
+    }
+
+    /// Keys of other weights find nothing where they should: the version stands beside them.
+    #[test]
+    fn a_key_knows_the_weights_it_was_made_with() {
+        let made = table("CREATE TABLE t (id INT PRIMARY KEY, s VARCHAR(10), b VARBINARY(10), KEY kb (b), KEY ks (b, s))");
+        let mut record = table_to_proto(&made).expect("it fits");
+        assert!(table_from_proto(&record).expect("it is whole").stale_index().is_none());
+        let versions: Vec<u32> = record.indexes.iter().flat_map(|i| &i.columns).map(|c| c.collation_version).collect();
+        assert_eq!(versions, [0, 0, 0, 1], "id, b, b, s");
+        record.indexes[2].columns[1].collation_version += 1;
+        let read = table_from_proto(&record).expect("it is whole");
+        assert_eq!(read.stale_index().map(|i| i.name.as_str()), Some("ks"));
     }
 }

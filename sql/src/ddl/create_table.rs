@@ -153,7 +153,11 @@ pub(super) fn build_index(id: IndexId, key: &KeyDefinition, columns: &mut [Colum
         if parts.iter().any(|p| p.column == column) {
             return Err(Error::duplicate_column(name));
         }
-        parts.push(IndexColumn { column, prefix_length: prefix_length(&columns[column], part.length)? });
+        parts.push(IndexColumn {
+            column,
+            prefix_length: prefix_length(&columns[column], part.length)?,
+            collation_version: columns[column].ty.collation.weights_version(),
+        });
         if primary {
             columns[column].ty.not_null = true;
             if columns[column].default == crate::catalog::model::ColumnDefault::Value(basalt_expr::value::Value::Null) {

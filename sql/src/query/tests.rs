@@ -154,7 +154,7 @@ fn table(id: u64) -> Arc<Table> {
     let index = |id: u64, name: &str, column: usize, primary: bool| Index {
         id: IndexId(id),
         name: name.to_string(),
-        columns: vec![IndexColumn { column, prefix_length: None }],
+        columns: vec![IndexColumn { column, prefix_length: None, collation_version: 0 }],
         unique: primary,
         primary,
         state: SchemaState::Public,
