@@ -34,8 +34,8 @@ inside() { # COMMAND...: in the bare root, with nothing of this machine's enviro
 }
 make_root() {
   mkdir -p "$root"
-  local mirror; mirror=$(grep -rhoE '(https?|file)://[^ ]+debian/?' /etc/apt/sources.list /etc/apt/sources.list.d 2>/dev/null | grep -v security | head -n 1 || true)
-  debootstrap --variant=minbase --include=ca-certificates,git bookworm "$root" ${mirror:+"$mirror"} >"$dir/debootstrap.log" 2>&1 || { tail -n 20 "$dir/debootstrap.log" >&2; return 1; }
+  local mirror; mirror=$(apt-get indextargets --format '$(SUITE) $(SITE)' 'Created-By: Packages' | awk '/^(bookworm|oldstable|stable) / { print $2; exit }')
+  debootstrap --variant=minbase --include=ca-certificates,git,make bookworm "$root" ${mirror:+"$mirror"} >"$dir/debootstrap.log" 2>&1 || { tail -n 20 "$dir/debootstrap.log" >&2; return 1; }
   # Where packages come from is this machine's business, not what is tested.
   cp -a /etc/apt/sources.list* /etc/apt/apt.conf.d /etc/apt/keyrings /etc/apt/trusted.gpg.d "$root/etc/apt/" 2>/dev/null || true
   cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
