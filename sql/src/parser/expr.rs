@@ -1,8 +1,8 @@
 //! Expressions, by precedence climbing.
 //!
 //! MySQL's levels, weakest first: `:=` · OR `||` · XOR · AND `&&` · NOT · BETWEEN CASE · `= <=> >= > <= < <> IS LIKE REGEXP
-//! IN` · `|` · `&` · `<< >>` · `- +` · `* / DIV % MOD` · `^` · unary `- ~` · `!` BINARY COLLATE. That is the manual's table; the
-//! grammar (sql_yacc.yy) is finer where comparisons meet:
+//! IN` · `|` · `&` · `<< >>` · `- +` · `* / DIV % MOD` · `^` · `||` under PIPES_AS_CONCAT · unary `- ~` · `!` BINARY COLLATE. That
+//! is the manual's table; the grammar (sql_yacc.yy) is finer where comparisons meet:
 //!
 //! ```text
 //! bool_pri:  bool_pri IS [NOT] NULL | bool_pri comp_op predicate | bool_pri comp_op ANY|ALL (…) | predicate
@@ -10,6 +10,8 @@
 //!          | bit_expr [NOT] LIKE simple_expr [ESCAPE simple_expr] | bit_expr [NOT] REGEXP bit_expr | bit_expr SOUNDS LIKE bit_expr | bit_expr
 //! ```
 //! So `a = b IN (c)` is `a = (b IN (c))`, `a IN (b) IN (c)` is an error, and `a BETWEEN b AND c = d` is `(a BETWEEN b AND c) = d`.
+//! A `simple_expr` has no operators but unary ones and `||` as CONCAT: `a LIKE b + c` is an error. `tests/slt/expressions` holds
+//! every pair of operators with MySQL's answer.
 
 use super::DEPTH_MAX;
 use super::ast::{BinaryOp, ColumnName, Expr, IsWhat, Literal, UnaryOp, VariableScope};
@@ -20,7 +22,10 @@ use crate::error::{Error, Result};
 /// Precedence of `|`, the lowest an operand of a comparison-like operator may have.
 const BIT_OR: u8 = 8;
 const COMPARISON: u8 = 7;
-const UNARY: u8 = 14;
+/// `||` as CONCAT, the only operator with two operands within a `simple_expr`.
+const CONCAT: u8 = 14;
+/// Operands of unary operators: tighter than any operator that stands between two.
+const UNARY: u8 = 15;
 
 impl Parser<'_> {
     /// An expression.
@@ -33,14 +38,6 @@ impl Parser<'_> {
 
     /// OR and AND chains are collected and built balanced, so that a thousand terms do not make a thousand levels.
     fn disjunction(&mut self) -> Result<Expr> {
-        if let Kind::UserVariable(name) = self.kind()
-            && matches!(self.kind_at(1), Kind::Symbol(":="))
-        {
-            let name = name.clone();
-            self.advance();
-            self.advance();
-            return Ok(Expr::AssignVariable(name, Box::new(self.expr()?)));
-        }
         let mut terms = vec![self.exclusive()?];
         while self.eat("OR") || (!self.options.pipes_as_concat && self.eat_symbol("||")) {
             terms.push(self.exclusive()?);
@@ -66,7 +63,8 @@ impl Parser<'_> {
         Ok(balanced(BinaryOp::And, terms))
     }
 
-    fn negation(&mut self) -> Result<Expr> {
+    /// `bool_pri` with or without NOT before it: what AND, OR and XOR join.
+    pub fn negation(&mut self) -> Result<Expr> {
         if !self.is_word("NOT") || self.options.high_not_precedence {
             self.enter()?;
             let expr = self.comparisons();
@@ -80,21 +78,21 @@ impl Parser<'_> {
         Ok(Expr::Unary(UnaryOp::Not, Box::new(expr?)))
     }
 
-    /// `bool_pri`: predicates side by side with comparisons and IS between them, from the left. Behind IS TRUE nothing of
-    /// this level follows.
+    /// `bool_pri`: predicates side by side with comparisons and IS between them, from the left. Behind IS TRUE
+    /// and IS UNKNOWN nothing of this level follows.
     fn comparisons(&mut self) -> Result<Expr> {
         let mut left = self.predicate()?;
         let mut chained = 0;
         loop {
             if self.eat("IS") {
                 let negated = self.eat("NOT");
-                let what = match self.eat_any(&["NULL", "UNKNOWN", "TRUE", "FALSE"]) {
-                    Some("TRUE") => IsWhat::True,
-                    Some("FALSE") => IsWhat::False,
-                    Some(_) => IsWhat::Null,
+                let (what, ends) = match self.eat_any(&["NULL", "UNKNOWN", "TRUE", "FALSE"]) {
+                    Some("TRUE") => (IsWhat::True, true),
+                    Some("FALSE") => (IsWhat::False, true),
+                    Some("UNKNOWN") => (IsWhat::Null, true),
+                    Some(_) => (IsWhat::Null, false),
                     None => return self.error(),
                 };
-                let ends = what != IsWhat::Null;
                 left = Expr::Is { expr: Box::new(left), what, negated };
                 if ends {
                     return Ok(left);
@@ -136,8 +134,8 @@ impl Parser<'_> {
             "IN" if self.is_subquery_at(0) => Expr::InSubquery { expr, query: Box::new(self.subquery()?), negated },
             "IN" => Expr::InList { expr, list: self.parenthesized(|p| p.list(Self::expr))?, negated },
             "LIKE" => {
-                let pattern = Box::new(self.operators(BIT_OR)?);
-                let escape = if self.eat("ESCAPE") { Some(Box::new(self.operators(BIT_OR)?)) } else { None };
+                let pattern = Box::new(self.operators(CONCAT)?);
+                let escape = if self.eat("ESCAPE") { Some(Box::new(self.operators(CONCAT)?)) } else { None };
                 Expr::Like { expr, pattern, escape, negated }
             }
             "BETWEEN" => {
@@ -201,7 +199,7 @@ impl Parser<'_> {
                 "/" => (BinaryOp::Divide, 12),
                 "%" => (BinaryOp::Modulo, 12),
                 "^" => (BinaryOp::BitXor, 13),
-                "||" if self.options.pipes_as_concat => (BinaryOp::Concat, 15),
+                "||" if self.options.pipes_as_concat => (BinaryOp::Concat, CONCAT),
                 "->" => (BinaryOp::JsonExtract, 16),
                 "->>" => (BinaryOp::JsonUnquote, 16),
                 _ => return None,
@@ -269,6 +267,10 @@ impl Parser<'_> {
             Kind::UserVariable(name) => {
                 let name = name.clone();
                 self.advance();
+                // Everything behind `:=` is the value, whatever stands before the variable.
+                if self.eat_symbol(":=") {
+                    return Ok(Expr::AssignVariable(name, Box::new(self.expr()?)));
+                }
                 return Ok(Expr::UserVariable(name));
             }
             Kind::SystemVariable => return self.system_variable(),

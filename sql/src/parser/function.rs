@@ -105,12 +105,7 @@ impl Parser<'_> {
                 let operand = self.operators(15)?;
                 Expr::Cast(Box::new(operand), DataType { name: "binary".to_string(), ..DataType::default() })
             }
-            "INTERVAL" if !call => {
-                let (value, unit) = self.interval()?;
-                self.expect_symbol("+")?;
-                let date = Box::new(self.operators(12)?);
-                Expr::DateArithmetic { date, value: Box::new(value), unit, subtract: false }
-            }
+            "INTERVAL" if !call => self.interval_before()?,
             "INTERVAL" => self.interval_or_function()?,
             "ROW" if call => {
                 self.advance();
@@ -165,9 +160,14 @@ impl Parser<'_> {
             return Ok(Expr::Function { name: "interval".to_string(), args });
         }
         self.rewind(start);
+        self.interval_before()
+    }
+
+    /// `INTERVAL value unit + date`. The date is all that follows up to AND, OR and XOR, comparisons included.
+    fn interval_before(&mut self) -> Result<Expr> {
         let (value, unit) = self.interval()?;
         self.expect_symbol("+")?;
-        let date = Box::new(self.operators(12)?);
+        let date = Box::new(self.negation()?);
         Ok(Expr::DateArithmetic { date, value: Box::new(value), unit, subtract: false })
     }
 
