@@ -296,6 +296,8 @@ user_errors! {
     1425 "42000" scale_too_big(scale, column, max) = "Too big scale {scale} specified for column '{column}'. Maximum is {max}.";
     /// 1426
     1426 "42000" precision_too_big(precision, column, max) = "Too big precision {precision} specified for '{column}'. Maximum is {max}.";
+    /// 1426, of a type in a cast.
+    1426 "42000" cast_precision_too_big(precision) = "Too-big precision {precision} specified for 'CAST'. Maximum is 53.";
     /// 1427
     1427 "42000" scale_over_precision(column) = "For float(M,D), double(M,D) or decimal(M,D), M must be >= D (column '{column}').";
     /// 1436
@@ -332,6 +334,8 @@ user_errors! {
     3636 "HY000" recursion_too_deep(rounds) = "Recursive query aborted after {rounds} iterations. Try increasing @@cte_max_recursion_depth to a larger value.";
     /// 3780
     3780 "HY000" incompatible_columns(a, b) = "Referencing column '{a}' and referenced column '{b}' are incompatible.";
+    /// 3942
+    3942 "HY000" empty_values_row() = "Each row of a VALUES clause must have at least one column, unless when used as source in an INSERT statement.";
     /// 8175
     8175 "HY000" memory_quota() = "Out Of Memory Quota!";
 }

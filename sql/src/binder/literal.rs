@@ -39,14 +39,11 @@ pub fn literal_value(literal: &Literal, collation: Collation) -> Result<Expr> {
             _ => return Err(illegal_number(text)),
         },
         Literal::String { bytes, charset } => return string(bytes, charset.as_deref(), collation),
-        Literal::Hex(bytes) => {
+        Literal::Hex(bytes) | Literal::Bit(bytes) => {
             let value = Value::from(bytes.clone());
             let ty = func::literal_type(&value);
             return Ok(Expr::Literal(value, FieldType { unsigned: true, ..ty }));
         }
-        // `b'101'` is written for numbers and BIT columns far more often than for strings.
-        Literal::Bit(bytes) if bytes.len() <= 8 => Value::UInt(bytes.iter().fold(0, |v, b| v << 8 | u64::from(*b))),
-        Literal::Bit(bytes) => Value::from(bytes.clone()),
         Literal::Temporal(kind, text) => return temporal(*kind, text),
     };
     Ok(Expr::literal(value))
@@ -98,10 +95,10 @@ fn temporal(kind: TemporalKind, text: &str) -> Result<Expr> {
     Ok(Expr::Literal(value, ty.required()))
 }
 
-/// A hexadecimal literal as the number that it is in calculations.
+/// A hexadecimal or bit literal as the number that it is in calculations.
 pub(super) fn as_number(expr: &crate::parser::ast::Expr) -> Option<Expr> {
     match expr {
-        crate::parser::ast::Expr::Literal(Literal::Hex(bytes)) if bytes.len() <= 8 => {
+        crate::parser::ast::Expr::Literal(Literal::Hex(bytes) | Literal::Bit(bytes)) if bytes.len() <= 8 => {
             Some(Expr::literal(Value::UInt(bytes.iter().fold(0, |v, b| v << 8 | u64::from(*b)))))
         }
         _ => None,

@@ -14,11 +14,29 @@ impl Parser<'_> {
             self.eat_any(&["INTEGER", "INT"]);
             return Ok(DataType { unsigned: word == "UNSIGNED", ..named("signed") });
         }
-        if self.is_any(&["INT", "INTEGER", "BIGINT", "SMALLINT", "TINYINT", "MEDIUMINT", "VARCHAR", "TEXT", "BLOB"]) {
+        const CASTS: &[&str] = &[
+            "BINARY", "CHAR", "CHARACTER", "NCHAR", "NATIONAL", "DATE", "TIME", "DATETIME", "YEAR", "DECIMAL", "DEC", "REAL",
+            "DOUBLE", "FLOAT", "JSON",
+        ];
+        if !self.is_any(CASTS) {
             return self.error();
         }
-        let ty = self.data_type()?;
-        if self.eat("ARRAY") {
+        let start = self.position();
+        let word = self.any_word()?;
+        let mut ty = named(self.type_name(&word)?);
+        if ty.name == "varchar" {
+            self.rewind(start);
+            return self.error();
+        }
+        self.type_lengths(&mut ty)?;
+        if ty.name == "float" && ty.length.is_some_and(|digits| digits > 53) {
+            let digits = ty.length.unwrap_or_default();
+            return Err(Error::cast_precision_too_big(digits));
+        }
+        if ty.name == "char" {
+            self.charset_attributes(&mut ty)?;
+        }
+        if self.is_word("ARRAY") {
             return Err(Error::unsupported("ARRAY"));
         }
         Ok(ty)
@@ -39,18 +57,39 @@ impl Parser<'_> {
         match ty.name.as_str() {
             "enum" | "set" => ty.elements = self.parenthesized(|p| p.list(Self::string))?,
             "serial" => return Ok(ty),
-            _ if self.is_symbol("(") => {
-                self.advance();
-                ty.length = Some(self.small_integer()?);
-                if self.eat_symbol(",") {
-                    ty.decimals = Some(self.small_integer()?);
-                }
-                self.expect_symbol(")")?;
-            }
-            _ => {}
+            _ => self.type_lengths(&mut ty)?,
         }
         self.type_attributes(&mut ty)?;
         Ok(ty)
+    }
+
+    /// `(length, decimals)`, or nothing.
+    fn type_lengths(&mut self, ty: &mut DataType) -> Result<()> {
+        if !self.eat_symbol("(") {
+            return Ok(());
+        }
+        ty.length = Some(self.small_integer()?);
+        if self.eat_symbol(",") {
+            ty.decimals = Some(self.small_integer()?);
+        }
+        self.expect_symbol(")")
+    }
+
+    /// A cast's character set: no more than one of its spellings, and BINARY.
+    fn charset_attributes(&mut self, ty: &mut DataType) -> Result<()> {
+        loop {
+            if self.eat("BINARY") {
+                ty.binary = true;
+            } else if self.eat_words(&["CHARACTER", "SET"]) || self.eat("CHARSET") || self.eat_words(&["CHAR", "SET"]) {
+                ty.charset = Some(self.charset_name()?);
+            } else if self.eat("ASCII") {
+                ty.charset = Some("latin1".to_string());
+            } else if self.eat("UNICODE") {
+                ty.charset = Some("ucs2".to_string());
+            } else {
+                return Ok(());
+            }
+        }
     }
 
     /// MySQL's own name of the type that `word` (and what follows) spells; empty when it is none.

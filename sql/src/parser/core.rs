@@ -49,7 +49,7 @@ pub fn parse_one(text: &[u8], options: ParseOptions) -> Result<Option<Parsed>> {
             let start = from + tokens[0].start;
             let end = from + tokens[tokens.len() - 2].end;
             let parameters = tokens.iter().filter(|t| matches!(t.kind, Kind::Parameter(_))).count();
-            let mut parser = Parser { text: rest, tokens, at: 0, depth: 0, options };
+            let mut parser = Parser::new(rest, tokens, options);
             let statement = parser.statement()?;
             parser.expect_end()?;
             return Ok(Some(Parsed { statement, parameters, start, end, next: from + next }));
@@ -67,7 +67,7 @@ pub fn parse_one(text: &[u8], options: ParseOptions) -> Result<Option<Parsed>> {
 /// 1064 when `text` is not one expression.
 pub fn parse_expression(text: &[u8]) -> Result<Expr> {
     let (tokens, _) = lexer::tokenize(text, ParseOptions::default())?;
-    let mut parser = Parser { text, tokens, at: 0, depth: 0, options: ParseOptions::default() };
+    let mut parser = Parser::new(text, tokens, ParseOptions::default());
     let expr = parser.expr()?;
     parser.expect_end()?;
     Ok(expr)
@@ -79,9 +79,15 @@ pub(super) struct Parser<'a> {
     at: usize,
     depth: usize,
     pub options: ParseOptions,
+    /// By the position of each opening parenthesis, that of its closing one; made when first asked for.
+    closings: Option<Vec<u32>>,
 }
 
 impl<'a> Parser<'a> {
+    fn new(text: &'a [u8], tokens: Vec<Token>, options: ParseOptions) -> Parser<'a> {
+        Parser { text, tokens, at: 0, depth: 0, options, closings: None }
+    }
+
     pub fn token(&self) -> &Token {
         // The last token is always `End`, and `advance` never moves past it.
         &self.tokens[self.at]
@@ -227,6 +233,23 @@ impl<'a> Parser<'a> {
         matches!(self.kind_at(ahead), Kind::Symbol(s) if *s == symbol)
     }
 
+    /// Position of the parenthesis that closes the one `ahead`.
+    pub fn closing_at(&mut self, ahead: usize) -> Option<usize> {
+        let tokens = &self.tokens;
+        let closings = self.closings.get_or_insert_with(|| closings(tokens));
+        closings.get(self.at + ahead).map(|&at| at as usize).filter(|&at| at > 0)
+    }
+
+    pub fn is_symbol_after(&self, position: usize, symbol: &str) -> bool {
+        matches!(self.tokens.get(position + 1), Some(Token { kind: Kind::Symbol(s), .. }) if *s == symbol)
+    }
+
+    pub fn is_word_after(&self, position: usize, word: &str) -> bool {
+        self.tokens.get(position + 1).is_some_and(|t| {
+            t.kind == Kind::Word && self.text[t.start..t.end].eq_ignore_ascii_case(word.as_bytes())
+        })
+    }
+
     pub fn is_end(&self) -> bool {
         *self.kind() == Kind::End
     }
@@ -281,7 +304,7 @@ impl<'a> Parser<'a> {
             Kind::Word if after_point || !is_reserved(self.token_text()) => self.token_text().to_string(),
             _ => return self.error(),
         };
-        if name.is_empty() || name == "\\N" {
+        if name.is_empty() {
             return self.error();
         }
         if name.chars().count() > IDENTIFIER_CHARS_MAX {
@@ -303,6 +326,17 @@ impl<'a> Parser<'a> {
     /// A name or a string.
     pub fn identifier_or_string(&mut self) -> Result<String> {
         if let Kind::String(_) = self.kind() { self.string() } else { self.identifier() }
+    }
+
+    /// An alias: a name, which may be empty, or a string.
+    pub fn alias(&mut self) -> Result<String> {
+        match self.kind() {
+            Kind::Quoted(name) if name.is_empty() => {
+                self.advance();
+                Ok(String::new())
+            }
+            _ => self.identifier_or_string(),
+        }
     }
 
     /// A string that must be text.
@@ -410,4 +444,22 @@ impl<'a> Parser<'a> {
             _ => self.error(),
         }
     }
+}
+
+/// For each token that opens a parenthesis, the one that closes it; 0 for others.
+fn closings(tokens: &[Token]) -> Vec<u32> {
+    let mut closings = vec![0; tokens.len()];
+    let mut open = Vec::new();
+    for (at, token) in tokens.iter().enumerate() {
+        match token.kind {
+            Kind::Symbol("(") => open.push(at),
+            Kind::Symbol(")") => {
+                if let Some(opening) = open.pop() {
+                    closings[opening] = at as u32;
+                }
+            }
+            _ => {}
+        }
+    }
+    closings
 }

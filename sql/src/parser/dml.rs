@@ -51,7 +51,7 @@ impl Parser<'_> {
 
     fn insert_row(&mut self) -> Result<Vec<Expr>> {
         self.eat("ROW");
-        self.parenthesized(|p| if p.is_symbol(")") { Ok(Vec::new()) } else { p.list(Self::expr) })
+        self.parenthesized(|p| if p.is_symbol(")") { Ok(Vec::new()) } else { p.list(Self::value_or_default) })
     }
 
     /// UPDATE.

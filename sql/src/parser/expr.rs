@@ -14,7 +14,7 @@
 //! every pair of operators with MySQL's answer.
 
 use super::DEPTH_MAX;
-use super::ast::{BinaryOp, ColumnName, Expr, IsWhat, Literal, UnaryOp, VariableScope};
+use super::ast::{BinaryOp, ColumnName, Expr, IsWhat, Literal, TemporalKind, UnaryOp, VariableScope};
 use super::core::Parser;
 use super::lexer::Kind;
 use crate::error::{Error, Result};
@@ -98,6 +98,9 @@ impl Parser<'_> {
                     return Ok(left);
                 }
             } else if let Some((op, COMPARISON)) = self.binary_operator() {
+                if op == BinaryOp::NullSafeEq && ["ANY", "SOME", "ALL"].iter().any(|w| self.is_word_at(1, w)) {
+                    return self.error();
+                }
                 self.advance();
                 left = match self.eat_any(&["ANY", "SOME", "ALL"]).map(|w| w == "ALL") {
                     Some(all) => Expr::Quantified { expr: Box::new(left), op, all, query: Box::new(self.subquery()?) },
@@ -258,7 +261,7 @@ impl Parser<'_> {
             Kind::Float => Literal::Float(self.token_text().to_string()),
             Kind::Hex(bytes) => Literal::Hex(bytes.clone()),
             Kind::Bit(bytes) => Literal::Bit(bytes.clone()),
-            Kind::String(_) => return self.strings(None),
+            Kind::String(_) | Kind::National(_) => return self.strings(None),
             Kind::Parameter(index) => {
                 let index = *index;
                 self.advance();
@@ -287,6 +290,10 @@ impl Parser<'_> {
     /// A string and those right behind it, which continue it.
     fn strings(&mut self, charset: Option<String>) -> Result<Expr> {
         let mut bytes = Vec::new();
+        if let Kind::National(first) = self.kind() {
+            bytes.extend_from_slice(first);
+            self.advance();
+        }
         while let Kind::String(part) = self.kind() {
             bytes.extend_from_slice(part);
             self.advance();
@@ -294,17 +301,18 @@ impl Parser<'_> {
         Ok(Expr::Literal(Literal::String { bytes, charset }))
     }
 
-    /// `{d '2020-01-01'}`, `{fn f(x)}`.
+    /// `{d '2020-01-01'}`, `{fn f(x)}`: the word counts before a string only.
     fn odbc(&mut self) -> Result<Expr> {
         self.advance();
         let kind = self.any_word()?;
-        let expr = match kind.as_str() {
-            "D" | "T" | "TS" => {
-                let kind = match kind.as_str() {
-                    "D" => super::ast::TemporalKind::Date,
-                    "T" => super::ast::TemporalKind::Time,
-                    _ => super::ast::TemporalKind::Timestamp,
-                };
+        let temporal = match kind.as_str() {
+            "D" => Some(TemporalKind::Date),
+            "T" => Some(TemporalKind::Time),
+            "TS" => Some(TemporalKind::Timestamp),
+            _ => None,
+        };
+        let expr = match temporal {
+            Some(kind) if matches!(self.kind(), Kind::String(_)) => {
                 Expr::Literal(Literal::Temporal(kind, self.string()?))
             }
             _ => self.expr()?,
@@ -330,6 +338,9 @@ impl Parser<'_> {
 
     fn system_variable(&mut self) -> Result<Expr> {
         self.advance();
+        if matches!(self.kind(), Kind::Quoted(_)) && self.is_symbol_at(1, ".") {
+            return self.error();
+        }
         let scope = self.variable_scope_point();
         let mut name = self.variable_name()?;
         while self.eat_symbol(".") {
@@ -386,14 +397,13 @@ impl Parser<'_> {
 
     fn word_expression(&mut self) -> Result<Expr> {
         let text = self.token_text();
-        if text == "\\N" {
-            self.advance();
-            return Ok(Expr::Literal(Literal::Null));
-        }
         if let Some(charset) = text.strip_prefix('_')
             && matches!(self.kind_at(1), Kind::String(_) | Kind::Hex(_) | Kind::Bit(_))
-            && is_charset(charset)
+            && CHARSETS.contains(&charset.to_ascii_lowercase().as_str())
         {
+            if !is_charset(charset) {
+                return Err(Error::unsupported(format!("character set {charset}")));
+            }
             let charset = charset.to_ascii_lowercase();
             self.advance();
             return match self.kind() {
@@ -456,6 +466,14 @@ impl Parser<'_> {
         Ok(word)
     }
 }
+
+/// MySQL's character sets, whose names with `_` before them introduce a literal.
+const CHARSETS: &[&str] = &[
+    "armscii8", "ascii", "big5", "binary", "cp1250", "cp1251", "cp1256", "cp1257", "cp850", "cp852", "cp866", "cp932", "dec8",
+    "eucjpms", "euckr", "gb18030", "gb2312", "gbk", "geostd8", "greek", "hebrew", "hp8", "keybcs2", "koi8r", "koi8u", "latin1",
+    "latin2", "latin5", "latin7", "macce", "macroman", "sjis", "swe7", "tis620", "ucs2", "ujis", "utf16", "utf16le", "utf32",
+    "utf8", "utf8mb3", "utf8mb4",
+];
 
 fn is_charset(name: &str) -> bool {
     const KNOWN: &[&str] = &["utf8mb4", "utf8mb3", "utf8", "binary", "latin1", "ascii"];

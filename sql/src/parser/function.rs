@@ -107,11 +107,14 @@ impl Parser<'_> {
             }
             "INTERVAL" if !call => self.interval_before()?,
             "INTERVAL" => self.interval_or_function()?,
-            "ROW" if call => {
+            "ROW" => {
                 self.advance();
-                Expr::Row(self.parenthesized(|p| p.list(Self::expr))?)
+                Expr::Row(self.row_of_two()?)
             }
-            "DEFAULT" => self.default_value()?,
+            "DEFAULT" => {
+                self.advance();
+                Expr::DefaultOf(self.parenthesized(Self::column_name)?)
+            }
             "VALUES" if call => {
                 self.advance();
                 Expr::Values(self.parenthesized(Self::column_name)?)
@@ -125,7 +128,13 @@ impl Parser<'_> {
             "DATE_ADD" | "DATE_SUB" | "ADDDATE" | "SUBDATE" if call => self.date_add(&word)?,
             "TIMESTAMPADD" | "TIMESTAMPDIFF" if call => self.unit_function(&word)?,
             "GET_FORMAT" if call => return Err(Error::unsupported("GET_FORMAT")),
-            "MATCH" => return Err(Error::unsupported("MATCH … AGAINST")),
+            "MATCH" => {
+                self.advance();
+                if !self.is_symbol("(") && !self.is_identifier() {
+                    return self.error();
+                }
+                return Err(Error::unsupported("MATCH … AGAINST"));
+            }
             "CHAR" if call => self.char_call()?,
             "WEIGHT_STRING" if call => return Err(Error::unsupported("WEIGHT_STRING")),
             "GROUP_CONCAT" if call => self.group_concat()?,
@@ -171,13 +180,24 @@ impl Parser<'_> {
         Ok(Expr::DateArithmetic { date, value: Box::new(value), unit, subtract: false })
     }
 
-    fn default_value(&mut self) -> Result<Expr> {
-        self.advance();
-        if self.is_symbol("(") {
-            Ok(Expr::DefaultOf(self.parenthesized(Self::column_name)?))
-        } else {
-            Ok(Expr::Default)
+    /// Behind ROW: at least two values.
+    fn row_of_two(&mut self) -> Result<Vec<Expr>> {
+        self.parenthesized(|p| {
+            let first = p.expr()?;
+            p.expect_symbol(",")?;
+            let mut items = vec![first];
+            items.extend(p.list(Self::expr)?);
+            Ok(items)
+        })
+    }
+
+    /// A value of INSERT or UPDATE, where DEFAULT may stand for one.
+    pub fn value_or_default(&mut self) -> Result<Expr> {
+        if self.is_word("DEFAULT") && !self.is_symbol_at(1, "(") {
+            self.advance();
+            return Ok(Expr::Default);
         }
+        self.expr()
     }
 
     fn case(&mut self) -> Result<Expr> {
@@ -295,7 +315,9 @@ impl Parser<'_> {
         self.parenthesized(|p| {
             let unit = p.unit()?;
             p.expect_symbol(",")?;
-            let args = p.list(Self::expr)?;
+            let mut args = vec![p.expr()?];
+            p.expect_symbol(",")?;
+            args.push(p.expr()?);
             Ok(Expr::UnitFunction { name: word.to_ascii_lowercase(), unit, args })
         })
     }
@@ -314,7 +336,8 @@ impl Parser<'_> {
         let mut args = Vec::new();
         if self.eat_symbol("(") {
             if !self.is_symbol(")") {
-                args.push(self.expr()?);
+                let digits = u64::from(self.small_integer()?);
+                args.push(Expr::Literal(Literal::Integer(digits)));
             }
             self.expect_symbol(")")?;
         }
@@ -340,10 +363,14 @@ impl Parser<'_> {
         let mut args = Vec::new();
         if name == "count" && self.is_symbol("*") && !distinct {
             self.advance();
+        } else if aggregate {
+            args.push(self.expr()?);
+            let several = name == "json_objectagg" || (name == "count" && distinct);
+            while several && self.eat_symbol(",") {
+                args.push(self.expr()?);
+            }
         } else if !self.is_symbol(")") {
             args = self.list(Self::expr)?;
-        } else if aggregate {
-            return self.error();
         }
         self.expect_symbol(")")?;
         self.finish_call(AggregateCall { name, args, distinct, order_by: Vec::new(), separator: None, over: None })
@@ -457,6 +484,6 @@ impl Parser<'_> {
         if !self.eat_symbol("=") {
             self.expect_symbol(":=")?;
         }
-        Ok((column, self.expr()?))
+        Ok((column, self.value_or_default()?))
     }
 }

@@ -16,6 +16,8 @@ pub(super) enum Kind {
     Quoted(String),
     /// A string, escapes resolved.
     String(Vec<u8>),
+    /// `N'…'`: a string that stands first in a literal and nowhere else.
+    National(Vec<u8>),
     /// Digits only.
     Integer,
     /// Digits with a point.
@@ -71,6 +73,9 @@ pub(super) fn tokenize(text: &[u8], options: ParseOptions) -> Result<(Vec<Token>
         lexer.skip_blank()?;
         let start = lexer.at;
         if start >= text.len() {
+            if lexer.in_version_comment {
+                return lexer.error(start);
+            }
             tokens.push(Token { kind: Kind::End, start: text.len(), end: text.len() });
             return Ok((tokens, text.len()));
         }
@@ -121,24 +126,43 @@ impl Lexer<'_> {
         self.at += memchr::memchr(b'\n', rest).map_or(rest.len(), |i| i + 1);
     }
 
+    /// Moves past a comment, or into one whose text counts.
     fn comment(&mut self) -> Result<()> {
-        let start = self.at;
-        if self.peek(2) == b'!' {
-            let digits = self.text[self.at + 3..].iter().take(6).take_while(|b| b.is_ascii_digit()).count();
-            let digits = if digits < 5 { 0 } else { digits };
-            let number = &self.text[self.at + 3..self.at + 3 + digits];
-            let version = number.iter().fold(0u32, |v, b| v * 10 + u32::from(b - b'0'));
-            if version <= MYSQL_VERSION_ID {
-                self.at += 3 + digits;
-                self.in_version_comment = true;
-                return Ok(());
-            }
+        if self.peek(2) != b'!' {
+            return self.skip_comment(2);
         }
-        match memchr::memmem::find(&self.text[self.at + 2..], b"*/") {
-            Some(i) => self.at += 2 + i + 2,
-            None => return self.error(start),
+        let digits = self.text[self.at + 3..].iter().take(6).take_while(|b| b.is_ascii_digit()).count();
+        // Five digits; six when the first is 0.
+        let digits = match digits {
+            6 if self.peek(3) == b'0' => 6,
+            5 | 6 => 5,
+            _ => 0,
+        };
+        let number = &self.text[self.at + 3..self.at + 3 + digits];
+        let version = number.iter().fold(0u32, |v, b| v * 10 + u32::from(b - b'0'));
+        if version > MYSQL_VERSION_ID {
+            return self.skip_comment(3 + digits);
         }
+        self.at += 3 + digits;
+        self.in_version_comment = true;
         Ok(())
+    }
+
+    /// Moves past a comment whose text does not count and begins `from` bytes on. One that was for another version may hold
+    /// comments.
+    fn skip_comment(&mut self, from: usize) -> Result<()> {
+        let start = self.at;
+        let nests = self.peek(2) == b'!';
+        let mut at = self.at + from;
+        loop {
+            let Some(end) = memchr::memmem::find(&self.text[at..], b"*/") else { return self.error(start) };
+            let inner = if nests { memchr::memmem::find(&self.text[at..at + end], b"/*") } else { None };
+            at += end + 2;
+            let Some(_) = inner else {
+                self.at = at;
+                return Ok(());
+            };
+        }
     }
 
     fn next(&mut self, before: Option<&Token>) -> Result<Kind> {
@@ -151,17 +175,14 @@ impl Lexer<'_> {
             b'?' => self.parameter(),
             b'@' => self.variable(),
             b'0'..=b'9' => self.number(before),
-            b'.' if self.peek(1).is_ascii_digit() && !follows_name(before, self.at) => self.number(before),
-            b'\\' if self.peek(1) == b'N' => {
-                self.at += 2;
-                Ok(Kind::Word)
-            }
+            b'.' if self.peek(1).is_ascii_digit() && !follows_name(before, self.at) => self.number(None),
             b'x' | b'X' if self.peek(1) == b'\'' => self.quoted_digits(16),
             b'b' | b'B' if self.peek(1) == b'\'' => self.quoted_digits(2),
             b'n' | b'N' if self.peek(1) == b'\'' => {
                 self.at += 1;
-                self.string(b'\'').map(Kind::String)
+                self.string(b'\'').map(Kind::National)
             }
+            b'=' | b'<' | b'>' | b'!' => self.comparison(),
             _ if is_word_byte(byte) => {
                 self.word();
                 Ok(Kind::Word)
@@ -174,6 +195,20 @@ impl Lexer<'_> {
                 None => self.error(self.at),
             },
         }
+    }
+
+    /// Signs of comparison that stand together are one operator or none: `a =! b` is an error, `!! a` is `! a`.
+    fn comparison(&mut self) -> Result<Kind> {
+        let is_sign = |byte: u8| matches!(byte, b'=' | b'<' | b'>' | b'!');
+        let mut len = 1 + usize::from(is_sign(self.peek(1)));
+        if self.peek(0) == b'<' && len == 2 && matches!(self.peek(2), b'=' | b'>' | b'!') {
+            len = 3;
+        }
+        let signs = &self.text[self.at..self.at + len];
+        let found = SYMBOLS.iter().find(|s| s.as_bytes() == signs);
+        let Some(symbol) = found.copied().or((self.peek(0) == b'!').then_some("!")) else { return self.error(self.at) };
+        self.at += len;
+        Ok(Kind::Symbol(symbol))
     }
 
     fn word(&mut self) {
@@ -195,7 +230,8 @@ impl Lexer<'_> {
         self.at += 1;
         if self.peek(0) == b'@' {
             self.at += 1;
-            return Ok(Kind::SystemVariable);
+            let named = is_word_byte(self.peek(0)) || self.peek(0) == b'`';
+            return if named { Ok(Kind::SystemVariable) } else { self.error(self.at) };
         }
         let name = match self.peek(0) {
             quote @ (b'`' | b'\'' | b'"') => self.string_of(quote, quote != b'`')?,
@@ -210,9 +246,13 @@ impl Lexer<'_> {
         String::from_utf8(name).map(Kind::UserVariable).or_else(|_| self.error(self.at))
     }
 
-    /// A number, or a word that starts with digits (`1st_column`).
+    /// A number, or a word that starts with digits (`1st_column`, and any digits behind a name's point).
     fn number(&mut self, before: Option<&Token>) -> Result<Kind> {
         let start = self.at;
+        if before.is_some_and(|t| t.end == start && t.kind == Kind::Symbol(".")) {
+            self.word();
+            return Ok(Kind::Word);
+        }
         if self.peek(0) == b'0' && matches!(self.peek(1), b'x' | b'b') {
             let base = if self.peek(1) == b'x' { 16 } else { 2 };
             self.at += 2;
@@ -229,8 +269,7 @@ impl Lexer<'_> {
         };
         digits(self);
         let mut kind = Kind::Integer;
-        let part_of_name = follows_name(before, start);
-        if self.peek(0) == b'.' && !part_of_name {
+        if self.peek(0) == b'.' {
             self.at += 1;
             digits(self);
             kind = Kind::Decimal;
@@ -241,6 +280,8 @@ impl Lexer<'_> {
                 self.at += 1 + sign;
                 digits(self);
                 kind = Kind::Float;
+            } else if kind == Kind::Decimal {
+                return self.error(start);
             }
         }
         if kind == Kind::Integer && is_word_byte(self.peek(0)) {
@@ -268,8 +309,8 @@ impl Lexer<'_> {
         let start = self.at;
         let bytes = self.string_of(quote, false)?;
         match String::from_utf8(bytes) {
-            Ok(name) if !name.is_empty() => Ok(Kind::Quoted(name)),
-            _ => self.error(start),
+            Ok(name) => Ok(Kind::Quoted(name)),
+            Err(_) => self.error(start),
         }
     }
 
@@ -323,9 +364,9 @@ fn is_word_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || byte >= 0x80
 }
 
-/// `t.1` and `t.1e5` name columns: a point right behind a name (or a name's point right before) does not start a number.
+/// `t.1` and `t.1e5` name columns: a point right behind a name does not start a number.
 fn follows_name(before: Option<&Token>, at: usize) -> bool {
-    before.is_some_and(|t| t.end == at && matches!(t.kind, Kind::Word | Kind::Quoted(_) | Kind::Symbol(".")))
+    before.is_some_and(|t| t.end == at && matches!(t.kind, Kind::Word | Kind::Quoted(_)))
 }
 
 /// Digits of base 2 or 16 to bytes, leading zero bits added. `even`: an odd number of hex digits is refused.
@@ -343,9 +384,15 @@ fn digits_to_bytes(digits: &[u8], base: u32, even: bool) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// Holds the 80 characters that an error shows.
+const NEAR_BYTES_MAX: usize = 400;
+
 /// 1064 at an offset of the text.
 pub(super) fn syntax_error(text: &[u8], at: usize) -> Error {
-    let at = at.min(text.len());
-    let line = 1 + text[..at].iter().filter(|&&b| b == b'\n').count();
-    Error::syntax(String::from_utf8_lossy(&text[at..]).trim_end_matches(';'), line)
+    // MySQL cuts off the blanks around a text before it reads it.
+    let end = text.iter().rposition(|b| !b.is_ascii_whitespace() && *b != b';').map_or(0, |last| last + 1);
+    let at = at.min(end);
+    let begin = text[..at].iter().position(|b| !b.is_ascii_whitespace()).unwrap_or(at);
+    let line = 1 + memchr::memchr_iter(b'\n', &text[begin..at]).count();
+    Error::syntax(&String::from_utf8_lossy(&text[at..end.min(at + NEAR_BYTES_MAX)]), line)
 }

@@ -31,6 +31,7 @@ mod ddl;
 mod dml;
 mod expr;
 mod function;
+mod join;
 mod keywords;
 mod lexer;
 mod query;

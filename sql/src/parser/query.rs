@@ -10,40 +10,21 @@ use crate::error::{Error, Result};
 
 impl Parser<'_> {
     /// Whether a query in parentheses stands `ahead` tokens on.
-    pub fn is_subquery_at(&self, ahead: usize) -> bool {
+    pub fn is_subquery_at(&mut self, ahead: usize) -> bool {
         let mut at = ahead;
-        if !self.is_symbol_at(at, "(") {
-            return false;
-        }
         while self.is_symbol_at(at, "(") {
             at += 1;
         }
-        ["SELECT", "WITH", "VALUES", "TABLE"].iter().any(|w| self.is_word_at(at, w))
-            && (at == ahead + 1 || self.nested_is_query(at - ahead))
-    }
-
-    /// `((SELECT 1) UNION …)` is a query, `((SELECT 1) + 1)` is not: look behind the inner parenthesis.
-    fn nested_is_query(&self, levels: usize) -> bool {
-        let mut open = 0usize;
-        let mut at = 0;
-        loop {
-            match self.kind_at(at) {
-                Kind::Symbol("(") => open += 1,
-                Kind::Symbol(")") => {
-                    open -= 1;
-                    if open + 1 == levels.min(2) {
-                        let next = at + 1;
-                        return self.is_symbol_at(next, ")")
-                            || ["UNION", "INTERSECT", "EXCEPT", "ORDER", "LIMIT"]
-                                .iter()
-                                .any(|w| self.is_word_at(next, w));
-                    }
-                }
-                Kind::End => return false,
-                _ => {}
-            }
-            at += 1;
+        if at == ahead || !["SELECT", "WITH", "VALUES", "TABLE"].iter().any(|w| self.is_word_at(at, w)) {
+            return false;
         }
+        // `((SELECT 1) UNION …)` is a query, `((SELECT 1) + 1)` is not: what follows the inner parentheses decides.
+        const GOES_ON: &[&str] = &["UNION", "INTERSECT", "EXCEPT", "ORDER", "LIMIT", "FOR", "LOCK", "INTO"];
+        (ahead + 1..at).rev().all(|inner| {
+            self.closing_at(inner).is_some_and(|closing| {
+                self.is_symbol_after(closing, ")") || GOES_ON.iter().any(|w| self.is_word_after(closing, w))
+            })
+        })
     }
 
     /// A query in parentheses.
@@ -93,6 +74,10 @@ impl Parser<'_> {
             p.expect("AS")?;
             Ok(Cte { name, columns, query: p.subquery()? })
         })?;
+        let mut names = std::collections::HashSet::new();
+        if let Some(twice) = ctes.iter().find(|cte| !names.insert(cte.name.to_lowercase())) {
+            return Err(Error::duplicate_alias(&twice.name));
+        }
         Ok((ctes, recursive))
     }
 
@@ -139,7 +124,10 @@ impl Parser<'_> {
         if self.eat("VALUES") {
             let rows = self.list(|p| {
                 p.expect("ROW")?;
-                p.parenthesized(|p| p.list(Self::expr))
+                if p.is_symbol("(") && p.is_symbol_at(1, ")") {
+                    return Err(Error::empty_values_row());
+                }
+                p.parenthesized(|p| p.list(Self::value_or_default))
             })?;
             return Ok(QueryBody::Values(rows));
         }
@@ -157,6 +145,7 @@ impl Parser<'_> {
     fn select(&mut self) -> Result<Select> {
         self.expect("SELECT")?;
         let mut select = Select::default();
+        let mut all = false;
         loop {
             match self.eat_any(&[
                 "ALL",
@@ -168,16 +157,24 @@ impl Parser<'_> {
                 "SQL_BIG_RESULT",
                 "SQL_BUFFER_RESULT",
                 "SQL_NO_CACHE",
-                "SQL_CACHE",
                 "SQL_CALC_FOUND_ROWS",
             ]) {
                 Some("DISTINCT" | "DISTINCTROW") => select.distinct = true,
+                Some("ALL") => all = true,
                 Some("SQL_CALC_FOUND_ROWS") => select.calc_found_rows = true,
                 Some(_) => {}
                 None => break,
             }
         }
-        select.items = self.list(Self::select_item)?;
+        if all && select.distinct {
+            return Err(Error::wrong_usage("ALL", "DISTINCT"));
+        }
+        if self.eat_symbol("*") {
+            select.items.push(SelectItem::Wildcard { database: None, table: None });
+        }
+        if select.items.is_empty() || self.eat_symbol(",") {
+            select.items.extend(self.list(Self::select_item)?);
+        }
         self.skip_into_clause()?;
         if self.eat("FROM") && !self.eat("DUAL") {
             select.from = self.table_refs()?;
@@ -211,9 +208,6 @@ impl Parser<'_> {
     }
 
     fn select_item(&mut self) -> Result<SelectItem> {
-        if self.eat_symbol("*") {
-            return Ok(SelectItem::Wildcard { database: None, table: None });
-        }
         if let Some(wildcard) = self.qualified_wildcard()? {
             return Ok(wildcard);
         }
@@ -221,7 +215,7 @@ impl Parser<'_> {
         let expr = self.expr()?;
         let text = self.text_from(start);
         let named = self.eat("AS") || self.is_identifier() || matches!(self.kind(), Kind::String(_));
-        let alias = if named { Some(self.identifier_or_string()?) } else { None };
+        let alias = if named { Some(self.alias()?) } else { None };
         Ok(SelectItem::Expr { expr, alias, text })
     }
 
@@ -252,83 +246,16 @@ impl Parser<'_> {
         self.list(Self::table_ref)
     }
 
-    /// A table with what is joined to it.
-    pub fn table_ref(&mut self) -> Result<TableRef> {
-        self.enter()?;
-        let joined = self.joins();
-        self.leave();
-        joined
-    }
-
-    fn joins(&mut self) -> Result<TableRef> {
-        let mut left = self.table_factor()?;
-        let mut chained = 0;
-        while let Some((kind, natural)) = self.join_word()? {
-            chained += 1;
-            if chained > super::DEPTH_MAX {
-                return Err(Error::too_deep());
-            }
-            // `a JOIN b JOIN c ON x ON y`: the right side may be a join itself when an ON is to come for each.
-            let mut right = self.table_factor()?;
-            let outer = kind != JoinKind::Inner;
-            let constraint = match self.join_constraint()? {
-                JoinConstraint::None if natural => JoinConstraint::Natural,
-                JoinConstraint::None if outer => {
-                    right = self.join_rest(right)?;
-                    match self.join_constraint()? {
-                        JoinConstraint::None => return self.error(),
-                        constraint => constraint,
-                    }
-                }
-                constraint => constraint,
-            };
-            left = TableRef::Join { left: Box::new(left), right: Box::new(right), kind, constraint };
+    /// A table, a derived table, or tables in parentheses.
+    pub fn table_factor(&mut self) -> Result<TableRef> {
+        // ODBC's outer joins.
+        if self.is_symbol("{") && self.is_word_at(1, "OJ") {
+            self.advance();
+            self.advance();
+            let joined = self.table_ref()?;
+            self.expect_symbol("}")?;
+            return Ok(joined);
         }
-        Ok(left)
-    }
-
-    /// Joins that nest to the right: `a LEFT JOIN (b JOIN c ON …) ON …` written without parentheses.
-    fn join_rest(&mut self, left: TableRef) -> Result<TableRef> {
-        let Some((kind, natural)) = self.join_word()? else { return Ok(left) };
-        self.enter()?;
-        let right = self.table_factor()?;
-        let constraint = match self.join_constraint()? {
-            JoinConstraint::None if natural => JoinConstraint::Natural,
-            constraint => constraint,
-        };
-        self.leave();
-        Ok(TableRef::Join { left: Box::new(left), right: Box::new(right), kind, constraint })
-    }
-
-    fn join_word(&mut self) -> Result<Option<(JoinKind, bool)>> {
-        let natural = self.eat("NATURAL");
-        let kind = match self.eat_any(&["INNER", "CROSS", "LEFT", "RIGHT"]) {
-            Some("LEFT") => JoinKind::Left,
-            Some("RIGHT") => JoinKind::Right,
-            Some(_) => JoinKind::Inner,
-            None if self.is_word("JOIN") => JoinKind::Inner,
-            None if !natural && self.eat("STRAIGHT_JOIN") => return Ok(Some((JoinKind::Inner, false))),
-            None if natural => return self.error(),
-            None => return Ok(None),
-        };
-        if kind != JoinKind::Inner {
-            self.eat("OUTER");
-        }
-        self.expect("JOIN")?;
-        Ok(Some((kind, natural)))
-    }
-
-    fn join_constraint(&mut self) -> Result<JoinConstraint> {
-        if self.eat("ON") {
-            return Ok(JoinConstraint::On(self.expr()?));
-        }
-        if self.eat("USING") {
-            return Ok(JoinConstraint::Using(self.parenthesized(|p| p.list(Self::identifier))?));
-        }
-        Ok(JoinConstraint::None)
-    }
-
-    fn table_factor(&mut self) -> Result<TableRef> {
         let lateral = self.eat("LATERAL");
         if lateral || self.is_subquery_at(0) {
             let query = Box::new(self.subquery()?);
@@ -385,13 +312,12 @@ impl Parser<'_> {
                 self.expect("BY")?;
             }
             let indexes = self.parenthesized(|p| {
-                if p.is_symbol(")") {
+                if word == "USE" && p.is_symbol(")") {
                     return Ok(Vec::new());
                 }
                 p.list(|p| if p.eat("PRIMARY") { Ok("PRIMARY".to_string()) } else { p.identifier() })
             })?;
             hints.push(IndexHint { ignore: word == "IGNORE", indexes });
-            self.eat_symbol(",");
         }
     }
 
@@ -410,7 +336,11 @@ impl Parser<'_> {
 
     fn limit_value(&mut self) -> Result<super::ast::Expr> {
         match self.kind() {
-            Kind::Integer | Kind::Parameter(_) => self.operators(15),
+            Kind::Integer => {
+                let value = self.integer()?;
+                Ok(super::ast::Expr::Literal(super::ast::Literal::Integer(value)))
+            }
+            Kind::Parameter(_) => self.operators(15),
             _ => self.error(),
         }
     }
@@ -429,7 +359,10 @@ impl Parser<'_> {
             self.list(Self::object_name)?;
         }
         let no_wait = self.eat("NOWAIT");
-        let skip_locked = self.eat_words(&["SKIP", "LOCKED"]);
+        let skip_locked = !no_wait && self.eat_words(&["SKIP", "LOCKED"]);
+        if self.is_words(&["FOR", "UPDATE"]) || self.is_words(&["FOR", "SHARE"]) {
+            return Err(Error::unsupported("several locking clauses"));
+        }
         Ok(Some(LockClause { share, no_wait, skip_locked }))
     }
 }
