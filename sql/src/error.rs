@@ -326,10 +326,38 @@ user_errors! {
     3573 "HY000" cte_needs_union(name) = "Recursive Common Table Expression '{name}' should have one or more non-recursive query blocks followed by one or more recursive ones";
     /// 3579
     3579 "HY000" unknown_window(name) = "Window name '{name}' is not defined.";
+    /// 3580
+    3580 "HY000" circular_windows() = "There is a circularity in the window dependency graph.";
+    /// 3581
+    3581 "HY000" window_repartitioned() = "A window which depends on another cannot define partitioning.";
+    /// 3582
+    3582 "HY000" window_has_frame(name) = "Window '{name}' has a frame definition, so cannot be referenced by another window.";
+    /// 3583
+    3583 "HY000" window_reordered(name, base) = "Window '{name}' cannot inherit '{base}' since both contain an ORDER BY clause.";
+    /// 3584
+    3584 "HY000" frame_starts_at_end(name) = "Window '{name}': frame start cannot be UNBOUNDED FOLLOWING.";
+    /// 3585
+    3585 "HY000" frame_ends_at_start(name) = "Window '{name}': frame end cannot be UNBOUNDED PRECEDING.";
     /// 3586
     3586 "HY000" bad_frame(name) = "Window '{name}': frame start or end is negative, NULL or of non-integral type";
+    /// 3587
+    3587 "HY000" range_order(name) = "Window '{name}' with RANGE N PRECEDING/FOLLOWING frame requires exactly one deterministic ORDER BY expression, of numeric or temporal type";
+    /// 3588
+    3588 "HY000" range_wants_interval(name) = "Window '{name}' with RANGE frame has ORDER BY expression of datetime type. Only INTERVAL bound value allowed.";
+    /// 3589
+    3589 "HY000" range_wants_number(name) = "Window '{name}' with RANGE frame has ORDER BY expression of numeric type, INTERVAL bound value not allowed.";
+    /// 3590
+    3590 "HY000" frame_not_constant(name) = "Window '{name}' has a non-constant frame bound.";
+    /// 3591
+    3591 "HY000" duplicate_window(name) = "Window '{name}' is defined twice.";
+    /// 3592
+    3592 "HY000" window_position(name) = "Window '{name}': ORDER BY or PARTITION BY uses legacy position indication which is not supported, use expression.";
     /// 3593
     3593 "HY000" misplaced_window(name) = "You cannot use the window function '{name}' in this context.'";
+    /// 3595
+    3595 "HY000" nested_window(name) = "You cannot nest a window function in the specification of window '{name}'.";
+    /// 3596
+    3596 "HY000" interval_in_rows(name) = "Window '{name}': INTERVAL can only be used with RANGE frames.";
     /// 3636
     3636 "HY000" recursion_too_deep(rounds) = "Recursive query aborted after {rounds} iterations. Try increasing @@cte_max_recursion_depth to a larger value.";
     /// 3780

@@ -209,6 +209,23 @@ fn numbers(text: &[u8]) -> (bool, Vec<(i64, usize)>) {
     (negative, found)
 }
 
+/// The interval of an amount and a unit; `None` when it is beyond any calendar, or NULL.
+///
+/// # Errors
+/// As a conversion to a number.
+pub fn interval_value(
+    value: &Value,
+    ty: &FieldType,
+    unit: IntervalUnit,
+    ctx: &crate::EvalContext,
+) -> Result<Option<Interval>, EvalError> {
+    if value.is_null() {
+        return Ok(None);
+    }
+    let call = Call { func: Func::DateAdd, ty, types: vec![ty], ctx, memo: super::spec::Memo::default() };
+    interval_of(&call, value, ty, unit)
+}
+
 /// Reads an interval's amount; `None` when it is beyond any calendar.
 fn interval_of(call: &Call<'_>, value: &Value, ty: &FieldType, unit: Unit) -> Result<Option<Interval>, EvalError> {
     let micros = |count: i64, each: i64| count.checked_mul(each).map(|micros| Interval { months: 0, micros });

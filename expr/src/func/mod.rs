@@ -37,7 +37,7 @@ mod text;
 pub(crate) mod vector;
 
 pub use compare::compare;
-pub use datetime_arith::{Interval, IntervalUnit};
+pub use datetime_arith::{Interval, IntervalUnit, interval_value};
 pub(crate) use infer::hybrid_number;
 pub use infer::{
     case, cast, cast_explicit, collate, common_type, common_type_of, in_list, infer, unify, with_hidden_digits,

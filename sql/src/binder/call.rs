@@ -1,14 +1,13 @@
-//! Functions, aggregates, windows.
+//! Functions and aggregates.
 
 use super::scope::{self, Block, Clause};
 use crate::catalog::model::{Column, ColumnDefault};
 use crate::error::{Error, Result};
-use crate::parser::ast::{self, Bound, ColumnName, OrderItem, WindowSpec};
-use crate::plan::{AggregateCall, FrameBound, SortKey, WindowCall, WindowFrame, WindowFunc};
+use crate::parser::ast::{self, ColumnName, OrderItem};
+use crate::plan::{AggregateCall, SortKey};
 use basalt_expr::aggregate::AggregateFunc;
 use basalt_expr::expr::Expr;
 use basalt_expr::func::Func;
-use basalt_expr::types::FieldType;
 use basalt_expr::value::Value;
 
 impl super::Binder<'_> {
@@ -38,7 +37,7 @@ impl super::Binder<'_> {
         if block.in_aggregate || forbidden {
             return Err(Error::invalid_group_function());
         }
-        let aggregate = self.aggregate(call, block)?;
+        let aggregate = self.aggregate(call, true, block)?;
         let same = block.aggregates.iter().position(|a| same_aggregate(a, &aggregate));
         Ok(match same {
             Some(j) => Expr::Column { index: super::pending::aggregate(j), ty: aggregate.ty },
@@ -46,12 +45,19 @@ impl super::Binder<'_> {
         })
     }
 
-    fn aggregate(&mut self, call: &ast::AggregateCall, block: &mut Block) -> Result<AggregateCall> {
+    /// An aggregate's parts. One that is `grouped` is calculated over rows of FROM; one over a window may take aggregates as
+    /// arguments.
+    pub(super) fn aggregate(
+        &mut self,
+        call: &ast::AggregateCall,
+        grouped: bool,
+        block: &mut Block,
+    ) -> Result<AggregateCall> {
         let func = match aggregate_func(&call.name)? {
             AggregateFunc::Count if call.distinct && call.args.len() > 1 => AggregateFunc::CountDistinct,
             func => func,
         };
-        block.in_aggregate = true;
+        block.in_aggregate = grouped;
         let args = self.exprs(&call.args, block);
         let order_by = self.sort_keys(&call.order_by, block);
         block.in_aggregate = false;
@@ -70,69 +76,6 @@ impl super::Binder<'_> {
     pub(super) fn sort_keys(&mut self, items: &[OrderItem], block: &mut Block) -> Result<Vec<SortKey>> {
         let key = |item: &OrderItem| Ok(SortKey { expr: self.expr(&item.expr, block)?, descending: item.descending });
         items.iter().map(key).collect()
-    }
-
-    /// Any function with OVER.
-    pub(super) fn window_call(&mut self, call: &ast::AggregateCall, block: &mut Block) -> Result<Expr> {
-        if !matches!(block.clause, Clause::Fields | Clause::OrderBy) || block.in_aggregate {
-            return Err(Error::misplaced_window(&call.name));
-        }
-        let spec = call.over.clone().unwrap_or_default();
-        let spec = resolve_window(spec, &block.named_windows, 0)?;
-        let (func, args, ty) = self.window_func(call, block)?;
-        let partition_by = self.exprs(&spec.partition_by, block)?;
-        let order_by = self.sort_keys(&spec.order_by, block)?;
-        let frame = spec.frame.as_ref().map(frame).transpose()?;
-        Ok(block.add_window(WindowCall { func, args, partition_by, order_by, frame, ty }))
-    }
-
-    fn window_func(
-        &mut self,
-        call: &ast::AggregateCall,
-        block: &mut Block,
-    ) -> Result<(WindowFunc, Vec<Expr>, FieldType)> {
-        let func = match call.name.as_str() {
-            "row_number" => WindowFunc::RowNumber,
-            "rank" => WindowFunc::Rank,
-            "dense_rank" => WindowFunc::DenseRank,
-            "percent_rank" => WindowFunc::PercentRank,
-            "cume_dist" => WindowFunc::CumeDist,
-            "ntile" => WindowFunc::Ntile,
-            "lag" => WindowFunc::Lag,
-            "lead" => WindowFunc::Lead,
-            "first_value" => WindowFunc::FirstValue,
-            "last_value" => WindowFunc::LastValue,
-            "nth_value" => WindowFunc::NthValue,
-            _ => {
-                if call.distinct {
-                    return Err(Error::unsupported("DISTINCT with OVER"));
-                }
-                let aggregate = self.aggregate(call, block)?;
-                return Ok((WindowFunc::Aggregate(aggregate.func), aggregate.args, aggregate.ty));
-            }
-        };
-        let args = self.exprs(&call.args, block)?;
-        let counts = match func {
-            WindowFunc::Ntile | WindowFunc::FirstValue | WindowFunc::LastValue => 1..=1,
-            WindowFunc::NthValue => 2..=2,
-            WindowFunc::Lag | WindowFunc::Lead => 1..=3,
-            _ => 0..=0,
-        };
-        if !counts.contains(&args.len()) {
-            return Err(Error::parameter_count(&call.name));
-        }
-        let ty = match (&func, args.first()) {
-            (WindowFunc::PercentRank | WindowFunc::CumeDist, _) => FieldType::double().required(),
-            (WindowFunc::Lag | WindowFunc::Lead, Some(value)) => {
-                let types: Vec<&FieldType> = std::iter::once(value).chain(args.get(2)).map(Expr::ty).collect();
-                basalt_expr::func::common_type(&types)?.nullable()
-            }
-            (WindowFunc::FirstValue | WindowFunc::LastValue | WindowFunc::NthValue, Some(value)) => {
-                value.ty().clone().nullable()
-            }
-            _ => FieldType::bigint_unsigned().required(),
-        };
-        Ok((func, args, ty))
     }
 
     /// DEFAULT(column).
@@ -201,39 +144,4 @@ fn aggregate_func(name: &str) -> Result<AggregateFunc> {
         "any_value" => AggregateFunc::AnyValue,
         other => return Err(Error::unsupported(other.to_uppercase())),
     })
-}
-
-/// A window's own clauses with those of the named window it extends.
-fn resolve_window(spec: WindowSpec, named: &[(String, WindowSpec)], depth: usize) -> Result<WindowSpec> {
-    let Some(name) = spec.name.clone() else { return Ok(spec) };
-    if depth > named.len() {
-        return Err(Error::unknown_window(name));
-    }
-    let Some((_, base)) = named.iter().find(|(n, _)| n.eq_ignore_ascii_case(&name)) else {
-        return Err(Error::unknown_window(name));
-    };
-    let base = resolve_window(base.clone(), named, depth + 1)?;
-    Ok(WindowSpec {
-        name: None,
-        partition_by: if spec.partition_by.is_empty() { base.partition_by } else { spec.partition_by },
-        order_by: if spec.order_by.is_empty() { base.order_by } else { spec.order_by },
-        frame: spec.frame.or(base.frame),
-    })
-}
-
-fn frame(frame: &ast::Frame) -> Result<WindowFrame> {
-    let bound = |bound: &Bound| -> Result<FrameBound> {
-        let rows = |expr: &ast::Expr| match expr {
-            ast::Expr::Literal(ast::Literal::Integer(n)) => Ok(*n),
-            _ => Err(Error::bad_frame("<unnamed window>")),
-        };
-        Ok(match bound {
-            Bound::UnboundedPreceding => FrameBound::UnboundedPreceding,
-            Bound::Preceding(n) => FrameBound::Preceding(rows(n)?),
-            Bound::CurrentRow => FrameBound::CurrentRow,
-            Bound::Following(n) => FrameBound::Following(rows(n)?),
-            Bound::UnboundedFollowing => FrameBound::UnboundedFollowing,
-        })
-    };
-    Ok(WindowFrame { range: frame.range, start: bound(&frame.start)?, end: bound(&frame.end)? })
 }

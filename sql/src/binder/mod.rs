@@ -32,6 +32,7 @@ mod query;
 mod scope;
 mod select;
 mod show;
+mod window;
 
 pub use literal::{column_type, literal_value};
 pub use show::show_query;

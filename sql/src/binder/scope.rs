@@ -79,6 +79,8 @@ pub(super) enum Clause {
     GroupBy,
     Having,
     OrderBy,
+    WindowPartition,
+    WindowOrder,
 }
 
 impl Clause {
@@ -90,6 +92,8 @@ impl Clause {
             Clause::GroupBy => "group statement",
             Clause::Having => "having clause",
             Clause::OrderBy => "order clause",
+            Clause::WindowPartition => "window partition by",
+            Clause::WindowOrder => "window order by",
         }
     }
 }
@@ -106,6 +110,10 @@ pub(super) struct Block {
     pub subqueries: Vec<Subquery>,
     /// Within the arguments of an aggregate: no other aggregate may stand there.
     pub in_aggregate: bool,
+    /// Within the clauses of the window of this name: no other window may stand there.
+    pub in_window: Option<String>,
+    /// Within the arguments of a window function.
+    pub in_window_args: bool,
     /// The columns' second half is the row to be inserted: what VALUES() refers to.
     pub inserted_from: Option<usize>,
 }
@@ -121,6 +129,8 @@ impl Block {
             windows: Vec::new(),
             subqueries: Vec::new(),
             in_aggregate: false,
+            in_window: None,
+            in_window_args: false,
             inserted_from: None,
         }
     }
@@ -131,7 +141,7 @@ impl Block {
             return Err(Error::invalid_group_function());
         }
         match self.windows.first() {
-            Some(call) => Err(Error::misplaced_window(format!("{:?}", call.func).to_lowercase())),
+            Some(call) => Err(Error::misplaced_window(call.func.name())),
             None => Ok(()),
         }
     }

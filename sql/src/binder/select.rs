@@ -39,6 +39,8 @@ impl super::Binder<'_> {
         let filter = self.filter(select.filter.as_ref(), &mut block)?;
         let mut items = self.items(select, &relation, &mut block)?;
         let mut group_by = self.group_by(&select.group_by, &items, &mut block)?;
+        block.clause = Clause::Fields;
+        self.check_windows(&mut block)?;
         block.clause = Clause::Having;
         let mut having = select.having.as_ref().map(|e| self.expr(e, &mut block)).transpose()?;
         block.clause = Clause::OrderBy;

@@ -342,6 +342,8 @@ pub struct AggregateCall {
 pub struct WindowSpec {
     /// A named window that this one is or extends.
     pub name: Option<String>,
+    /// `OVER name`: the named window itself, not one that extends it.
+    pub is_reference: bool,
     /// PARTITION BY
     pub partition_by: Vec<Expr>,
     /// ORDER BY
@@ -366,12 +368,12 @@ pub struct Frame {
 pub enum Bound {
     /// UNBOUNDED PRECEDING
     UnboundedPreceding,
-    /// n PRECEDING
-    Preceding(Expr),
+    /// n PRECEDING; with a unit, an interval.
+    Preceding(Expr, Option<String>),
     /// CURRENT ROW
     CurrentRow,
     /// n FOLLOWING
-    Following(Expr),
+    Following(Expr, Option<String>),
     /// UNBOUNDED FOLLOWING
     UnboundedFollowing,
 }

@@ -1,7 +1,7 @@
 //! Words that begin an expression and are not columns, and calls whose arguments have a grammar of their own.
 
 use super::ast::{
-    AggregateCall, Bound, ColumnName, DataType, Expr, Frame, Literal, OrderItem, TemporalKind, TrimSide, WindowSpec,
+    AggregateCall, ColumnName, DataType, Expr, Literal, OrderItem, TemporalKind, TrimSide,
 };
 use super::core::Parser;
 use super::lexer::Kind;
@@ -369,6 +369,8 @@ impl Parser<'_> {
             while several && self.eat_symbol(",") {
                 args.push(self.expr()?);
             }
+        } else if WINDOW_FUNCTIONS.contains(&name.as_str()) {
+            args = self.window_arguments(&name)?;
         } else if !self.is_symbol(")") {
             args = self.list(Self::expr)?;
         }
@@ -378,17 +380,12 @@ impl Parser<'_> {
 
     fn finish_call(&mut self, mut call: AggregateCall) -> Result<Expr> {
         let window = WINDOW_FUNCTIONS.contains(&call.name.as_str());
-        if self.eat_words(&["FROM", "LAST"]) || self.eat_words(&["IGNORE", "NULLS"]) {
-            return Err(Error::unsupported("FROM LAST and IGNORE NULLS"));
+        self.null_treatment(&call.name)?;
+        if self.is_word("OVER") && call.name == "any_value" {
+            return self.error();
         }
-        self.eat_words(&["FROM", "FIRST"]);
-        self.eat_words(&["RESPECT", "NULLS"]);
         if self.eat("OVER") {
-            call.over = Some(if self.is_symbol("(") {
-                self.window_spec()?
-            } else {
-                WindowSpec { name: Some(self.identifier()?), ..WindowSpec::default() }
-            });
+            call.over = Some(self.over()?);
         } else if window {
             return self.error();
         }
@@ -429,53 +426,6 @@ impl Parser<'_> {
             }
             Ok(OrderItem { expr, descending })
         })
-    }
-
-    /// `([name] [PARTITION BY …] [ORDER BY …] [frame])`.
-    pub fn window_spec(&mut self) -> Result<WindowSpec> {
-        self.parenthesized(|p| {
-            let mut spec = WindowSpec::default();
-            if p.is_identifier() {
-                spec.name = Some(p.identifier()?);
-            }
-            if p.eat_words(&["PARTITION", "BY"]) {
-                spec.partition_by = p.list(Self::expr)?;
-            }
-            spec.order_by = p.order_by()?;
-            if let Some(kind) = p.eat_any(&["ROWS", "RANGE", "GROUPS"]) {
-                if kind == "GROUPS" {
-                    return Err(Error::unsupported("GROUPS frames"));
-                }
-                let (start, end) = if p.eat("BETWEEN") {
-                    let start = p.bound()?;
-                    p.expect("AND")?;
-                    (start, p.bound()?)
-                } else {
-                    (p.bound()?, Bound::CurrentRow)
-                };
-                spec.frame = Some(Frame { range: kind == "RANGE", start, end });
-            }
-            Ok(spec)
-        })
-    }
-
-    fn bound(&mut self) -> Result<Bound> {
-        if self.eat_words(&["CURRENT", "ROW"]) {
-            return Ok(Bound::CurrentRow);
-        }
-        let unbounded = self.eat("UNBOUNDED");
-        let value = match unbounded {
-            true => None,
-            false if self.is_interval() => return Err(Error::unsupported("INTERVAL frames")),
-            false => Some(self.operators(8)?),
-        };
-        match (self.eat_any(&["PRECEDING", "FOLLOWING"]), value) {
-            (Some("PRECEDING"), None) => Ok(Bound::UnboundedPreceding),
-            (Some("PRECEDING"), Some(n)) => Ok(Bound::Preceding(n)),
-            (Some(_), None) => Ok(Bound::UnboundedFollowing),
-            (Some(_), Some(n)) => Ok(Bound::Following(n)),
-            (None, _) => self.error(),
-        }
     }
 
     /// A column's name in parentheses or alone, for assignments.

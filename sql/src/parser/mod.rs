@@ -38,6 +38,7 @@ mod query;
 mod set;
 mod show;
 pub mod statement;
+mod window;
 
 pub use self::core::{ParseOptions, Parsed, parse_expression, parse_one};
 pub use keywords::is_reserved;

@@ -21,6 +21,9 @@ use basalt_expr::expr::Expr;
 use basalt_expr::types::FieldType;
 use std::sync::Arc;
 
+mod window;
+pub use window::{Bound, Frame, FrameBound, FrameOffset, Offset, WindowCall, WindowFrame, WindowFunc};
+
 /// Indexes from here on are references out of a subquery.
 const OUTER_BASE: usize = 1 << 40;
 const OUTER_DEPTH_BITS: u32 = 8;
@@ -349,78 +352,6 @@ pub struct AggregateCall {
     pub separator: Option<String>,
     /// Result type.
     pub ty: FieldType,
-}
-
-/// One window function call.
-#[derive(Debug, Clone)]
-pub struct WindowCall {
-    /// The function.
-    pub func: WindowFunc,
-    /// Arguments over the input.
-    pub args: Vec<Expr>,
-    /// PARTITION BY.
-    pub partition_by: Vec<Expr>,
-    /// ORDER BY.
-    pub order_by: Vec<SortKey>,
-    /// Frame; `None` = MySQL's default.
-    pub frame: Option<WindowFrame>,
-    /// Result type.
-    pub ty: FieldType,
-}
-
-/// A function over a window.
-#[derive(Debug, Clone, PartialEq)]
-pub enum WindowFunc {
-    /// An aggregate over the frame.
-    Aggregate(AggregateFunc),
-    /// ROW_NUMBER()
-    RowNumber,
-    /// RANK()
-    Rank,
-    /// DENSE_RANK()
-    DenseRank,
-    /// PERCENT_RANK()
-    PercentRank,
-    /// CUME_DIST()
-    CumeDist,
-    /// NTILE(n)
-    Ntile,
-    /// LAG(x, n, default)
-    Lag,
-    /// LEAD(x, n, default)
-    Lead,
-    /// FIRST_VALUE(x)
-    FirstValue,
-    /// LAST_VALUE(x)
-    LastValue,
-    /// NTH_VALUE(x, n)
-    NthValue,
-}
-
-/// A window frame.
-#[derive(Debug, Clone)]
-pub struct WindowFrame {
-    /// RANGE rather than ROWS.
-    pub range: bool,
-    /// Where it starts.
-    pub start: FrameBound,
-    /// Where it ends.
-    pub end: FrameBound,
-}
-
-/// A bound of a window frame.
-#[derive(Debug, Clone)]
-pub enum FrameBound {
-    /// UNBOUNDED PRECEDING
-    UnboundedPreceding,
-    /// n PRECEDING
-    Preceding(u64),
-    /// CURRENT ROW
-    CurrentRow,
-    /// n FOLLOWING
-    Following(u64),
-    /// UNBOUNDED FOLLOWING
-    UnboundedFollowing,
 }
 
 /// How a join treats unmatched rows.

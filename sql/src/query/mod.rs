@@ -18,8 +18,7 @@
 //! - Nothing here decides a type: both sides of every operator have the type the binder gave them.
 //!
 //! Not done: index look-up joins, statistics, run-time filters into scans, ordered scans (ORDER BY on a key still sorts),
-//! INTERSECT ALL and EXCEPT ALL, correlated IN, ANY and ALL outside of WHERE's conjuncts, = ALL and <> ANY, RANGE frames over
-//! several expressions.
+//! INTERSECT ALL and EXCEPT ALL, correlated IN, ANY and ALL outside of WHERE's conjuncts, = ALL and <> ANY.
 
 pub mod cluster_fan_out;
 pub mod execute;
@@ -44,6 +43,9 @@ mod scan_metrics;
 mod single_row;
 #[cfg(test)]
 mod tests;
+mod window_aggregate;
+mod window_frame;
+mod window_function;
 mod yielding;
 
 pub use execute::execute;

@@ -1,0 +1,255 @@
+//! Window functions: which window a call means, and what its frame may be.
+
+use super::scope::{Block, Clause};
+use crate::error::{Error, Result};
+use crate::parser::ast::{self, WindowSpec};
+use crate::plan::{FrameBound, FrameOffset, SortKey, WindowCall, WindowFrame, WindowFunc};
+use basalt_expr::EvalContext;
+use basalt_expr::aggregate::AggregateFunc;
+use basalt_expr::expr::Expr;
+use basalt_expr::func::{IntervalUnit, Volatility};
+use basalt_expr::types::FieldType;
+
+/// What errors call a window that has no name.
+const UNNAMED: &str = "<unnamed window>";
+
+/// The clauses of a window, bound.
+struct Window {
+    partition_by: Vec<Expr>,
+    order_by: Vec<SortKey>,
+    frame: Option<WindowFrame>,
+}
+
+impl super::Binder<'_> {
+    /// Checks the windows that WINDOW names, used or not.
+    pub(super) fn check_windows(&mut self, block: &mut Block) -> Result<()> {
+        let named = block.named_windows.clone();
+        for (at, (name, _)) in named.iter().enumerate() {
+            if let Some((first, _)) = named[..at].iter().find(|(other, _)| other.eq_ignore_ascii_case(name)) {
+                return Err(Error::duplicate_window(first));
+            }
+        }
+        for (name, spec) in &named {
+            check_circles(spec, &named)?;
+            self.window(spec, name, block)?;
+        }
+        Ok(())
+    }
+
+    /// Any function with OVER.
+    pub(super) fn window_call(&mut self, call: &ast::AggregateCall, block: &mut Block) -> Result<Expr> {
+        if let Some(name) = &block.in_window {
+            return Err(Error::nested_window(name));
+        }
+        if !matches!(block.clause, Clause::Fields | Clause::OrderBy) || block.in_aggregate || block.in_window_args {
+            return Err(Error::misplaced_window(&call.name));
+        }
+        let named = block.named_windows.clone();
+        let spec = call.over.clone().unwrap_or_default();
+        let (spec, name) = match (spec.is_reference, &spec.name) {
+            (true, Some(wanted)) => {
+                let found = named.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
+                found.map(|(name, spec)| (spec.clone(), name.as_str())).ok_or_else(|| Error::unknown_window(wanted))?
+            }
+            _ => (spec, UNNAMED),
+        };
+        let window = self.window(&spec, name, block)?;
+        block.in_window_args = true;
+        let bound = self.window_func(call, block);
+        block.in_window_args = false;
+        let (func, args, ty) = bound?;
+        let Window { partition_by, order_by, frame } = window;
+        Ok(block.add_window(WindowCall { func, args, partition_by, order_by, frame, ty }))
+    }
+
+    fn window(&mut self, spec: &WindowSpec, name: &str, block: &mut Block) -> Result<Window> {
+        let spec = resolve(spec, name, &block.named_windows)?;
+        let clause = block.clause;
+        block.in_window = Some(name.to_string());
+        let bound = self.window_clauses(&spec, name, block);
+        block.in_window = None;
+        block.clause = clause;
+        bound
+    }
+
+    fn window_clauses(&mut self, spec: &WindowSpec, name: &str, block: &mut Block) -> Result<Window> {
+        let keys = spec.partition_by.iter().chain(spec.order_by.iter().map(|item| &item.expr));
+        if keys.into_iter().any(|e| Self::position(e).is_some()) {
+            return Err(Error::window_position(name));
+        }
+        block.clause = Clause::WindowPartition;
+        let partition_by = self.exprs(&spec.partition_by, block)?;
+        block.clause = Clause::WindowOrder;
+        let order_by = self.sort_keys(&spec.order_by, block)?;
+        let by_range = spec.frame.as_ref().is_none_or(|frame| frame.range);
+        if by_range && order_by.len() == 1 && is_volatile(&order_by[0].expr) {
+            return Err(Error::range_order(name));
+        }
+        let frame = spec.frame.as_ref().map(|frame| self.frame(frame, &order_by, name, block)).transpose()?;
+        Ok(Window { partition_by, order_by, frame })
+    }
+
+    fn frame(
+        &mut self,
+        frame: &ast::Frame,
+        order_by: &[SortKey],
+        name: &str,
+        block: &mut Block,
+    ) -> Result<WindowFrame> {
+        use ast::Bound::{CurrentRow, Following, Preceding, UnboundedFollowing, UnboundedPreceding};
+        match (&frame.start, &frame.end) {
+            (UnboundedFollowing, _) => return Err(Error::frame_starts_at_end(name)),
+            (_, UnboundedPreceding) => return Err(Error::frame_ends_at_start(name)),
+            (CurrentRow, Preceding(..)) | (Following(..), CurrentRow | Preceding(..)) => {
+                return Err(Error::bad_frame(name));
+            }
+            _ => {}
+        }
+        let mut bound = |bound: &ast::Bound| -> Result<FrameBound> {
+            Ok(match bound {
+                UnboundedPreceding => FrameBound::UnboundedPreceding,
+                CurrentRow => FrameBound::CurrentRow,
+                UnboundedFollowing => FrameBound::UnboundedFollowing,
+                Preceding(value, unit) => {
+                    FrameBound::Preceding(self.offset(value, unit.as_deref(), frame.range, order_by, name, block)?)
+                }
+                Following(value, unit) => {
+                    FrameBound::Following(self.offset(value, unit.as_deref(), frame.range, order_by, name, block)?)
+                }
+            })
+        };
+        let (start, end) = (bound(&frame.start)?, bound(&frame.end)?);
+        let frame = WindowFrame { window: name.to_string(), range: frame.range, start, end };
+        frame.check(&EvalContext::default())?;
+        Ok(frame)
+    }
+
+    fn offset(
+        &mut self,
+        value: &ast::Expr,
+        unit: Option<&str>,
+        range: bool,
+        order_by: &[SortKey],
+        name: &str,
+        block: &mut Block,
+    ) -> Result<FrameOffset> {
+        if range {
+            let [SortKey { expr, .. }] = order_by else { return Err(Error::range_order(name)) };
+            let ty = expr.ty();
+            match unit {
+                _ if is_volatile(expr) || !(ty.is_numeric() || ty.is_temporal()) => return Err(Error::range_order(name)),
+                None if ty.is_temporal() => return Err(Error::range_wants_interval(name)),
+                Some(_) if !ty.is_temporal() => return Err(Error::range_wants_number(name)),
+                _ => {}
+            }
+        } else if unit.is_some() {
+            return Err(Error::interval_in_rows(name));
+        }
+        let value = self.expr(value, block)?;
+        if !value.is_constant() {
+            return Err(Error::frame_not_constant(name));
+        }
+        Ok(FrameOffset { value, unit: unit.and_then(IntervalUnit::by_name) })
+    }
+
+    fn window_func(
+        &mut self,
+        call: &ast::AggregateCall,
+        block: &mut Block,
+    ) -> Result<(WindowFunc, Vec<Expr>, FieldType)> {
+        let func = match call.name.as_str() {
+            "row_number" => WindowFunc::RowNumber,
+            "rank" => WindowFunc::Rank,
+            "dense_rank" => WindowFunc::DenseRank,
+            "percent_rank" => WindowFunc::PercentRank,
+            "cume_dist" => WindowFunc::CumeDist,
+            "ntile" => WindowFunc::Ntile,
+            "lag" => WindowFunc::Lag,
+            "lead" => WindowFunc::Lead,
+            "first_value" => WindowFunc::FirstValue,
+            "last_value" => WindowFunc::LastValue,
+            "nth_value" => WindowFunc::NthValue,
+            _ => return self.window_aggregate(call, block),
+        };
+        let args = self.exprs(&call.args, block)?;
+        if let Some(count) = func.count_argument().and_then(|at| args.get(at))
+            && !matches!(count, Expr::Parameter { .. })
+        {
+            func.count(count, &EvalContext::default())?;
+        }
+        let ty = match (func, args.first()) {
+            (WindowFunc::PercentRank | WindowFunc::CumeDist, _) => FieldType::double().required(),
+            (WindowFunc::Lag | WindowFunc::Lead, Some(value)) => {
+                let types: Vec<&FieldType> = std::iter::once(value).chain(args.get(2)).map(Expr::ty).collect();
+                basalt_expr::func::common_type(&types)?.nullable()
+            }
+            (WindowFunc::FirstValue | WindowFunc::LastValue | WindowFunc::NthValue, Some(value)) => {
+                value.ty().clone().nullable()
+            }
+            _ => FieldType::bigint_unsigned().required(),
+        };
+        Ok((func, args, ty))
+    }
+
+    fn window_aggregate(
+        &mut self,
+        call: &ast::AggregateCall,
+        block: &mut Block,
+    ) -> Result<(WindowFunc, Vec<Expr>, FieldType)> {
+        if call.name == "group_concat" {
+            return Err(Error::unsupported("group_concat as window function"));
+        }
+        if call.distinct {
+            return Err(Error::unsupported("<window function>(DISTINCT ..)"));
+        }
+        let aggregate = self.aggregate(call, false, block)?;
+        let counts = matches!(aggregate.func, AggregateFunc::Count | AggregateFunc::CountDistinct);
+        let bits = matches!(aggregate.func, AggregateFunc::BitAnd | AggregateFunc::BitOr | AggregateFunc::BitXor);
+        // A frame may be without rows.
+        let ty = if counts || bits { aggregate.ty } else { aggregate.ty.nullable() };
+        Ok((WindowFunc::Aggregate(aggregate.func), aggregate.args, ty))
+    }
+}
+
+/// True when two calculations over one row may differ.
+fn is_volatile(expr: &Expr) -> bool {
+    let mut volatile = false;
+    expr.visit(&mut |e| {
+        if let Expr::Call { func, .. } = e {
+            volatile |= func.volatility() == Volatility::Volatile;
+        }
+    });
+    volatile
+}
+
+/// Follows the names that windows extend.
+fn check_circles(spec: &WindowSpec, named: &[(String, WindowSpec)]) -> Result<()> {
+    let mut at = spec;
+    for _ in 0..=named.len() {
+        let Some(base) = &at.name else { return Ok(()) };
+        let found = named.iter().find(|(name, _)| name.eq_ignore_ascii_case(base));
+        at = found.map(|(_, spec)| spec).ok_or_else(|| Error::unknown_window(base))?;
+    }
+    Err(Error::circular_windows())
+}
+
+/// A window's own clauses with those of the named window that it extends.
+fn resolve(spec: &WindowSpec, name: &str, named: &[(String, WindowSpec)]) -> Result<WindowSpec> {
+    let Some(wanted) = &spec.name else { return Ok(spec.clone()) };
+    let found = named.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
+    let (base_name, base) = found.ok_or_else(|| Error::unknown_window(wanted))?;
+    check_circles(base, named)?;
+    let base = resolve(base, base_name, named)?;
+    if !spec.partition_by.is_empty() {
+        return Err(Error::window_repartitioned());
+    }
+    if base.frame.is_some() {
+        return Err(Error::window_has_frame(base_name));
+    }
+    if !spec.order_by.is_empty() && !base.order_by.is_empty() {
+        return Err(Error::window_reordered(name, base_name));
+    }
+    let order_by = if spec.order_by.is_empty() { base.order_by } else { spec.order_by.clone() };
+    let (partition_by, frame) = (base.partition_by, spec.frame.clone());
+    Ok(WindowSpec { name: None, is_reference: false, partition_by, order_by, frame })
+}
