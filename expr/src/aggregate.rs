@@ -8,7 +8,7 @@
 //! | MIN, MAX, ANY_VALUE | as the argument | as the argument | as the argument |
 //! | BIT_AND, BIT_OR, BIT_XOR | BIGINT UNSIGNED | … | … |
 //! | STDDEV…, VAR… | DOUBLE | DOUBLE | DOUBLE |
-//! | GROUP_CONCAT | LONGTEXT | … | … |
+//! | GROUP_CONCAT | TEXT, or what `group_concat_max_len` makes of it | … | … |
 //!
 //! Inside DataFusion's plans its own accumulators run over converted arguments (the SQL crate's `query` lowers them);
 //! both give the same results.
@@ -25,7 +25,7 @@ use std::collections::BTreeSet;
 
 /// Digits that SUM adds to its argument's.
 const SUM_DIGITS: u32 = 22;
-/// Longest result of GROUP_CONCAT (`group_concat_max_len`).
+/// Longest result of GROUP_CONCAT by default (`group_concat_max_len`).
 pub const GROUP_CONCAT_BYTES_MAX: usize = 1024;
 
 /// An aggregate function.
@@ -114,10 +114,11 @@ impl AggregateFunc {
             (Count | CountDistinct, _) => FieldType::bigint().required(),
             (BitAnd | BitOr | BitXor, _) => FieldType::bigint_unsigned().required(),
             (StddevPop | StddevSamp | VarPop | VarSamp, _) => FieldType::double(),
-            (GroupConcat, _) if arg.is_binary_string() => FieldType::new(TypeKind::LongBlob),
+            (GroupConcat, _) if args.iter().any(|a| a.ty().is_binary_string()) => FieldType::new(TypeKind::Blob),
             (GroupConcat, _) => {
-                let ty = FieldType::new(TypeKind::LongText);
-                if arg.is_string() { ty.with_collation(arg.collation) } else { ty }
+                let ty = FieldType::new(TypeKind::Text);
+                let string = args.iter().map(Expr::ty).find(|ty| ty.is_string());
+                string.map_or(ty.clone(), |string| ty.with_collation(string.collation))
             }
             (Min | Max | AnyValue, _) => arg.nullable(),
             (Sum, EvalType::Int | EvalType::Decimal) => FieldType::decimal(digits + SUM_DIGITS, arg.scale()),

@@ -76,6 +76,8 @@ pub struct SessionInfo {
     pub collation: crate::collation::Collation,
     /// `cte_max_recursion_depth`; `None` = its default.
     pub recursion_depth_max: Option<u64>,
+    /// `group_concat_max_len`; `None` = its default.
+    pub group_concat_bytes_max: Option<u64>,
 }
 
 /// A warning of a statement.
@@ -269,6 +271,7 @@ impl EvalContext {
                 version,
                 collation: collation.ok_or(CodecError::Malformed("collation"))?,
                 recursion_depth_max: None,
+                group_concat_bytes_max: None,
             }),
             ..EvalContext::default()
         })

@@ -310,6 +310,13 @@ impl PhysicalExtensionCodec for FragmentCodec {
         decode_function(payload, &self.context)
     }
 
+    fn try_encode_udaf(&self, function: &AggregateUDF, _: &mut Vec<u8>) -> Result<()> {
+        match DECODE_CONTEXT.aggregate_functions().get(function.name()) {
+            Some(known) if known.as_ref() == function => Ok(()),
+            _ => plan_err!("aggregate function {} cannot run in storage", function.name()),
+        }
+    }
+
     fn try_decode_udaf(&self, name: &str, _: &[u8]) -> Result<Arc<AggregateUDF>> {
         DECODE_CONTEXT
             .aggregate_functions()

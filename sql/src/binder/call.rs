@@ -8,6 +8,7 @@ use crate::plan::{AggregateCall, SortKey};
 use basalt_expr::aggregate::AggregateFunc;
 use basalt_expr::expr::Expr;
 use basalt_expr::func::Func;
+use basalt_expr::types::{FieldType, TypeKind};
 use basalt_expr::value::Value;
 
 impl super::Binder<'_> {
@@ -59,18 +60,64 @@ impl super::Binder<'_> {
         };
         block.in_aggregate = grouped;
         let args = self.exprs(&call.args, block);
-        let order_by = self.sort_keys(&call.order_by, block);
+        let order_by = self.concat_order(&call.order_by, &args, block);
         block.in_aggregate = false;
         let (args, order_by) = (args?, order_by?);
         if args.len() > 1 && !matches!(func, AggregateFunc::CountDistinct | AggregateFunc::GroupConcat) {
             return Err(Error::syntax("", 1));
         }
-        let ty = func.result_type(&args)?;
+        let mut ty = func.result_type(&args)?;
+        if func == AggregateFunc::GroupConcat {
+            ty = self.concat_type(ty)?;
+        }
         let sums = matches!(func, AggregateFunc::Sum | AggregateFunc::Avg);
         let args = if sums { args.into_iter().map(basalt_expr::func::with_hidden_digits).collect() } else { args };
         let separator =
             (func == AggregateFunc::GroupConcat).then(|| call.separator.clone().unwrap_or_else(|| ",".to_string()));
         Ok(AggregateCall { func, args, distinct: call.distinct, order_by, separator, ty })
+    }
+
+    /// GROUP_CONCAT's ORDER BY; a number is the position of an argument.
+    fn concat_order(
+        &mut self,
+        items: &[OrderItem],
+        args: &Result<Vec<Expr>>,
+        block: &mut Block,
+    ) -> Result<Vec<SortKey>> {
+        let mut keys = Vec::with_capacity(items.len());
+        for item in items {
+            let expr = match (Self::position(&item.expr), args) {
+                (Some(position), Ok(args)) => {
+                    let index = usize::try_from(position).ok().and_then(|p| p.checked_sub(1));
+                    let arg = index.and_then(|index| args.get(index)).cloned();
+                    arg.ok_or_else(|| Error::unknown_column(position, Clause::OrderBy.text()))?
+                }
+                _ => self.expr(&item.expr, block)?,
+            };
+            keys.push(SortKey { expr, descending: item.descending });
+        }
+        Ok(keys)
+    }
+
+    /// GROUP_CONCAT's type: a string as long as `group_concat_max_len` lets it become.
+    fn concat_type(&mut self, ty: FieldType) -> Result<FieldType> {
+        const LONGEST_VARCHAR: u64 = 512;
+        self.uses_variables = true;
+        let bytes_max = self.ctx.variables.system(None, "group_concat_max_len")?.as_u64().unwrap_or(u64::MAX);
+        let binary = ty.is_binary_string();
+        let kind = match (bytes_max, binary) {
+            (..=LONGEST_VARCHAR, true) => return Ok(FieldType::varbinary(bytes_max as u32)),
+            (..=LONGEST_VARCHAR, false) => {
+                return Ok(FieldType::varchar(bytes_max as u32).with_collation(ty.collation));
+            }
+            (..=0xffff, true) => TypeKind::Blob,
+            (..=0xffff, false) => TypeKind::Text,
+            (..=0xff_ffff, true) => TypeKind::MediumBlob,
+            (..=0xff_ffff, false) => TypeKind::MediumText,
+            (_, true) => TypeKind::LongBlob,
+            (_, false) => TypeKind::LongText,
+        };
+        Ok(FieldType::new(kind).with_collation(ty.collation))
     }
 
     pub(super) fn sort_keys(&mut self, items: &[OrderItem], block: &mut Block) -> Result<Vec<SortKey>> {

@@ -12,10 +12,11 @@
 //! | AVG(integer or decimal) | sum, count | sum / count, four digits more |
 //! | MIN, MAX of a string | min, max; by weight when the collation is not binary | |
 //! | BIT_AND, BIT_OR, BIT_XOR | bit_and … | value of no rows |
-//! | GROUP_CONCAT | string_agg | |
+//! | GROUP_CONCAT | [`GroupConcat`] | |
 //!
 //! The sums and counts are partial aggregates like any other, so all of them are pushed into storage.
 
+use super::group_concat::{GroupConcat, Spec};
 use super::lower_expr::Exprs;
 use crate::error::{Error, Result};
 use crate::plan::{AggregateCall, SortKey};
@@ -23,12 +24,13 @@ use basalt_expr::aggregate::AggregateFunc;
 use basalt_expr::datafusion::has_weight;
 use basalt_expr::expr::Expr;
 use basalt_expr::func::Func;
-use basalt_expr::types::{EvalType, FieldType};
+use basalt_expr::types::{EvalType, FieldType, TypeKind};
 use basalt_expr::value::Value;
 use datafusion_expr::expr::Sort;
 use datafusion_expr::{AggregateUDF, Cast, Expr as DfExpr, lit};
 use datafusion_functions_aggregate as df;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// One of DataFusion's aggregates.
 pub struct Part {
@@ -201,19 +203,28 @@ fn bits(call: &AggregateCall, arg: &Expr, exprs: &Exprs<'_>) -> Result<Lowered> 
 }
 
 fn group_concat(call: &AggregateCall, exprs: &Exprs<'_>) -> Result<Lowered> {
-    let text = FieldType::new(basalt_expr::types::TypeKind::LongText);
-    let arg = match &call.args[..] {
-        [arg] => arg.clone().cast(text.clone()),
-        args => {
-            let args = args.iter().map(|a| a.clone().cast(text.clone())).collect();
-            Expr::Call { func: Func::Concat, args, ty: text.clone() }
-        }
+    let kind = if call.ty.is_binary_string() { TypeKind::LongBlob } else { TypeKind::LongText };
+    let text = FieldType::new(kind).with_collation(call.ty.collation);
+    let parts: Vec<Expr> = call.args.iter().map(|arg| arg.clone().cast(text.clone())).collect();
+    let arg = match &parts[..] {
+        [arg] => arg.clone(),
+        _ => Expr::Call { func: Func::Concat, args: parts, ty: text },
     };
-    let separator = call.separator.as_deref().unwrap_or(",");
-    let order_by = call.order_by.iter().map(|key| sort(key, exprs)).collect::<Result<_>>()?;
-    let args = vec![exprs.value(&arg)?, lit(separator)];
-    let joined = part(df::string_agg::string_agg_udaf(), args, text);
-    Ok(single(Part { distinct: call.distinct, order_by, ..joined }, &call.ty))
+    let mut args = vec![exprs.value(&arg)?];
+    if call.distinct {
+        args.extend(call.args.iter().map(|arg| exprs.key(arg)).collect::<Result<Vec<_>>>()?);
+    }
+    args.extend(call.order_by.iter().map(|key| exprs.key(&key.expr)).collect::<Result<Vec<_>>>()?);
+    let spec = Spec {
+        separator: call.separator.clone().unwrap_or_else(|| ",".to_string()),
+        distinct: if call.distinct { call.args.len() } else { 0 },
+        descending: call.order_by.iter().map(|key| key.descending).collect(),
+        ty: call.ty.clone(),
+        context: exprs.context.clone(),
+        rows: AtomicU64::new(0),
+    };
+    let function = Arc::new(AggregateUDF::new_from_impl(GroupConcat::new(spec)));
+    Ok(single(part(function, args, call.ty.clone()), &call.ty))
 }
 
 /// MySQL's order: NULLs first ascending, last descending; strings by weight.

@@ -29,6 +29,7 @@ pub mod session;
 pub mod virtual_table;
 
 mod error;
+mod group_concat;
 mod hints;
 mod lower;
 mod lower_aggregate;

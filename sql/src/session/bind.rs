@@ -108,6 +108,7 @@ impl SqlSession {
                 version: variables::SERVER_VERSION.to_string(),
                 collation: self.connection_collation(),
                 recursion_depth_max: Some(typed.recursion_depth_max),
+                group_concat_bytes_max: Some(typed.group_concat_bytes_max),
             }),
             parameters,
             ..EvalContext::default()

@@ -287,6 +287,8 @@ pub struct Typed {
     pub max_execution_time_ms: u64,
     /// cte_max_recursion_depth.
     pub recursion_depth_max: u64,
+    /// `group_concat_max_len`
+    pub group_concat_bytes_max: u64,
     /// max_allowed_packet, bytes.
     pub max_allowed_packet: usize,
 }
@@ -394,6 +396,7 @@ impl SessionVariables {
             lock_wait_timeout_ms: number("innodb_lock_wait_timeout").saturating_mul(1000),
             max_execution_time_ms: number("max_execution_time"),
             recursion_depth_max: number("cte_max_recursion_depth"),
+            group_concat_bytes_max: number("group_concat_max_len"),
             max_allowed_packet: number("max_allowed_packet") as usize,
             sql_mode,
         };
@@ -414,6 +417,7 @@ impl Default for Typed {
             lock_wait_timeout_ms: 50_000,
             max_execution_time_ms: 0,
             recursion_depth_max: 1_000,
+            group_concat_bytes_max: 1_024,
             max_allowed_packet: 64 << 20,
         }
     }
