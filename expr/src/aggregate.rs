@@ -112,6 +112,7 @@ impl AggregateFunc {
         let digits = arg.decimal_precision();
         Ok(match (self, arg.eval_type()) {
             (Count | CountDistinct, _) => FieldType::bigint().required(),
+            (BitAnd | BitOr | BitXor, _) if of_bytes(&arg) => FieldType::varbinary(arg.length).required(),
             (BitAnd | BitOr | BitXor, _) => FieldType::bigint_unsigned().required(),
             (StddevPop | StddevSamp | VarPop | VarSamp, _) => FieldType::double(),
             (GroupConcat, _) if args.iter().any(|a| a.ty().is_binary_string()) => FieldType::new(TypeKind::Blob),
@@ -129,6 +130,11 @@ impl AggregateFunc {
             (Sum | Avg, _) => FieldType::double(),
         })
     }
+}
+
+/// True for an argument whose bytes BIT_AND, BIT_OR and BIT_XOR take as they are, rather than a number.
+pub fn of_bytes(arg: &FieldType) -> bool {
+    arg.is_binary_string() && !arg.is_hybrid()
 }
 
 /// Accumulates one aggregate of one group, row by row.
@@ -155,6 +161,8 @@ enum State {
     },
     Extreme(Value),
     Bits(u64),
+    /// `None`: no row yet.
+    Bytes(Option<Vec<u8>>),
     /// Welford's: count, mean, sum of squared distances.
     Moments {
         count: f64,
@@ -180,6 +188,7 @@ impl Accumulator {
             Sum | Avg if exact => State::Decimal { sum: Decimal::ZERO, count: 0 },
             Sum | Avg => State::Real { sum: 0.0, count: 0 },
             Min | Max | AnyValue => State::Extreme(Value::Null),
+            BitAnd | BitOr | BitXor if of_bytes(arg) => State::Bytes(None),
             BitAnd => State::Bits(u64::MAX),
             BitOr | BitXor => State::Bits(0),
             StddevPop | StddevSamp | VarPop | VarSamp => State::Moments { count: 0.0, mean: 0.0, squares: 0.0 },
@@ -243,6 +252,7 @@ impl Accumulator {
                     _ => *bits ^= value,
                 }
             }
+            State::Bytes(bytes) => mix(bytes, value.as_bytes().unwrap_or_default(), self.func)?,
             State::Moments { count, mean, squares } => {
                 let value = to_f64(value, ctx)?;
                 *count += 1.0;
@@ -269,7 +279,7 @@ impl Accumulator {
     /// do not know what was below.
     pub fn can_remove(&self) -> bool {
         let exact = matches!(self.state, State::Count(_) | State::Decimal { .. });
-        (exact || self.func == AggregateFunc::BitXor) && self.seen.is_none()
+        (exact || matches!(self.state, State::Bits(_)) && self.func == AggregateFunc::BitXor) && self.seen.is_none()
     }
 
     /// Takes out a value that was added before.
@@ -317,6 +327,11 @@ impl Accumulator {
             }
             State::Extreme(best) => best.clone(),
             State::Bits(bits) => Value::UInt(*bits),
+            State::Bytes(Some(bytes)) => Value::from(bytes.clone()),
+            State::Bytes(None) => {
+                let neutral = if self.func == AggregateFunc::BitAnd { 0xff } else { 0 };
+                Value::from(vec![neutral; self.ty.length as usize])
+            }
             State::Moments { count, squares, .. } => {
                 let (sample, root) = match self.func {
                     AggregateFunc::StddevSamp => (true, true),
@@ -343,6 +358,25 @@ impl Accumulator {
             }
         })
     }
+}
+
+/// One more string into the bits so far.
+fn mix(bits: &mut Option<Vec<u8>>, value: &[u8], func: AggregateFunc) -> Result<(), EvalError> {
+    let Some(bits) = bits else {
+        *bits = Some(value.to_vec());
+        return Ok(());
+    };
+    if bits.len() != value.len() {
+        return Err(EvalError::BitOperandLengths);
+    }
+    for (bit, byte) in bits.iter_mut().zip(value) {
+        match func {
+            AggregateFunc::BitAnd => *bit &= byte,
+            AggregateFunc::BitOr => *bit |= byte,
+            _ => *bit ^= byte,
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -147,6 +147,9 @@ pub enum EvalError {
     /// 1441: a calculation with dates left the calendar.
     #[error("Datetime function: {0} field overflow")]
     DatetimeOverflow(&'static str),
+    /// 3513
+    #[error("Binary operands of bitwise operators must be of equal length")]
+    BitOperandLengths,
     /// 1260: a result is longer than `group_concat_max_len`; the row, counted from 1, did not fit whole.
     #[error("Row {0} was cut by GROUP_CONCAT()")]
     CutByGroupConcat(u64),
@@ -187,6 +190,7 @@ impl EvalError {
             EvalError::WrongValueForFunction { .. } => 1411,
             EvalError::DivisionByZero => 1365,
             EvalError::DatetimeOverflow(_) => 1441,
+            EvalError::BitOperandLengths => 3513,
             EvalError::CutByGroupConcat(_) => 1260,
             EvalError::BadRegex(_) => 3685,
             EvalError::Unsupported(_) => 1235,

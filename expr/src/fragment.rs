@@ -56,7 +56,7 @@ use std::sync::{Arc, LazyLock};
 
 /// Of the encoding and of the partial aggregates' states. A store that is asked for another version refuses, and the
 /// SQL server reads plain rows instead.
-pub const FRAGMENT_VERSION: u32 = 5_501;
+pub const FRAGMENT_VERSION: u32 = 5_502;
 /// Longest fragment that is decoded.
 pub const FRAGMENT_BYTES_MAX: usize = 1 << 20;
 /// Rows that operators work on at a time.
@@ -244,7 +244,8 @@ fn check(plan: &Arc<dyn ExecutionPlan>) -> Result<()> {
 }
 
 static DECODE_CONTEXT: LazyLock<TaskContext> = LazyLock::new(|| {
-    let aggregates = datafusion_functions_aggregate::all_default_aggregate_functions();
+    let mut aggregates = datafusion_functions_aggregate::all_default_aggregate_functions();
+    aggregates.push(crate::first_row::FirstRow::udaf());
     TaskContext::new(
         None,
         String::new(),

@@ -30,6 +30,7 @@ pub mod describe;
 pub mod error;
 pub mod eval;
 pub mod expr;
+pub mod first_row;
 pub mod fragment;
 pub mod func;
 pub mod key;

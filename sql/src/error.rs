@@ -358,6 +358,8 @@ user_errors! {
     3595 "HY000" nested_window(name) = "You cannot nest a window function in the specification of window '{name}'.";
     /// 3596
     3596 "HY000" interval_in_rows(name) = "Window '{name}': INTERVAL can only be used with RANGE frames.";
+    /// 3602
+    3602 "HY000" not_grouped_by(position) = "Argument #{position} of GROUPING function is not in GROUP BY";
     /// 3636
     3636 "HY000" recursion_too_deep(rounds) = "Recursive query aborted after {rounds} iterations. Try increasing @@cte_max_recursion_depth to a larger value.";
     /// 3780

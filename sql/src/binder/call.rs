@@ -25,11 +25,29 @@ impl super::Binder<'_> {
     /// A call with arguments between commas.
     pub(super) fn function(&mut self, name: &str, args: &[ast::Expr], block: &mut Block) -> Result<Expr> {
         if name == "grouping" {
-            return Err(Error::unsupported("GROUPING"));
+            return self.grouping(args, block);
         }
         let func = self.native(name)?;
         let args = self.exprs(args, block)?;
         Ok(Expr::call(func, args)?)
+    }
+
+    /// GROUPING(…): a number that is known where the groups are.
+    fn grouping(&mut self, args: &[ast::Expr], block: &mut Block) -> Result<Expr> {
+        if matches!(block.clause, Clause::Where | Clause::On | Clause::GroupBy) {
+            return Err(Error::invalid_group_function());
+        }
+        let args = self.exprs(args, block)?;
+        if args.is_empty() {
+            return Err(Error::parameter_count("grouping"));
+        }
+        // An aggregate's rows are those of FROM, none of which is a super-aggregate.
+        if block.in_aggregate {
+            return Ok(Expr::int(0));
+        }
+        block.groupings.push(args);
+        let index = super::pending::grouping(block.groupings.len() - 1);
+        Ok(Expr::Column { index, ty: FieldType::bigint() })
     }
 
     /// An aggregate without OVER.
@@ -66,11 +84,23 @@ impl super::Binder<'_> {
         if args.len() > 1 && !matches!(func, AggregateFunc::CountDistinct | AggregateFunc::GroupConcat) {
             return Err(Error::syntax("", 1));
         }
+        let sums = matches!(func, AggregateFunc::Sum | AggregateFunc::Avg);
+        // A moment is added up as the number that it looks like.
+        let as_number = |arg: Expr| {
+            let digits = u32::from(arg.ty().decimals.min(6))
+                + match arg.ty().kind {
+                    TypeKind::Date => 8,
+                    TypeKind::Time => 7,
+                    _ => 14,
+                };
+            let scale = arg.ty().decimals.min(6);
+            if arg.ty().is_temporal() { arg.cast(FieldType::decimal(digits, scale)) } else { arg }
+        };
+        let args: Vec<Expr> = if sums { args.into_iter().map(as_number).collect() } else { args };
         let mut ty = func.result_type(&args)?;
         if func == AggregateFunc::GroupConcat {
             ty = self.concat_type(ty)?;
         }
-        let sums = matches!(func, AggregateFunc::Sum | AggregateFunc::Avg);
         let args = if sums { args.into_iter().map(basalt_expr::func::with_hidden_digits).collect() } else { args };
         let separator =
             (func == AggregateFunc::GroupConcat).then(|| call.separator.clone().unwrap_or_else(|| ",".to_string()));

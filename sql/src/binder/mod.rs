@@ -24,6 +24,7 @@
 mod call;
 mod expr;
 mod from;
+mod groups;
 mod insert;
 mod literal;
 mod modify;

@@ -5,6 +5,7 @@
 //! 2^32 + j       the j-th aggregate of the block
 //! 2^33 + j       its j-th window function
 //! 2^34 + j       its j-th subquery
+//! 2^35 + j       its j-th GROUPING()
 //! 2^40 …         columns of enclosing blocks (plan::outer_column)
 //! ```
 
@@ -18,6 +19,7 @@ use std::collections::BTreeMap;
 const AGGREGATE: usize = 1 << 32;
 const WINDOW: usize = 1 << 33;
 const SUBQUERY: usize = 1 << 34;
+const GROUPING: usize = 1 << 35;
 const OUTER: usize = 1 << 40;
 
 pub(super) fn aggregate(j: usize) -> usize {
@@ -36,7 +38,13 @@ pub(super) fn as_window(index: usize) -> Option<usize> {
     (WINDOW..SUBQUERY).contains(&index).then(|| index - WINDOW)
 }
 pub(super) fn as_subquery(index: usize) -> Option<usize> {
-    (SUBQUERY..OUTER).contains(&index).then(|| index - SUBQUERY)
+    (SUBQUERY..GROUPING).contains(&index).then(|| index - SUBQUERY)
+}
+pub(super) fn grouping(j: usize) -> usize {
+    GROUPING + j
+}
+pub(super) fn as_grouping(index: usize) -> Option<usize> {
+    (GROUPING..OUTER).contains(&index).then(|| index - GROUPING)
 }
 
 /// Rebuilds an expression from the top: `f` gives a replacement, or `None` to go on with the parts.

@@ -108,6 +108,8 @@ pub(super) struct Block {
     pub aggregates: Vec<AggregateCall>,
     pub windows: Vec<WindowCall>,
     pub subqueries: Vec<Subquery>,
+    /// Arguments of GROUPING().
+    pub groupings: Vec<Vec<Expr>>,
     /// Within the arguments of an aggregate: no other aggregate may stand there.
     pub in_aggregate: bool,
     /// Within the clauses of the window of this name: no other window may stand there.
@@ -128,6 +130,7 @@ impl Block {
             aggregates: Vec::new(),
             windows: Vec::new(),
             subqueries: Vec::new(),
+            groupings: Vec::new(),
             in_aggregate: false,
             in_window: None,
             in_window_args: false,

@@ -1,11 +1,11 @@
 //! One SELECT: its clauses bound, then put up as operators from FROM upwards.
 
+use super::groups::Groups;
 use super::pending::{self, Stage};
-use super::scope::{Block, Clause, Named, Relation, TableInSight};
+use super::scope::{Block, Clause, Named, Relation};
 use crate::error::{Error, Result};
 use crate::parser::ast::{self, LimitClause, OrderItem, Select, SelectItem};
-use crate::plan::{AggregateCall, LogicalPlan, OutputColumn, SortKey};
-use basalt_expr::aggregate::AggregateFunc;
+use crate::plan::{LogicalPlan, OutputColumn, SortKey};
 use basalt_expr::expr::Expr;
 use std::rc::Rc;
 
@@ -26,9 +26,6 @@ impl super::Binder<'_> {
         order_by: &[OrderItem],
         limit: Option<&LimitClause>,
     ) -> Result<LogicalPlan> {
-        if select.rollup {
-            return Err(Error::unsupported("WITH ROLLUP"));
-        }
         // Without LIMIT it changes nothing; with one, FOUND_ROWS() would have to count what nobody reads.
         if select.calc_found_rows && limit.is_some() {
             return Err(Error::unsupported("SQL_CALC_FOUND_ROWS"));
@@ -38,7 +35,7 @@ impl super::Binder<'_> {
         block.named_windows = select.windows.clone();
         let filter = self.filter(select.filter.as_ref(), &mut block)?;
         let mut items = self.items(select, &relation, &mut block)?;
-        let mut group_by = self.group_by(&select.group_by, &items, &mut block)?;
+        let mut group_by = self.group_by(select, &items, &mut block)?;
         block.clause = Clause::Fields;
         self.check_windows(&mut block)?;
         block.clause = Clause::Having;
@@ -55,6 +52,7 @@ impl super::Binder<'_> {
         if !group_by.is_empty() || !block.aggregates.is_empty() {
             group_by = stage.settle(group_by, &block.subqueries)?;
             let mut groups = Groups::new(group_by, &block, &relation.tables, self.ctx.only_full_group_by);
+            groups.rollup = select.rollup;
             for (position, item) in items.iter_mut().enumerate() {
                 groups.position = position + 1;
                 item.expr = groups.rewrite(item.expr.clone())?;
@@ -68,6 +66,9 @@ impl super::Binder<'_> {
             }
             groups.clause = "SELECT list";
             groups.rewrite_pending(&mut block, &stage)?;
+            if select.rollup && !select.distinct {
+                keys.extend(groups.rollup_order()?);
+            }
             groups.put_up(&mut stage, &block.subqueries)?;
         }
         if let Some(predicate) = having {
@@ -109,9 +110,9 @@ impl super::Binder<'_> {
         Ok(items)
     }
 
-    fn group_by(&mut self, exprs: &[ast::Expr], items: &[Item], block: &mut Block) -> Result<Vec<Expr>> {
-        let mut keys: Vec<Expr> = Vec::with_capacity(exprs.len());
-        for expr in exprs {
+    fn group_by(&mut self, select: &Select, items: &[Item], block: &mut Block) -> Result<Vec<Expr>> {
+        let mut keys: Vec<Expr> = Vec::with_capacity(select.group_by.len());
+        for expr in &select.group_by {
             block.clause = Clause::GroupBy;
             let key = match Self::position(expr) {
                 Some(position) => at_position(items, position, block.clause)?.expr.clone(),
@@ -126,7 +127,7 @@ impl super::Binder<'_> {
             if grouped {
                 return Err(Error::cannot_group_on(format!("{:?}", expr)));
             }
-            if !keys.contains(&key) {
+            if select.rollup || !keys.contains(&key) {
                 keys.push(key);
             }
         }
@@ -307,154 +308,9 @@ fn item_name(expr: &ast::Expr, alias: Option<&str>, text: &str) -> String {
 }
 
 /// Table and origin of an expression that is a plain column.
-fn output_of(expr: &Expr, columns: &Rc<[Named]>) -> OutputColumn {
+pub(super) fn output_of(expr: &Expr, columns: &Rc<[Named]>) -> OutputColumn {
     match expr {
         Expr::Column { index, .. } if *index < columns.len() => columns[*index].output(),
         _ => OutputColumn { name: String::new(), table: String::new(), origin: None, ty: expr.ty().clone() },
-    }
-}
-
-/// Rewrites expressions over FROM into expressions over groups.
-struct Groups<'b> {
-    keys: Vec<Expr>,
-    aggregates: Vec<AggregateCall>,
-    columns: Rc<[Named]>,
-    tables: &'b [TableInSight],
-    /// ONLY_FULL_GROUP_BY
-    full: bool,
-    position: usize,
-    clause: &'static str,
-}
-
-impl<'b> Groups<'b> {
-    fn new(keys: Vec<Expr>, block: &Block, tables: &'b [TableInSight], full: bool) -> Self {
-        let (aggregates, columns) = (block.aggregates.clone(), block.columns.clone());
-        Groups { keys, aggregates, columns, tables, full, position: 1, clause: "SELECT list" }
-    }
-
-    fn rewrite(&mut self, expr: Expr) -> Result<Expr> {
-        pending::rewrite(expr, &mut |e| {
-            if let Some(index) = self.keys.iter().position(|k| k == e) {
-                return Ok(Some(Expr::Column { index, ty: e.ty().clone() }));
-            }
-            let Expr::Column { index, ty } = e else { return Ok(None) };
-            if let Some(j) = pending::as_aggregate(*index) {
-                return Ok(Some(Expr::Column { index: self.keys.len() + j, ty: ty.clone() }));
-            }
-            if *index < self.columns.len() {
-                return self.ungrouped(*index, e).map(Some);
-            }
-            Ok(None)
-        })
-    }
-
-    /// A column outside of GROUP BY: any of the group's values where MySQL allows it.
-    fn ungrouped(&mut self, index: usize, column: &Expr) -> Result<Expr> {
-        if self.full && !self.is_determined(index) {
-            let named = &self.columns[index];
-            let name = format!("{}.{}.{}", named.database, named.table, named.name);
-            return Err(match self.keys.is_empty() {
-                true => Error::mixed_group(self.position, self.clause, name),
-                false => Error::not_grouped(self.position, self.clause, name),
-            });
-        }
-        let ty = column.ty().clone();
-        let ty = if self.keys.is_empty() { ty.nullable() } else { ty };
-        let call = AggregateCall {
-            func: AggregateFunc::AnyValue,
-            args: vec![column.clone()],
-            distinct: false,
-            order_by: Vec::new(),
-            separator: None,
-            ty: ty.clone(),
-        };
-        let same = |a: &AggregateCall| a.func == AggregateFunc::AnyValue && a.args == call.args;
-        let j = self.aggregates.iter().position(same).unwrap_or_else(|| {
-            self.aggregates.push(call.clone());
-            self.aggregates.len() - 1
-        });
-        Ok(Expr::Column { index: self.keys.len() + j, ty })
-    }
-
-    /// Whether the groups have one value of the column: all columns of a unique key of its table, none of them nullable, are
-    /// grouped.
-    fn is_determined(&self, index: usize) -> bool {
-        let Some((table, _)) = self.columns[index].source else { return false };
-        let grouped = |offset: usize| {
-            self.keys.iter().any(|k| match k {
-                Expr::Column { index, .. } => {
-                    self.columns.get(*index).is_some_and(|c| c.source == Some((table, offset)))
-                }
-                _ => false,
-            })
-        };
-        let columns = &self.tables[table].table.columns;
-        self.tables[table].table.indexes.iter().any(|key| {
-            (key.primary || key.unique)
-                && key
-                    .columns
-                    .iter()
-                    .all(|c| c.prefix_length.is_none() && columns[c.column].ty.not_null && grouped(c.column))
-        })
-    }
-
-    /// Windows and those subqueries that are not there yet come to stand above the groups.
-    fn rewrite_pending(&mut self, block: &mut Block, stage: &Stage) -> Result<()> {
-        let mut windows = std::mem::take(&mut block.windows);
-        for call in &mut windows {
-            pending::window_exprs(call, &mut |e| {
-                *e = self.rewrite(e.clone())?;
-                Ok(())
-            })?;
-        }
-        block.windows = windows;
-        let mut subqueries = std::mem::take(&mut block.subqueries);
-        for (j, subquery) in subqueries.iter_mut().enumerate() {
-            if stage.is_placed(pending::subquery(j)) || self.is_argument(j) {
-                continue;
-            }
-            use crate::plan::SubqueryKind::{In, Quantified};
-            if let In { operand } | Quantified { operand, .. } = &mut subquery.kind {
-                *operand = self.rewrite(operand.clone())?;
-            }
-            pending::map_outer(&mut subquery.plan, 0, &mut |column| self.rewrite(column))?;
-        }
-        block.subqueries = subqueries;
-        Ok(())
-    }
-
-    /// Whether the j-th subquery stands in an aggregate's arguments: then it stays below.
-    fn is_argument(&self, j: usize) -> bool {
-        self.aggregates.iter().any(|a| {
-            let mut found = false;
-            for arg in &a.args {
-                arg.visit(&mut |e| {
-                    found |= matches!(e, Expr::Column { index, .. } if *index == pending::subquery(j));
-                });
-            }
-            found
-        })
-    }
-
-    fn put_up(self, stage: &mut Stage, subqueries: &[crate::plan::Subquery]) -> Result<()> {
-        let Groups { keys, mut aggregates, columns, .. } = self;
-        for call in &mut aggregates {
-            pending::aggregate_exprs(call, &mut |e| {
-                *e = stage.settle_one(e.clone(), subqueries)?;
-                Ok(())
-            })?;
-        }
-        let mut output: Vec<OutputColumn> = keys.iter().map(|k| output_of(k, &columns)).collect();
-        output.extend(aggregates.iter().map(|a| {
-            let plain = match (a.func == AggregateFunc::AnyValue, a.args.first()) {
-                (true, Some(arg)) => output_of(arg, &columns),
-                _ => OutputColumn { name: String::new(), table: String::new(), origin: None, ty: a.ty.clone() },
-            };
-            OutputColumn { ty: a.ty.clone(), ..plain }
-        }));
-        let width = output.len();
-        stage.forget();
-        stage.stack(width, |input| LogicalPlan::Aggregate { input, group_by: keys, aggregates, output });
-        Ok(())
     }
 }

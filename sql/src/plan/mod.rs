@@ -152,6 +152,9 @@ pub enum LogicalPlan {
         group_by: Vec<Expr>,
         /// Aggregates.
         aggregates: Vec<AggregateCall>,
+        /// WITH ROLLUP: groups by fewer and fewer of the keys as well, down to all rows together. Behind the keys stands one
+        /// column more: which of them a row is not grouped by, a bit a key, the last one's lowest.
+        rollup: bool,
         /// Names and types.
         output: Vec<OutputColumn>,
     },

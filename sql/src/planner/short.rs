@@ -69,8 +69,8 @@ fn unchain<'a>(plan: &'a LogicalPlan, operators: &mut Vec<ShortOperator>) -> Opt
             operators.push(ShortOperator::Project(exprs.clone(), output.clone()));
             input
         }
-        LogicalPlan::Aggregate { input, group_by, aggregates, output } => {
-            if !aggregates.iter().all(is_simple) {
+        LogicalPlan::Aggregate { input, group_by, aggregates, rollup, output } => {
+            if *rollup || !aggregates.iter().all(is_simple) {
                 return None;
             }
             let (group_by, aggregates, output) = (group_by.clone(), aggregates.clone(), output.clone());

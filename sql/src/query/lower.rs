@@ -14,11 +14,12 @@
 use super::hints::Hints;
 use super::lower_aggregate as aggregate;
 use super::lower_expr::{Exprs, NamedColumn, row_count};
+use super::lower_groups;
 use super::lower_window;
 use super::recursion::{LimitedWorkTable, RECURSION_DEPTH_MAX};
 use super::scan_plan::ScanPlanner;
 use crate::error::{Error, Result};
-use crate::plan::{AggregateCall, JoinKind, LogicalPlan, OutputColumn, Scan, SetKind, SortKey, Subquery};
+use crate::plan::{JoinKind, LogicalPlan, OutputColumn, Scan, SetKind, SortKey, Subquery};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use basalt_expr::EvalContext;
 use basalt_expr::datafusion::has_weight;
@@ -103,8 +104,9 @@ impl<'a> Lowerer<'a> {
             LogicalPlan::Filter { input, predicate } => self.filter(input, predicate, hints),
             LogicalPlan::Project { input, exprs, output } => self.project(input, exprs, output, &hints),
             LogicalPlan::Apply { input, subqueries } => self.apply(input, subqueries, &hints),
-            LogicalPlan::Aggregate { input, group_by, aggregates, output } => {
-                self.aggregate(input, group_by, aggregates, output)
+            LogicalPlan::Aggregate { input, group_by, aggregates, rollup, output } => {
+                let input = self.lower(input, Hints::default())?;
+                lower_groups::lower(self, input, group_by, aggregates, *rollup, output)
             }
             LogicalPlan::Window { input, calls, .. } => {
                 let input = self.lower(input, Hints::default())?;
@@ -236,70 +238,6 @@ impl<'a> Lowerer<'a> {
         self.projected(input.plan, lowered)
     }
 
-    fn aggregate(
-        &mut self,
-        input: &LogicalPlan,
-        group_by: &[Expr],
-        aggregates: &[AggregateCall],
-        output: &[OutputColumn],
-    ) -> Result<Lowered> {
-        let input = self.lower(input, Hints::default())?;
-        let (mut groups, mut calls, mut results) = (Vec::new(), Vec::new(), Vec::new());
-        let with = self.exprs(&input.columns);
-        let lowered = aggregates.iter().map(|call| aggregate::lower(call, &with)).collect::<Result<Vec<_>>>()?;
-        let keys = group_by.iter().map(|expr| Ok((with.key(expr)?, with.value(expr)?))).collect::<Result<Vec<_>>>()?;
-        for (expr, (key, value)) in group_by.iter().zip(keys) {
-            let name = self.column_name();
-            groups.push(key.alias(&name));
-            results.push(match has_weight(expr.ty()) {
-                false => Output::Column(name),
-                // The group is made by weight; any of its strings stands for it.
-                true => {
-                    let string = self.column_name();
-                    let function = datafusion_functions_aggregate::min_max::min_udaf();
-                    calls.push(function.call(vec![value]).alias(&string));
-                    Output::Column(string)
-                }
-            });
-        }
-        for call in lowered {
-            let mut parts = Vec::with_capacity(call.parts.len());
-            for part in call.parts {
-                let name = self.column_name();
-                calls.push(aggregate_call(part).alias(&name));
-                parts.push(Column::from_name(name));
-            }
-            results.push(Output::Computed(call.result, parts));
-        }
-        if groups.is_empty() && calls.is_empty() {
-            // One group and nothing asked of it: one row.
-            return Ok(Lowered { plan: LogicalPlanBuilder::empty(true).build()?, columns: Vec::new() });
-        }
-        let plan = LogicalPlanBuilder::from(input.plan).aggregate(groups, calls)?.build()?;
-        let columns = in_schema_order(plan);
-        let exprs = results.iter().zip(output).map(|(result, column)| self.output_of(&columns, result, column));
-        let exprs = exprs.collect::<Result<Vec<_>>>()?;
-        self.projected(columns.plan, exprs)
-    }
-
-    /// One result column over the aggregates' results.
-    fn output_of(&self, aggregated: &Lowered, result: &Output, column: &OutputColumn) -> Result<DfExpr> {
-        let find = |name: &str| {
-            let found = aggregated.columns.iter().find(|c| c.column.name == name);
-            found.cloned().ok_or_else(|| Error::Internal(format!("no column {name} in an aggregate")))
-        };
-        match result {
-            Output::Column(name) => {
-                let found = find(name)?;
-                Ok(with_arrow_type(DfExpr::Column(found.column), &found.field, column))
-            }
-            Output::Computed(expr, parts) => {
-                let parts = parts.iter().map(|part| find(&part.name)).collect::<Result<Vec<_>>>()?;
-                computed(&self.exprs(&parts), expr, &parts, column)
-            }
-        }
-    }
-
     fn join(
         &mut self,
         left: &LogicalPlan,
@@ -362,25 +300,7 @@ impl<'a> Lowerer<'a> {
             let plan = LogicalPlanBuilder::from(input.plan).distinct()?.build()?;
             return Ok(Lowered { plan, columns: input.columns });
         }
-        let (mut groups, mut strings, mut names) = (Vec::new(), Vec::new(), Vec::new());
-        for (index, ty) in types.iter().enumerate() {
-            let column = Expr::column(index, ty.clone());
-            let with = self.exprs(&input.columns);
-            let (key, value) = (with.key(&column)?, with.value(&column)?);
-            let name = self.column_name();
-            groups.push(key.alias(&name));
-            if has_weight(ty) {
-                let string = self.column_name();
-                let function = datafusion_functions_aggregate::min_max::min_udaf();
-                strings.push(function.call(vec![value]).alias(&string));
-                names.push(string);
-            } else {
-                names.push(name);
-            }
-        }
-        let plan = LogicalPlanBuilder::from(input.plan).aggregate(groups, strings)?.build()?;
-        let exprs = names.into_iter().map(|name| DfExpr::Column(Column::from_name(name))).collect();
-        self.projected(plan, exprs)
+        lower_groups::first_rows(self, input, types)
     }
 
     fn set_operation(
@@ -496,26 +416,6 @@ impl<'a> Lowerer<'a> {
     }
 }
 
-/// Where a result column of an aggregate comes from.
-enum Output {
-    /// As it is.
-    Column(String),
-    /// An expression over these columns.
-    Computed(Expr, Vec<Column>),
-}
-
-/// DataFusion's call of an aggregate part.
-fn aggregate_call(part: aggregate::Part) -> DfExpr {
-    DfExpr::AggregateFunction(datafusion_expr::expr::AggregateFunction::new_udf(
-        part.function,
-        part.args,
-        part.distinct,
-        None,
-        part.order_by,
-        None,
-    ))
-}
-
 /// A computed result over columns, in the promised type. A bare column needs no expression of ours, only its type.
 pub fn computed(with: &Exprs<'_>, expr: &Expr, parts: &[NamedColumn], column: &OutputColumn) -> Result<DfExpr> {
     if let (Expr::Column { index, .. }, Some(part)) = (strip_cast(expr), parts.first())
@@ -544,7 +444,7 @@ fn is_widening(from: &arrow::datatypes::DataType, to: &arrow::datatypes::DataTyp
     }
 }
 
-fn with_arrow_type(expr: DfExpr, field: &Field, column: &OutputColumn) -> DfExpr {
+pub(super) fn with_arrow_type(expr: DfExpr, field: &Field, column: &OutputColumn) -> DfExpr {
     let wanted = column.ty.arrow_type();
     if *field.data_type() == wanted { expr } else { DfExpr::Cast(Cast::new(Box::new(expr), wanted)) }
 }

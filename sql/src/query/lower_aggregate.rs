@@ -16,11 +16,12 @@
 //!
 //! The sums and counts are partial aggregates like any other, so all of them are pushed into storage.
 
+use super::bit_bytes::BitBytes;
 use super::group_concat::{GroupConcat, Spec};
 use super::lower_expr::Exprs;
 use crate::error::{Error, Result};
 use crate::plan::{AggregateCall, SortKey};
-use basalt_expr::aggregate::AggregateFunc;
+use basalt_expr::aggregate::{AggregateFunc, of_bytes};
 use basalt_expr::datafusion::has_weight;
 use basalt_expr::expr::Expr;
 use basalt_expr::func::Func;
@@ -190,6 +191,10 @@ fn extreme(call: &AggregateCall, arg: &Expr, exprs: &Exprs<'_>) -> Result<Lowere
 }
 
 fn bits(call: &AggregateCall, arg: &Expr, exprs: &Exprs<'_>) -> Result<Lowered> {
+    if of_bytes(arg.ty()) {
+        let function = Arc::new(AggregateUDF::new_from_impl(BitBytes::new(call.func, arg.ty().clone())));
+        return Ok(single(part(function, vec![exprs.value(arg)?], call.ty.clone()), &call.ty));
+    }
     let (function, none) = match call.func {
         AggregateFunc::BitAnd => (df::bit_and_or_xor::bit_and_udaf(), u64::MAX),
         AggregateFunc::BitOr => (df::bit_and_or_xor::bit_or_udaf(), 0),

@@ -28,12 +28,14 @@ pub mod scan_plan;
 pub mod session;
 pub mod virtual_table;
 
+mod bit_bytes;
 mod error;
 mod group_concat;
 mod hints;
 mod lower;
 mod lower_aggregate;
 mod lower_expr;
+mod lower_groups;
 mod lower_subquery;
 mod lower_window;
 mod own_rows;

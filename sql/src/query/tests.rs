@@ -263,7 +263,8 @@ fn aggregate(
         separator: None,
         ty,
     });
-    LogicalPlan::Aggregate { input: Box::new(input), group_by, aggregates: aggregates.collect(), output: columns }
+    let (input, aggregates) = (Box::new(input), aggregates.collect());
+    LogicalPlan::Aggregate { input, group_by, aggregates, rollup: false, output: columns }
 }
 
 struct Ran {

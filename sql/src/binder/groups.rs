@@ -1,0 +1,226 @@
+//! Groups: expressions over FROM rewritten into expressions over GROUP BY's keys and aggregates.
+
+use super::pending::{self, Stage};
+use super::scope::{Block, Named, TableInSight};
+use super::select::output_of;
+use crate::error::{Error, Result};
+use crate::plan::{AggregateCall, LogicalPlan, OutputColumn, SortKey};
+use basalt_expr::aggregate::AggregateFunc;
+use basalt_expr::expr::Expr;
+use basalt_expr::func::Func;
+use basalt_expr::types::FieldType;
+use std::rc::Rc;
+
+/// Rewrites expressions over FROM into expressions over groups.
+pub(super) struct Groups<'b> {
+    keys: Vec<Expr>,
+    aggregates: Vec<AggregateCall>,
+    columns: Rc<[Named]>,
+    tables: &'b [TableInSight],
+    /// ONLY_FULL_GROUP_BY
+    full: bool,
+    /// WITH ROLLUP.
+    pub rollup: bool,
+    groupings: Vec<Vec<Expr>>,
+    /// Of what is rewritten, for errors.
+    pub position: usize,
+    /// Likewise.
+    pub clause: &'static str,
+}
+
+impl<'b> Groups<'b> {
+    pub fn new(keys: Vec<Expr>, block: &Block, tables: &'b [TableInSight], full: bool) -> Self {
+        let (aggregates, columns) = (block.aggregates.clone(), block.columns.clone());
+        let groupings = block.groupings.clone();
+        Groups { keys, aggregates, columns, tables, full, rollup: false, groupings, position: 1, clause: "SELECT list" }
+    }
+
+    /// Over the groups: keys and aggregates by their columns.
+    pub fn rewrite(&mut self, expr: Expr) -> Result<Expr> {
+        pending::rewrite(expr, &mut |e| {
+            if let Some(index) = self.keys.iter().position(|k| k == e) {
+                return Ok(Some(self.key(index)));
+            }
+            let Expr::Column { index, ty } = e else { return Ok(None) };
+            if let Some(j) = pending::as_aggregate(*index) {
+                return Ok(Some(Expr::Column { index: self.first_aggregate() + j, ty: ty.clone() }));
+            }
+            if let Some(j) = pending::as_grouping(*index) {
+                return self.grouping(j).map(Some);
+            }
+            if *index < self.columns.len() {
+                return self.ungrouped(*index, e).map(Some);
+            }
+            Ok(None)
+        })
+    }
+
+    /// A key's column. ROLLUP makes NULLs of all.
+    fn key(&self, index: usize) -> Expr {
+        let ty = self.keys[index].ty().clone();
+        Expr::Column { index, ty: if self.rollup { ty.nullable() } else { ty } }
+    }
+
+    /// Where the aggregates' columns begin.
+    fn first_aggregate(&self) -> usize {
+        self.keys.len() + usize::from(self.rollup)
+    }
+
+    /// GROUPING(): a bit an argument, the last one's lowest.
+    fn grouping(&mut self, j: usize) -> Result<Expr> {
+        let args = self.groupings[j].clone();
+        if self.keys.is_empty() {
+            return Err(Error::invalid_group_function());
+        }
+        let mut number = Expr::int(0);
+        for (at, arg) in args.iter().enumerate() {
+            let index = self.keys.iter().position(|key| key == arg).ok_or_else(|| Error::not_grouped_by(at + 1))?;
+            if self.rollup {
+                let shift = args.len() - 1 - at;
+                let bit = Expr::call(Func::ShiftLeft, vec![self.rolled_up(index)?, Expr::int(shift as i64)])?;
+                number = Expr::call(Func::BitOr, vec![number, bit])?;
+            }
+        }
+        Ok(number.cast(FieldType::bigint()))
+    }
+
+    /// 1 where a row is not grouped by a key, else 0.
+    fn rolled_up(&self, index: usize) -> Result<Expr> {
+        let keys = self.keys.len();
+        let column = Expr::Column { index: keys, ty: FieldType::bigint_unsigned().required() };
+        let shifted = Expr::call(Func::ShiftRight, vec![column, Expr::int((keys - 1 - index) as i64)])?;
+        Ok(Expr::call(Func::BitAnd, vec![shifted, Expr::int(1)])?)
+    }
+
+    /// The order of ROLLUP's rows: by keys, and each sum behind what it sums up.
+    pub fn rollup_order(&self) -> Result<Vec<SortKey>> {
+        let mut order = Vec::with_capacity(self.keys.len() * 2);
+        for index in 0..self.keys.len() {
+            order.push(SortKey { expr: self.rolled_up(index)?, descending: false });
+            order.push(SortKey { expr: self.key(index), descending: false });
+        }
+        Ok(order)
+    }
+
+    /// A column outside of GROUP BY: any of the group's values where MySQL allows it.
+    fn ungrouped(&mut self, index: usize, column: &Expr) -> Result<Expr> {
+        if self.full && !self.is_determined(index) {
+            let named = &self.columns[index];
+            let name = format!("{}.{}.{}", named.database, named.table, named.name);
+            return Err(match self.keys.is_empty() {
+                true => Error::mixed_group(self.position, self.clause, name),
+                false => Error::not_grouped(self.position, self.clause, name),
+            });
+        }
+        let ty = column.ty().clone();
+        let ty = if self.keys.is_empty() { ty.nullable() } else { ty };
+        let call = AggregateCall {
+            func: AggregateFunc::AnyValue,
+            args: vec![column.clone()],
+            distinct: false,
+            order_by: Vec::new(),
+            separator: None,
+            ty: ty.clone(),
+        };
+        let same = |a: &AggregateCall| a.func == AggregateFunc::AnyValue && a.args == call.args;
+        let j = self.aggregates.iter().position(same).unwrap_or_else(|| {
+            self.aggregates.push(call.clone());
+            self.aggregates.len() - 1
+        });
+        Ok(Expr::Column { index: self.first_aggregate() + j, ty })
+    }
+
+    /// Whether the groups have one value of the column: all columns of a unique key of its table, none of them nullable, are
+    /// grouped.
+    fn is_determined(&self, index: usize) -> bool {
+        let Some((table, _)) = self.columns[index].source.filter(|_| !self.rollup) else { return false };
+        let grouped = |offset: usize| {
+            self.keys.iter().any(|k| match k {
+                Expr::Column { index, .. } => {
+                    self.columns.get(*index).is_some_and(|c| c.source == Some((table, offset)))
+                }
+                _ => false,
+            })
+        };
+        let columns = &self.tables[table].table.columns;
+        self.tables[table].table.indexes.iter().any(|key| {
+            (key.primary || key.unique)
+                && key
+                    .columns
+                    .iter()
+                    .all(|c| c.prefix_length.is_none() && columns[c.column].ty.not_null && grouped(c.column))
+        })
+    }
+
+    /// Windows and those subqueries that are not there yet come to stand above the groups.
+    pub fn rewrite_pending(&mut self, block: &mut Block, stage: &Stage) -> Result<()> {
+        let mut windows = std::mem::take(&mut block.windows);
+        for call in &mut windows {
+            pending::window_exprs(call, &mut |e| {
+                *e = self.rewrite(e.clone())?;
+                Ok(())
+            })?;
+        }
+        block.windows = windows;
+        let mut subqueries = std::mem::take(&mut block.subqueries);
+        for (j, subquery) in subqueries.iter_mut().enumerate() {
+            if stage.is_placed(pending::subquery(j)) || self.is_argument(j) {
+                continue;
+            }
+            use crate::plan::SubqueryKind::{In, Quantified};
+            if let In { operand } | Quantified { operand, .. } = &mut subquery.kind {
+                *operand = self.rewrite(operand.clone())?;
+            }
+            pending::map_outer(&mut subquery.plan, 0, &mut |column| self.rewrite(column))?;
+        }
+        block.subqueries = subqueries;
+        Ok(())
+    }
+
+    /// Whether the j-th subquery stands in an aggregate's arguments: then it stays below.
+    fn is_argument(&self, j: usize) -> bool {
+        self.aggregates.iter().any(|a| {
+            let mut found = false;
+            for arg in &a.args {
+                arg.visit(&mut |e| {
+                    found |= matches!(e, Expr::Column { index, .. } if *index == pending::subquery(j));
+                });
+            }
+            found
+        })
+    }
+
+    /// Puts the groups up.
+    pub fn put_up(self, stage: &mut Stage, subqueries: &[crate::plan::Subquery]) -> Result<()> {
+        let Groups { keys, mut aggregates, columns, rollup, .. } = self;
+        for call in &mut aggregates {
+            pending::aggregate_exprs(call, &mut |e| {
+                *e = stage.settle_one(e.clone(), subqueries)?;
+                Ok(())
+            })?;
+        }
+        let mut output: Vec<OutputColumn> = keys.iter().map(|k| output_of(k, &columns)).collect();
+        if rollup {
+            output.iter_mut().for_each(|key| key.ty = key.ty.clone().nullable());
+            let ty = FieldType::bigint_unsigned().required();
+            output.push(OutputColumn { name: String::new(), table: String::new(), origin: None, ty });
+        }
+        output.extend(aggregates.iter().map(|a| {
+            let plain = match (a.func == AggregateFunc::AnyValue, a.args.first()) {
+                (true, Some(arg)) => output_of(arg, &columns),
+                _ => OutputColumn { name: String::new(), table: String::new(), origin: None, ty: a.ty.clone() },
+            };
+            OutputColumn { ty: a.ty.clone(), ..plain }
+        }));
+        let width = output.len();
+        stage.forget();
+        stage.stack(width, |input| LogicalPlan::Aggregate {
+            input,
+            group_by: keys,
+            aggregates,
+            rollup,
+            output,
+        });
+        Ok(())
+    }
+}
