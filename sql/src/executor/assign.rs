@@ -28,17 +28,18 @@ pub fn assign(
     mode: StoreMode,
     ctx: &StatementContext,
 ) -> Result<bool> {
-    let mut is_changed = false;
+    // Against the row as it was: a column may be assigned twice, and get its own value back.
+    let place = |assignment: &Assignment| target.offset + assignment.column;
+    let before: Vec<_> = target.assignments.iter().map(|a| row[place(a)].clone()).collect();
     for assignment in target.assignments {
         let column = &target.table.columns[assignment.column];
         let value = match &assignment.value {
             None => column_value::default(column, mode, ctx)?,
             Some(expr) => column_value::store(&eval_row(expr, row, &ctx.eval)?, expr.ty(), column, mode, ctx)?,
         };
-        let place = &mut row[target.offset + assignment.column];
-        is_changed |= *place != value;
-        *place = value;
+        row[place(assignment)] = value;
     }
+    let is_changed = target.assignments.iter().zip(before).any(|(a, before)| row[place(a)] != before);
     if is_changed {
         for (offset, column) in target.table.columns.iter().enumerate() {
             let is_assigned = target.assignments.iter().any(|a| a.column == offset);

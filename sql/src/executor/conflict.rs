@@ -9,6 +9,7 @@
 //! | REPLACE | removes all rows that it meets, and is added |
 //! | ON DUPLICATE KEY UPDATE | changes the row that it meets first, in the order of the keys |
 
+use crate::catalog::model::{Index, SchemaState};
 use crate::context::{ReadView, StatementContext};
 use crate::error::Result;
 use crate::executor::column_value::StoreMode;
@@ -115,15 +116,18 @@ impl Batch<'_> {
                 tally.duplicates += 1;
                 return self.update_row(row_key.clone(), &row, txn, tally).await;
             }
-            (ConflictRule::Replace, Some(_)) => {
+            (ConflictRule::Replace, Some((key, _))) => {
+                // MySQL changes the row that the last unique key finds, and does not count what stays as it was.
+                let is_last = self.is_of_last_unique(key);
                 let mut row_keys: Vec<UserKey> = met.into_iter().map(|(_, row_key)| row_key).collect();
                 row_keys.sort_unstable();
                 row_keys.dedup();
-                tally.duplicates += row_keys.len() as u64;
-                let removed = row_keys.len() as u64;
+                let mut removed = row_keys.len() as u64;
                 for row_key in row_keys {
-                    self.remove_row(row_key, txn).await?;
+                    let is_same = self.remove_row(row_key, &row, txn).await?;
+                    removed -= u64::from(is_same && is_last);
                 }
+                tally.duplicates += removed;
                 1 + removed
             }
         };
@@ -171,11 +175,21 @@ impl Batch<'_> {
         Ok(Some((values, encoded)))
     }
 
-    async fn remove_row(&self, row_key: UserKey, txn: &mut SessionTxn) -> Result<()> {
-        if let Some((_, encoded)) = self.existing(row_key, txn).await? {
-            self.writer.remove(&encoded, txn).await?;
+    fn is_of_last_unique(&self, key: &[u8]) -> bool {
+        let is_unique = |i: &&Index| i.unique && i.state == SchemaState::Public;
+        let last = self.writer.table.indexes.iter().rev().find(is_unique);
+        match table_key::decode(key) {
+            Ok((_, TableKeyKind::Row, _)) => last.is_some_and(|i| i.primary),
+            Ok((_, TableKeyKind::Index(id), _)) => last.is_some_and(|i| i.id == id),
+            Err(_) => false,
         }
-        Ok(())
+    }
+
+    /// Removes a row; true when it was the same as the new one.
+    async fn remove_row(&self, row_key: UserKey, new: &NewRow, txn: &mut SessionTxn) -> Result<bool> {
+        let Some((old, encoded)) = self.existing(row_key, txn).await? else { return Ok(false) };
+        self.writer.remove(&encoded, txn).await?;
+        Ok(old[..self.writer.table.columns.len()] == new.values[..])
     }
 
     async fn update_row(&self, row_key: UserKey, new: &NewRow, txn: &mut SessionTxn, tally: &mut Tally) -> Result<()> {
