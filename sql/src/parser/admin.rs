@@ -41,7 +41,8 @@ impl Parser<'_> {
 
     fn start_transaction(&mut self) -> Result<Statement> {
         if self.is_any(&["REPLICA", "SLAVE", "GROUP_REPLICATION"]) {
-            return Err(Error::unsupported("START REPLICA"));
+            let start = self.position() - 1;
+            return self.unsupported_from(start);
         }
         self.expect("TRANSACTION")?;
         let (mut consistent_snapshot, mut read_only) = (false, false);
@@ -71,7 +72,7 @@ impl Parser<'_> {
             self.expect("RELEASE")?;
             false
         } else {
-            self.eat("RELEASE")
+            !chain && self.eat("RELEASE")
         };
         Ok((chain, release))
     }
@@ -88,7 +89,10 @@ impl Parser<'_> {
             "PREPARE" => {
                 let name = self.identifier()?;
                 self.expect("FROM")?;
-                let text = self.expr()?;
+                if !matches!(self.kind(), Kind::String(_) | Kind::UserVariable(_)) {
+                    return self.error();
+                }
+                let text = self.operators(15)?;
                 if Self::is_statement_text(&text) { Ok(Statement::Prepare { name, text }) } else { self.error() }
             }
             "EXECUTE" => {
@@ -103,9 +107,16 @@ impl Parser<'_> {
             "LOCK" => self.lock_tables(),
             "UNLOCK" => match self.eat_any(&["TABLES", "TABLE"]) {
                 Some(_) => Ok(Statement::UnlockTables),
+                None if self.is_word("INSTANCE") => {
+                    let start = self.position() - 1;
+                    self.unsupported_from(start)
+                }
                 None => self.error(),
             },
             "FLUSH" => {
+                if self.is_end() {
+                    return self.error();
+                }
                 let start = self.offset();
                 self.skip_rest();
                 Ok(Statement::Flush(self.text_from(start).to_ascii_uppercase()))
@@ -124,7 +135,8 @@ impl Parser<'_> {
     fn lock_tables(&mut self) -> Result<Statement> {
         if self.eat_any(&["TABLES", "TABLE"]).is_none() {
             if self.is_word("INSTANCE") {
-                return Err(Error::unsupported("LOCK INSTANCE"));
+                let start = self.position() - 1;
+                return self.unsupported_from(start);
             }
             return self.error();
         }
@@ -158,8 +170,8 @@ impl Parser<'_> {
             return self.error();
         }
         let tables = self.list(Self::object_name)?;
-        if verb == "analyze" && !self.is_end() {
-            self.skip_rest();
+        if verb == "analyze" && (self.is_words(&["UPDATE", "HISTOGRAM"]) || self.is_words(&["DROP", "HISTOGRAM"])) {
+            return Err(Error::unsupported("histograms"));
         }
         while self.eat_any(&["QUICK", "FAST", "MEDIUM", "EXTENDED", "CHANGED", "USE_FRM"]).is_some()
             || self.eat_words(&["FOR", "UPGRADE"])

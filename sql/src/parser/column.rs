@@ -15,8 +15,21 @@ impl Parser<'_> {
             return Ok(DataType { unsigned: word == "UNSIGNED", ..named("signed") });
         }
         const CASTS: &[&str] = &[
-            "BINARY", "CHAR", "CHARACTER", "NCHAR", "NATIONAL", "DATE", "TIME", "DATETIME", "YEAR", "DECIMAL", "DEC", "REAL",
-            "DOUBLE", "FLOAT", "JSON",
+            "BINARY",
+            "CHAR",
+            "CHARACTER",
+            "NCHAR",
+            "NATIONAL",
+            "DATE",
+            "TIME",
+            "DATETIME",
+            "YEAR",
+            "DECIMAL",
+            "DEC",
+            "REAL",
+            "DOUBLE",
+            "FLOAT",
+            "JSON",
         ];
         if !self.is_any(CASTS) {
             return self.error();

@@ -52,7 +52,9 @@ pub fn parse_one(text: &[u8], options: ParseOptions) -> Result<Option<Parsed>> {
             let mut parser = Parser::new(rest, tokens, options);
             let statement = parser.statement()?;
             parser.expect_end()?;
-            return Ok(Some(Parsed { statement, parameters, start, end, next: from + next }));
+            // Whatever follows is not reached; a stored program holds `;` itself.
+            let next = if matches!(statement, Statement::Unsupported(_)) { text.len() } else { from + next };
+            return Ok(Some(Parsed { statement, parameters, start, end, next }));
         }
         if from + next >= text.len() {
             return Ok(None);
@@ -245,9 +247,9 @@ impl<'a> Parser<'a> {
     }
 
     pub fn is_word_after(&self, position: usize, word: &str) -> bool {
-        self.tokens.get(position + 1).is_some_and(|t| {
-            t.kind == Kind::Word && self.text[t.start..t.end].eq_ignore_ascii_case(word.as_bytes())
-        })
+        self.tokens
+            .get(position + 1)
+            .is_some_and(|t| t.kind == Kind::Word && self.text[t.start..t.end].eq_ignore_ascii_case(word.as_bytes()))
     }
 
     pub fn is_end(&self) -> bool {
@@ -328,15 +330,12 @@ impl<'a> Parser<'a> {
         if let Kind::String(_) = self.kind() { self.string() } else { self.identifier() }
     }
 
-    /// An alias: a name, which may be empty, or a string.
+    /// An alias of the select list: a name, which may be empty and of any length, or a string.
     pub fn alias(&mut self) -> Result<String> {
-        match self.kind() {
-            Kind::Quoted(name) if name.is_empty() => {
-                self.advance();
-                Ok(String::new())
-            }
-            _ => self.identifier_or_string(),
-        }
+        let Kind::Quoted(name) = self.kind() else { return self.identifier_or_string() };
+        let name = name.clone();
+        self.advance();
+        Ok(name)
     }
 
     /// A string that must be text.
@@ -394,18 +393,6 @@ impl<'a> Parser<'a> {
 
     // ---- statements ----
 
-    /// A statement that we know of and do not do; takes all of it.
-    pub fn unsupported(&mut self) -> Statement {
-        let start = self.offset();
-        self.advance();
-        if matches!(self.kind(), Kind::Word) {
-            self.advance();
-        }
-        let what = self.text_from(start).to_ascii_uppercase();
-        self.skip_rest();
-        Statement::Unsupported(what)
-    }
-
     pub fn statement(&mut self) -> Result<Statement> {
         if self.is_symbol("(") {
             return Ok(Statement::Query(Box::new(self.query()?)));
@@ -440,7 +427,7 @@ impl<'a> Parser<'a> {
             b"GRANT" | b"REVOKE" => self.grant(),
             b"CALL" | b"LOAD" | b"HANDLER" | b"XA" | b"SIGNAL" | b"RESIGNAL" | b"GET" | b"RESET" | b"PURGE"
             | b"CHANGE" | b"STOP" | b"INSTALL" | b"UNINSTALL" | b"IMPORT" | b"CLONE" | b"RESTART" | b"SHUTDOWN"
-            | b"BINLOG" | b"HELP" | b"CACHE" => Ok(self.unsupported()),
+            | b"BINLOG" | b"HELP" | b"CACHE" => self.unsupported_from(self.at),
             _ => self.error(),
         }
     }

@@ -2,7 +2,6 @@
 
 use super::ast::ObjectName;
 use super::core::Parser;
-use super::lexer::Kind;
 use super::statement::{
     AlterAction, CreateTable, Ddl, KeyDefinition, KeyKind, KeyPart, Statement, TableOptions, UserStatement,
 };
@@ -27,7 +26,8 @@ impl Parser<'_> {
         if self.eat("TABLE") {
             return ddl(Ddl::CreateTable(self.create_table(temporary)?));
         }
-        if self.is_any(&["UNIQUE", "INDEX", "FULLTEXT", "SPATIAL"]) && !temporary {
+        let spatial_index = self.is_word("SPATIAL") && !self.is_word_at(1, "REFERENCE");
+        if (self.is_any(&["UNIQUE", "INDEX", "FULLTEXT"]) || spatial_index) && !temporary {
             return self.create_index();
         }
         if self.eat("USER") {
@@ -35,37 +35,10 @@ impl Parser<'_> {
             let users = self.user_specs()?;
             return Ok(Statement::User(Box::new(UserStatement::Create { users, if_not_exists })));
         }
-        const KNOWN: &[&str] = &[
-            "VIEW",
-            "OR",
-            "ALGORITHM",
-            "DEFINER",
-            "SQL",
-            "TRIGGER",
-            "PROCEDURE",
-            "FUNCTION",
-            "EVENT",
-            "SERVER",
-            "ROLE",
-            "TABLESPACE",
-            "LOGFILE",
-            "SEQUENCE",
-            "AGGREGATE",
-            "SPATIAL",
-            "RESOURCE",
-            "PLACEMENT",
-            "UNDO",
-        ];
-        self.refuse_known(start, KNOWN)
-    }
-
-    /// 1235 for `verb word` when the word is one that MySQL knows, otherwise 1064.
-    fn refuse_known(&mut self, start: usize, known: &[&str]) -> Result<Statement> {
-        if !self.is_any(known) {
+        if temporary {
             return self.error();
         }
-        self.rewind(start);
-        Ok(self.unsupported())
+        self.unsupported_from(start)
     }
 
     fn database_options(&mut self) -> Result<(Option<String>, Option<String>)> {
@@ -376,22 +349,10 @@ impl Parser<'_> {
             let users = self.list(Self::account)?;
             return Ok(Statement::User(Box::new(UserStatement::Drop { users, if_exists })));
         }
-        const KNOWN: &[&str] = &[
-            "TRIGGER",
-            "PROCEDURE",
-            "FUNCTION",
-            "EVENT",
-            "SERVER",
-            "ROLE",
-            "TABLESPACE",
-            "LOGFILE",
-            "SEQUENCE",
-            "SPATIAL",
-            "RESOURCE",
-            "PLACEMENT",
-            "UNDO",
-        ];
-        self.refuse_known(start, KNOWN)
+        if temporary {
+            return self.error();
+        }
+        self.unsupported_from(start)
     }
 
     fn index_name(&mut self) -> Result<String> {
@@ -420,24 +381,7 @@ impl Parser<'_> {
             let users = self.user_specs()?;
             return Ok(Statement::User(Box::new(UserStatement::Alter { users, if_exists })));
         }
-        const KNOWN: &[&str] = &[
-            "VIEW",
-            "ALGORITHM",
-            "DEFINER",
-            "SQL",
-            "PROCEDURE",
-            "FUNCTION",
-            "EVENT",
-            "SERVER",
-            "INSTANCE",
-            "TABLESPACE",
-            "LOGFILE",
-            "RESOURCE",
-            "PLACEMENT",
-            "UNDO",
-            "SEQUENCE",
-        ];
-        self.refuse_known(start, KNOWN)
+        self.unsupported_from(start)
     }
 
     fn alter_action(&mut self) -> Result<AlterAction> {
@@ -512,13 +456,33 @@ impl Parser<'_> {
         })
     }
 
+    /// An action that we do not do, by its verb and what it is done to.
     fn alter_unsupported(&mut self) -> Result<AlterAction> {
-        let start = self.offset();
-        self.advance();
-        if matches!(self.kind(), Kind::Word) {
-            self.advance();
+        let mut what = format!("ALTER TABLE … {}", self.any_word()?);
+        if self.is_end() {
+            return self.error();
         }
-        let what = format!("ALTER TABLE {}", self.text_from(start).to_ascii_uppercase());
+        const OBJECTS: &[&str] = &[
+            "COLUMN",
+            "INDEX",
+            "KEY",
+            "CONSTRAINT",
+            "CHECK",
+            "FOREIGN",
+            "PARTITION",
+            "PARTITIONING",
+            "TABLESPACE",
+            "TO",
+            "BY",
+            "VALIDATION",
+        ];
+        match self.eat_any(OBJECTS) {
+            Some(object) => what = format!("{what} {object}"),
+            None if what.ends_with(" ADD") || what.ends_with(" DROP") || what.ends_with(" ALTER") => {
+                what.push_str(" COLUMN");
+            }
+            None => {}
+        }
         self.skip_rest();
         Ok(AlterAction::Unsupported(what))
     }
@@ -556,7 +520,7 @@ impl Parser<'_> {
         }
         self.expect("RENAME")?;
         if self.eat_any(&["TABLE", "TABLES"]).is_none() {
-            return self.refuse_known(start, &["USER"]);
+            return self.unsupported_from(start);
         }
         let pairs: Vec<(ObjectName, ObjectName)> = self.list(|p| {
             let from = p.object_name()?;

@@ -338,9 +338,6 @@ impl Parser<'_> {
 
     fn system_variable(&mut self) -> Result<Expr> {
         self.advance();
-        if matches!(self.kind(), Kind::Quoted(_)) && self.is_symbol_at(1, ".") {
-            return self.error();
-        }
         let scope = self.variable_scope_point();
         let mut name = self.variable_name()?;
         while self.eat_symbol(".") {
@@ -366,8 +363,8 @@ impl Parser<'_> {
     /// A variable's name, lower-cased; reserved words are allowed.
     pub fn variable_name(&mut self) -> Result<String> {
         let name = match self.kind() {
-            Kind::Word => self.token_text().to_ascii_lowercase(),
-            Kind::Quoted(name) => name.to_lowercase(),
+            Kind::Word if !self.token_text().is_empty() => self.token_text().to_ascii_lowercase(),
+            Kind::Quoted(name) if !name.is_empty() => name.to_lowercase(),
             _ => return self.error(),
         };
         self.advance();
@@ -469,10 +466,10 @@ impl Parser<'_> {
 
 /// MySQL's character sets, whose names with `_` before them introduce a literal.
 const CHARSETS: &[&str] = &[
-    "armscii8", "ascii", "big5", "binary", "cp1250", "cp1251", "cp1256", "cp1257", "cp850", "cp852", "cp866", "cp932", "dec8",
-    "eucjpms", "euckr", "gb18030", "gb2312", "gbk", "geostd8", "greek", "hebrew", "hp8", "keybcs2", "koi8r", "koi8u", "latin1",
-    "latin2", "latin5", "latin7", "macce", "macroman", "sjis", "swe7", "tis620", "ucs2", "ujis", "utf16", "utf16le", "utf32",
-    "utf8", "utf8mb3", "utf8mb4",
+    "armscii8", "ascii", "big5", "binary", "cp1250", "cp1251", "cp1256", "cp1257", "cp850", "cp852", "cp866", "cp932",
+    "dec8", "eucjpms", "euckr", "gb18030", "gb2312", "gbk", "geostd8", "greek", "hebrew", "hp8", "keybcs2", "koi8r",
+    "koi8u", "latin1", "latin2", "latin5", "latin7", "macce", "macroman", "sjis", "swe7", "tis620", "ucs2", "ujis",
+    "utf16", "utf16le", "utf32", "utf8", "utf8mb3", "utf8mb4",
 ];
 
 fn is_charset(name: &str) -> bool {

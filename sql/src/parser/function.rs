@@ -350,6 +350,10 @@ impl Parser<'_> {
             Kind::Quoted(name) => name.to_lowercase(),
             _ => self.token_text().to_lowercase(),
         };
+        // A word that is not text.
+        if name.is_empty() {
+            return self.error();
+        }
         self.advance();
         self.expect_symbol("(")?;
         let aggregate = AGGREGATES.contains(&name.as_str());

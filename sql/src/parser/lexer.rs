@@ -132,12 +132,8 @@ impl Lexer<'_> {
             return self.skip_comment(2);
         }
         let digits = self.text[self.at + 3..].iter().take(6).take_while(|b| b.is_ascii_digit()).count();
-        // Five digits; six when the first is 0.
-        let digits = match digits {
-            6 if self.peek(3) == b'0' => 6,
-            5 | 6 => 5,
-            _ => 0,
-        };
+        // Five digits, or six as in MariaDB's dumps, which are younger than every MySQL.
+        let digits = if digits < 5 { 0 } else { digits };
         let number = &self.text[self.at + 3..self.at + 3 + digits];
         let version = number.iter().fold(0u32, |v, b| v * 10 + u32::from(b - b'0'));
         if version > MYSQL_VERSION_ID {

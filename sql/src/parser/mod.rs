@@ -38,6 +38,7 @@ mod query;
 mod set;
 mod show;
 pub mod statement;
+mod unsupported;
 mod window;
 
 pub use self::core::{ParseOptions, Parsed, parse_expression, parse_one};
@@ -53,5 +54,9 @@ pub const PARAMETERS_MAX: usize = 65_535;
 /// Characters of an identifier.
 pub const IDENTIFIER_CHARS_MAX: usize = 64;
 
+#[cfg(test)]
+mod nets;
+#[cfg(test)]
+mod print;
 #[cfg(test)]
 mod tests;

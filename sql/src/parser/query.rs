@@ -15,7 +15,10 @@ impl Parser<'_> {
         while self.is_symbol_at(at, "(") {
             at += 1;
         }
-        if at == ahead || !["SELECT", "WITH", "VALUES", "TABLE"].iter().any(|w| self.is_word_at(at, w)) {
+        // `(VALUES(a) + 1)` is about a value that an INSERT gives.
+        let begins = ["SELECT", "WITH", "TABLE"].iter().any(|w| self.is_word_at(at, w))
+            || (self.is_word_at(at, "VALUES") && self.is_word_at(at + 1, "ROW"));
+        if at == ahead || !begins {
             return false;
         }
         // `((SELECT 1) UNION …)` is a query, `((SELECT 1) + 1)` is not: what follows the inner parentheses decides.
@@ -282,6 +285,9 @@ impl Parser<'_> {
         }
         if self.is_word("JSON_TABLE") {
             return Err(Error::unsupported("JSON_TABLE"));
+        }
+        if self.is_symbol(".") {
+            return self.error();
         }
         let name = self.object_name()?;
         if self.eat("PARTITION") {

@@ -4,7 +4,7 @@ use super::ast::{Expr, VariableScope};
 use super::core::Parser;
 use super::lexer::Kind;
 use super::statement::{SetItem, Statement, UserSpec, UserStatement};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 impl Parser<'_> {
     /// SET.
@@ -14,7 +14,8 @@ impl Parser<'_> {
             return self.set_password();
         }
         if self.is_words(&["DEFAULT", "ROLE"]) || self.is_word("ROLE") || self.is_words(&["RESOURCE", "GROUP"]) {
-            return Err(Error::unsupported("SET ROLE"));
+            let start = self.position() - 1;
+            return self.unsupported_from(start);
         }
         let scope = match self.eat_any(&["GLOBAL", "SESSION", "LOCAL"]) {
             Some("GLOBAL") => Some(VariableScope::Global),

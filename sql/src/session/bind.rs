@@ -126,9 +126,14 @@ impl SqlSession {
     /// 1054 for columns; what the expression runs into.
     pub(super) fn evaluate(&self, expr: &Expr) -> Result<Value> {
         let schema = self.server.catalog.schema()?;
-        let bound = crate::binder::bind_constant(expr, &self.bind_context(&schema, &[]))?;
-        let ctx = self.eval_context(Arc::from([]), false);
+        let bound = crate::binder::bind_constant(expr, &self.bind_context(&schema, &self.parameter_types()))?;
+        let ctx = self.eval_context(self.parameters.clone(), false);
         Ok(basalt_expr::eval::eval_scalar(&bound, &ctx)?)
+    }
+
+    /// Types of [`SqlSession::parameters`].
+    pub(super) fn parameter_types(&self) -> Vec<FieldType> {
+        self.parameters.iter().map(basalt_expr::func::literal_type).collect()
     }
 
     /// A number out of everything that changes how a text is bound, for the plan cache.

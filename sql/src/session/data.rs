@@ -221,10 +221,13 @@ impl SqlSession {
         let body = QueryBody::Select(Box::new(Select { items: vec![item], ..Select::default() }));
         let statement = Statement::Query(Box::new(Query::of(body)));
         let schema = self.use_schema(false)?;
-        let bound = binder::bind(&statement, &self.bind_context(schema.schema(), &[]))?;
+        let types = self.parameter_types();
+        let bound = binder::bind(&statement, &self.bind_context(schema.schema(), &types))?;
         let plan = self.plan(bound.statement);
         self.check_plan(&plan)?;
-        let ctx = self.statement_context(schema.schema().clone(), Arc::from([]), Effect::Reads, virtual_scans(&plan)).await?;
+        let ctx = self
+            .statement_context(schema.schema().clone(), self.parameters.clone(), Effect::Reads, virtual_scans(&plan))
+            .await?;
         let outcome = executor::execute(&plan, &ctx, &mut self.txn).await;
         let value = match outcome {
             Ok(Outcome::Rows(rows)) => first_value(rows).await,
@@ -257,10 +260,12 @@ impl SqlSession {
             return Err(Error::unsupported("EXPLAIN ANALYZE of statements that write"));
         }
         let schema = self.use_schema(false)?;
-        let Bound { statement: bound, .. } = binder::bind(statement, &self.bind_context(schema.schema(), &[]))?;
+        let types = self.parameter_types();
+        let Bound { statement: bound, .. } = binder::bind(statement, &self.bind_context(schema.schema(), &types))?;
         let plan = self.plan(bound);
         self.check_plan(&plan)?;
-        let ctx = self.statement_context(schema.schema().clone(), Arc::from([]), Effect::Reads, virtual_scans(&plan)).await?;
+        let parameters = self.parameters.clone();
+        let ctx = self.statement_context(schema.schema().clone(), parameters, Effect::Reads, virtual_scans(&plan)).await?;
         let rows = match (&plan, analyze) {
             (PhysicalPlan::Query(query), _) => {
                 let view = self.txn.read_view(&executor::tables_of(query)).await?;

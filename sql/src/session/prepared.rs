@@ -12,7 +12,8 @@ use super::statement::literal_text;
 use crate::binder;
 use crate::error::{Error, Result};
 use crate::parser::ast::Expr;
-use crate::parser::{Statement, parse_one};
+use crate::parser::statement::{Ddl, ShowWhat};
+use crate::parser::{Parsed, Statement, parse_one};
 use crate::planner::PhysicalPlan;
 use crate::server::column::ColumnSet;
 use crate::server::prepared::Param;
@@ -57,17 +58,7 @@ const NAMED_MAX: usize = 1024;
 
 impl SqlSession {
     pub(super) fn prepare_statement(&mut self, sql: &[u8]) -> Result<Prepared> {
-        let parsed = parse_one(sql, self.parse_options())?.ok_or_else(Error::empty_query)?;
-        if parse_one(&sql[parsed.next..], self.parse_options())?.is_some() {
-            return Err(Error::syntax(&String::from_utf8_lossy(&sql[parsed.next..]), 1));
-        }
-        let mut columns = Arc::new(ColumnSet::default());
-        if is_data(&parsed.statement) {
-            let schema = self.use_schema(false)?;
-            let bound = binder::bind(&parsed.statement, &self.bind_context(schema.schema(), &[]))?;
-            columns = Arc::new(column_set(&binder::output_of(&bound.statement)));
-            self.check_plan(&self.plan(bound.statement))?;
-        }
+        let (parsed, columns) = self.check_prepared(sql)?;
         self.last_statement_id = self.last_statement_id.wrapping_add(1).max(1);
         let id = self.last_statement_id;
         let statement = PreparedStatement {
@@ -79,6 +70,37 @@ impl SqlSession {
         };
         self.statements.insert(id, statement);
         Ok(Prepared { id, parameters: parsed.parameters, columns, warnings: 0 })
+    }
+
+    /// Reads a text that is prepared, finds out whether it can run, and the columns of its result.
+    ///
+    /// # Errors
+    /// 1064 for several statements, 1295 for those that cannot be prepared, whatever the statement runs into.
+    fn check_prepared(&self, sql: &[u8]) -> Result<(Parsed, Arc<ColumnSet>)> {
+        let parsed = parse_one(sql, self.parse_options())?.ok_or_else(Error::empty_query)?;
+        if parse_one(&sql[parsed.next..], self.parse_options())?.is_some() {
+            return Err(Error::syntax(String::from_utf8_lossy(&sql[parsed.next..]).trim_ascii(), 1));
+        }
+        if !may_be_prepared(&parsed.statement) {
+            return Err(Error::not_in_prepared());
+        }
+        if !is_data(&parsed.statement) {
+            return Ok((parsed, Arc::default()));
+        }
+        let schema = self.use_schema(false)?;
+        let bound = binder::bind(&parsed.statement, &self.bind_context(schema.schema(), &[]))?;
+        let columns = Arc::new(column_set(&binder::output_of(&bound.statement)));
+        self.check_plan(&self.plan(bound.statement))?;
+        Ok((parsed, columns))
+    }
+
+    /// Runs a prepared statement that has no plan, with values for its `?`.
+    async fn run_with(&mut self, text: &[u8], values: Arc<[Value]>, out: &mut ResultWriter, more: bool) -> Result<()> {
+        let parsed = parse_one(text, self.parse_options())?.ok_or_else(Error::empty_query)?;
+        self.parameters = values;
+        let outcome = Box::pin(self.run_statement(&parsed, text, out, more)).await;
+        self.parameters = Arc::from([]);
+        outcome
     }
 
     pub(super) async fn execute_prepared(
@@ -117,7 +139,7 @@ impl SqlSession {
         }
         if !is_data(&prepared.statement) {
             let text = prepared.text.clone();
-            return Box::pin(self.run_text(&text, out)).await;
+            return self.run_with(&text, values, out, false).await;
         }
         let statement = prepared.statement.clone();
         let types: Vec<FieldType> = values.iter().map(basalt_expr::func::literal_type).collect();
@@ -164,15 +186,9 @@ impl SqlSession {
                 _ => return Err(Error::syntax("NULL", 1)),
             },
         };
-        let parsed = parse_one(&text, self.parse_options())?.ok_or_else(Error::empty_query)?;
-        if matches!(parsed.statement, Statement::Prepare { .. } | Statement::Execute { .. } | Statement::Deallocate(_))
-        {
-            return Err(Error::User {
-                code: 1295,
-                sqlstate: "HY000",
-                message: "This command is not supported in the prepared statement protocol yet".into(),
-            });
-        }
+        // Whatever becomes of this one, the statement that had the name is gone.
+        self.named.remove(&name.to_lowercase());
+        let (parsed, _) = self.check_prepared(&text)?;
         if self.named.len() >= NAMED_MAX {
             return Err(Error::User {
                 code: 1461,
@@ -206,7 +222,7 @@ impl SqlSession {
         let current = std::mem::replace(&mut self.database, database);
         let outcome = match is_data(&parsed.statement) {
             true => self.run_data(&parsed.statement, values, out, more).await,
-            false => Box::pin(self.run_text(&text, out)).await,
+            false => self.run_with(&text, values, out, more).await,
         };
         self.go_back_to(current);
         outcome
@@ -219,6 +235,57 @@ impl SqlSession {
 
 fn is_data(statement: &Statement) -> bool {
     matches!(statement, Statement::Query(_) | Statement::Show(_)) || is_write(statement)
+}
+
+/// Whether MySQL prepares such a statement.
+fn may_be_prepared(statement: &Statement) -> bool {
+    const NEVER: &[&str] = &[
+        "CREATE TRIGGER",
+        "CREATE PROCEDURE",
+        "CREATE FUNCTION",
+        "CREATE AGGREGATE FUNCTION",
+        "CREATE ROLE",
+        "CREATE SERVER",
+        "CREATE TABLESPACE",
+        "DROP PROCEDURE",
+        "DROP FUNCTION",
+        "DROP TRIGGER",
+        "DROP TABLESPACE",
+        "SIGNAL",
+        "RESIGNAL",
+        "GET DIAGNOSTICS",
+        "GET CURRENT DIAGNOSTICS",
+        "GET STACKED DIAGNOSTICS",
+        "LOAD DATA",
+        "LOAD XML",
+        "HANDLER",
+        "XA",
+        "HELP",
+        "SHUTDOWN",
+        "RESTART",
+        "LOCK INSTANCE",
+        "UNLOCK INSTANCE",
+        "PURGE BINARY LOGS",
+        "IMPORT TABLE",
+        "CLONE",
+    ];
+    match statement {
+        Statement::Prepare { .. }
+        | Statement::Execute { .. }
+        | Statement::Deallocate(_)
+        | Statement::Begin { .. }
+        | Statement::Rollback { savepoint: Some(_), .. }
+        | Statement::Savepoint(_)
+        | Statement::ReleaseSavepoint(_)
+        | Statement::Use(_)
+        | Statement::LockTables(_)
+        | Statement::UnlockTables
+        | Statement::Maintain { verb: "check", .. } => false,
+        Statement::Show(show) => !matches!(show.what, ShowWhat::Warnings { .. }),
+        Statement::Ddl(ddl) => !matches!(**ddl, Ddl::AlterDatabase { .. }),
+        Statement::Unsupported(what) => !NEVER.iter().any(|name| what.starts_with(name)),
+        _ => true,
+    }
 }
 
 fn same_kinds(a: &[FieldType], b: &[FieldType]) -> bool {

@@ -38,6 +38,8 @@ pub struct SqlSession {
     pub(super) connection: SessionContext,
     pub(super) variables: SessionVariables,
     pub(super) user_variables: BTreeMap<String, Value>,
+    /// Values of `?` while a prepared statement runs that has no plan.
+    pub(super) parameters: Arc<[Value]>,
     pub(super) database: Option<String>,
     pub(super) txn: SessionTxn,
     /// SET TRANSACTION without scope: for the next transaction only.
@@ -70,6 +72,7 @@ impl SqlSession {
             connection,
             variables,
             user_variables: BTreeMap::new(),
+            parameters: Arc::from([]),
             database: None,
             txn,
             next_transaction: BTreeMap::new(),

@@ -25,8 +25,11 @@ impl SqlSession {
         let mut first = true;
         loop {
             let Some(parsed) = parse_one(rest, self.parse_options())? else {
-                return if first {
+                return if first && rest.iter().all(|b| b.is_ascii_whitespace() || *b == b';') {
                     Err(Error::empty_query())
+                } else if first {
+                    // Comments alone are a statement that does nothing.
+                    self.done(out, false)
                 } else {
                     Err(Error::internal("a result was announced and there is none"))
                 };
@@ -100,7 +103,13 @@ impl SqlSession {
         }
     }
 
-    async fn run_statement(&mut self, parsed: &Parsed, text: &[u8], out: &mut ResultWriter, more: bool) -> Result<()> {
+    pub(super) async fn run_statement(
+        &mut self,
+        parsed: &Parsed,
+        text: &[u8],
+        out: &mut ResultWriter,
+        more: bool,
+    ) -> Result<()> {
         let statement = &parsed.statement;
         if !keeps_diagnostics(statement) {
             self.diagnostics.clear();
