@@ -292,6 +292,8 @@ user_errors! {
     1390 "HY000" too_many_placeholders() = "Prepared statement contains too many placeholders";
     /// 1396; `what` as in `CREATE USER`
     1396 "HY000" user_operation(what, user) = "Operation {what} failed for {user}";
+    /// 1412
+    1412 "HY000" table_definition_changed() = "Table definition has changed, please retry transaction";
     /// 1425
     1425 "42000" scale_too_big(scale, column, max) = "Too big scale {scale} specified for column '{column}'. Maximum is {max}.";
     /// 1426

@@ -12,7 +12,7 @@
 //!
 //! SERIALIZABLE is refused by the session; READ UNCOMMITTED reads as READ COMMITTED.
 
-use crate::catalog::model::Table;
+use crate::catalog::model::{Schema, Table};
 use crate::context::{DirtyRows, ReadView};
 use crate::error::{Error, Result};
 use basalt_client::{Cluster, Savepoint, Transaction, TxnMode, TxnOptions};
@@ -66,6 +66,8 @@ pub struct SessionTxn {
     written: BTreeMap<TableId, u64>,
     /// The row, with its key, whose unique key the last commit found taken.
     refused: Option<(Bytes, Bytes)>,
+    /// What the statement under way works under.
+    schema: Option<Arc<Schema>>,
 }
 
 /// The row that a transaction wrote under a unique key: its own, or the one that its index entry names.
@@ -99,11 +101,13 @@ struct Running {
     settings: TxnSettings,
     /// Before its first write.
     start: Savepoint,
+    /// What the statement that began it worked under.
+    schema: Option<Arc<Schema>>,
 }
 
 impl Running {
-    fn new(txn: Transaction, settings: TxnSettings) -> Running {
-        Running { start: txn.savepoint(), txn: Box::new(txn), settings }
+    fn new(txn: Transaction, settings: TxnSettings, schema: Option<Arc<Schema>>) -> Running {
+        Running { start: txn.savepoint(), txn: Box::new(txn), settings, schema }
     }
 }
 
@@ -117,6 +121,25 @@ impl SessionTxn {
             savepoints: Vec::new(),
             written: BTreeMap::new(),
             refused: None,
+            schema: None,
+        }
+    }
+
+    /// Before a statement: the schema that it holds until it has its timestamp.
+    pub fn work_under(&mut self, schema: &Arc<Schema>) {
+        self.schema = Some(schema.clone());
+    }
+
+    /// The schema under which the snapshot was taken that the transaction's statements read; `None` while each of them
+    /// takes its own. Optimistic writes read that snapshot too.
+    pub fn snapshot_schema(&self) -> Option<&Arc<Schema>> {
+        match &self.state {
+            State::Open(Running { settings, schema, .. })
+                if settings.isolation == Isolation::RepeatableRead || !settings.pessimistic =>
+            {
+                schema.as_ref()
+            }
+            _ => None,
         }
     }
 
@@ -294,7 +317,7 @@ impl SessionTxn {
     pub async fn begin_statement(&mut self, pessimistic: bool) -> Result<()> {
         let settings = TxnSettings { pessimistic, ..self.settings };
         let options = TxnOptions { mode: mode(pessimistic), autocommit: true, ..TxnOptions::default() };
-        self.state = State::Statement(Running::new(self.cluster.begin(options).await?, settings));
+        self.state = State::Statement(Running::new(self.cluster.begin(options).await?, settings, None));
         Ok(())
     }
 
@@ -382,7 +405,7 @@ impl SessionTxn {
             State::Idle => return Err(Error::Internal("a statement without transaction".into())),
         };
         let options = TxnOptions { mode: mode(settings.pessimistic), ..TxnOptions::default() };
-        self.state = State::Open(Running::new(self.cluster.begin(options).await?, settings));
+        self.state = State::Open(Running::new(self.cluster.begin(options).await?, settings, self.schema.clone()));
         Ok(())
     }
 

@@ -1,8 +1,8 @@
 //! The schema that this server works under, and the promise of which version that is.
 //!
 //! Who may hold what: [`State`] is one small struct under a mutex, held for a few instructions, never across an await. A
-//! [`SchemaGuard`] is held from binding to the end of an autocommitted write, and over the commit of an explicit
-//! transaction; never while a client thinks.
+//! [`SchemaGuard`] is held from binding to the end of a write, of a read until it has its timestamp and its plan runs, and
+//! over the commit of an explicit transaction; never while a client thinks or takes its rows.
 
 use super::model::{Schema, Table};
 use super::sequence::Sequences;
@@ -13,7 +13,7 @@ use basalt_common::env::{Env, Monotonic};
 use basalt_common::{TableId, Timestamp};
 use basalt_proto::pd::SqlServer;
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -38,17 +38,57 @@ struct Inner {
     sequences: Sequences,
     /// Rung by whoever wants the schema looked at now.
     look: Notify,
+    /// Schema changes that run here.
+    jobs: Mutex<BTreeSet<u64>>,
+}
+
+/// A schema change runs on this server, once.
+pub(crate) struct JobClaim {
+    inner: Arc<Inner>,
+    id: u64,
+}
+
+impl Drop for JobClaim {
+    fn drop(&mut self) {
+        self.inner.jobs.lock().remove(&self.id);
+    }
 }
 
 struct State {
     schema: Arc<Schema>,
     /// When the version was last compared with the cluster's.
     looked: Monotonic,
-    /// Statements and commits under way, by the version that they work under.
-    in_use: BTreeMap<u64, usize>,
+    /// Statements and commits under way, by the version that they work under; few, and the newest stays when it is unused.
+    in_use: Vec<(u64, usize)>,
 }
 
-/// Keeps this server from announcing a version newer than the one that a write works under.
+impl State {
+    fn enter(&mut self) -> Arc<Schema> {
+        let version = self.schema.version;
+        match self.in_use.iter_mut().find(|(v, _)| *v == version) {
+            Some((_, count)) => *count += 1,
+            None => {
+                self.in_use.retain(|(_, count)| *count > 0);
+                self.in_use.push((version, 1));
+            }
+        }
+        self.schema.clone()
+    }
+
+    fn leave(&mut self, version: u64) {
+        if let Some((_, count)) = self.in_use.iter_mut().find(|(v, _)| *v == version) {
+            *count -= 1;
+        }
+    }
+
+    /// The oldest version that anything here works under.
+    fn oldest(&self) -> u64 {
+        let used = self.in_use.iter().filter(|(_, count)| *count > 0).map(|(version, _)| *version);
+        used.fold(self.schema.version, u64::min)
+    }
+}
+
+/// Keeps this server from announcing a version newer than the one that a statement works under.
 pub struct SchemaGuard {
     inner: Arc<Inner>,
     schema: Arc<Schema>,
@@ -63,13 +103,7 @@ impl SchemaGuard {
 
 impl Drop for SchemaGuard {
     fn drop(&mut self) {
-        let mut state = self.inner.state.lock();
-        if let Some(count) = state.in_use.get_mut(&self.schema.version) {
-            *count -= 1;
-            if *count == 0 {
-                state.in_use.remove(&self.schema.version);
-            }
-        }
+        self.inner.state.lock().leave(self.schema.version);
     }
 }
 
@@ -82,7 +116,7 @@ impl Catalog {
         let snapshot = cluster.snapshot(cluster.timestamp().await?);
         let schema = Arc::new(store::load(&snapshot).await?);
         let env = cluster.env().clone();
-        let state = State { schema, looked: env.now(), in_use: BTreeMap::new() };
+        let state = State { schema, looked: env.now(), in_use: Vec::new() };
         let sequences = Sequences::new(cluster.clone());
         let inner = Inner {
             cluster,
@@ -93,6 +127,7 @@ impl Catalog {
             state: Mutex::new(state),
             sequences,
             look: Notify::new(),
+            jobs: Mutex::default(),
         };
         let catalog = Catalog { inner: Arc::new(inner) };
         catalog.announce(false).await?;
@@ -109,15 +144,14 @@ impl Catalog {
         Ok(state.schema.clone())
     }
 
-    /// The schema now, held for a write.
+    /// The schema now, held for a statement.
     ///
     /// # Errors
     /// As [`Catalog::schema`].
     pub fn guard(&self) -> Result<SchemaGuard> {
         let mut state = self.inner.state.lock();
         self.check_lease(&state)?;
-        let schema = state.schema.clone();
-        *state.in_use.entry(schema.version).or_default() += 1;
+        let schema = state.enter();
         Ok(SchemaGuard { inner: self.inner.clone(), schema })
     }
 
@@ -182,10 +216,7 @@ impl Catalog {
 
     /// Tells PD which version this server works under; returns all servers.
     async fn announce(&self, leaving: bool) -> Result<Vec<SqlServer>> {
-        let schema_version = {
-            let state = self.inner.state.lock();
-            state.in_use.keys().next().copied().unwrap_or(u64::MAX).min(state.schema.version)
-        };
+        let schema_version = self.inner.state.lock().oldest();
         let server = SqlServer {
             id: self.inner.server_id,
             address: self.inner.address.clone(),
@@ -238,6 +269,16 @@ impl Catalog {
             }
             tokio::time::sleep(STEP_POLL).await;
         }
+    }
+
+    /// Claims a schema change for a task of this server; `None` when another task has it.
+    pub(crate) fn claim_job(&self, id: u64) -> Option<JobClaim> {
+        self.inner.jobs.lock().insert(id).then(|| JobClaim { inner: self.inner.clone(), id })
+    }
+
+    /// Whether a task of this server runs the schema change.
+    pub(crate) fn runs_job(&self, id: u64) -> bool {
+        self.inner.jobs.lock().contains(&id)
     }
 
     /// The table with this id, as it is now.

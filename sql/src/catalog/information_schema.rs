@@ -301,7 +301,8 @@ const TABLES: &[(&str, &str, &str)] = &[
     (
         IS,
         "BASALT_DDL_JOBS",
-        "JOB_ID:u KIND:n STATE:n SCHEMA_STATE:n DATABASE_ID:u TABLE_ID:u ROWS_DONE:u ERROR:s STATEMENT:t",
+        "JOB_ID:u KIND:n STATE:n SCHEMA_STATE:n DATABASE_ID:u TABLE_ID:u INDEXES:t ROWS_DONE:u ROWS_TOTAL:u ERROR:t \
+        STATEMENT:t",
     ),
     ("performance_schema", "SESSION_VARIABLES", "VARIABLE_NAME:n VARIABLE_VALUE:t"),
     ("performance_schema", "GLOBAL_VARIABLES", "VARIABLE_NAME:n VARIABLE_VALUE:t"),

@@ -18,7 +18,10 @@
 //! - it announces to PD the oldest version that any of its writing statements or commits still works under ([`SchemaGuard`]);
 //! - whoever takes a step waits until every server that is alive has announced it, before it takes the next (or answers OK);
 //! - an explicit transaction remembers the tables that it wrote, and at commit, under a guard, fails (8028) if one of them
-//!   has changed.
+//!   has changed;
+//! - a statement holds its schema until its timestamp is taken, so the schema in force at that timestamp is the statement's or
+//!   the next one; a transaction remembers the schema that its snapshot was taken under, and its later statements read
+//!   nothing that is younger ([`seen`]).
 //!
 //! Names are unique because all changes meet in `mV`: two of them never commit side by side.
 //!
@@ -31,12 +34,15 @@ pub mod keys;
 pub mod model;
 pub(crate) mod record;
 mod rows;
+pub mod seen;
 pub mod sequence;
 pub mod show_create;
+pub mod size;
 pub mod store;
 mod text;
 
 pub use cache::{Catalog, SchemaGuard};
 pub use record::handle_of;
+pub use seen::SeenSchema;
 pub use sequence::Sequences;
 pub use text::value_text;

@@ -163,6 +163,8 @@ pub struct Table {
     pub version: u64,
     /// Id of the next index that is added; ids are never used twice.
     pub next_index_id: u64,
+    /// Id of the next column that is added. More than the largest there is: the ids of dropped columns still stand in rows.
+    pub next_column_id: u32,
 }
 
 impl Table {
@@ -176,9 +178,9 @@ impl Table {
         self.columns.iter().enumerate().filter(|(_, c)| c.state == SchemaState::Public)
     }
 
-    /// An index by name, any case.
+    /// An index by name, any case. While one is replaced by another of its name, the one that is read.
     pub fn index(&self, name: &str) -> Option<&Index> {
-        self.indexes.iter().find(|i| i.name.eq_ignore_ascii_case(name))
+        self.indexes.iter().filter(|i| i.name.eq_ignore_ascii_case(name)).max_by_key(|i| i.state)
     }
 
     /// The primary key.

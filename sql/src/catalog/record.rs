@@ -143,7 +143,7 @@ pub fn table_to_proto(table: &Table) -> Result<pb::Table> {
         columns: table.columns.iter().map(column_to_proto).collect::<Result<_>>()?,
         indexes: table.indexes.iter().map(|i| index_to_proto(i, &table.columns)).collect(),
         clustered: table.handle != Handle::Hidden,
-        next_column_id: table.columns.iter().map(|c| c.id).max().unwrap_or(0) + 1,
+        next_column_id: table.next_column_id,
         next_index_id: table.next_index_id,
         auto_increment_base: 0,
         charset: table.charset.clone(),
@@ -182,6 +182,7 @@ pub fn table_from_proto(p: &pb::Table) -> Result<Table> {
         created_unix_ms: p.create_unix_ms,
         version: p.version,
         next_index_id: p.next_index_id,
+        next_column_id: p.next_column_id,
     })
 }
 

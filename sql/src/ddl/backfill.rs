@@ -1,4 +1,4 @@
-//! Filling an index in, while rows are being written.
+//! Filling indexes in, while rows are being written.
 //!
 //! ```text
 //! rows  ├──────── wave 1 ────────┤├──────── wave 2 ────────┤…      next_key moves after each wave, in the job's row
@@ -11,9 +11,9 @@
 //!
 //! Several batches run side by side; a wave ends when all of them have.
 
-use super::job::OWNER_SILENCE_MAX_MS;
+use super::job::{OWNER_SILENCE_MAX_MS, Run};
 use crate::catalog::model::{Handle, Index, Table};
-use crate::catalog::{Catalog, keys, store};
+use crate::catalog::{keys, size, store};
 use crate::error::{Error, Result};
 use basalt_client::{LockRequest, ScanOptions, Transaction, TxnOptions};
 use basalt_common::{KeyRange, UserKey, table_key};
@@ -40,67 +40,152 @@ pub struct Progress {
     pub next_key: Bytes,
     /// Rows done.
     pub rows_done: u64,
+    /// Rows that there are, about; 0 = not known.
+    pub rows_total: u64,
 }
 
-/// Fills the index in from where the job stands.
-///
-/// # Errors
-/// 1062 when two rows have the same values of a unique index; what the cluster answers.
-pub async fn run(catalog: &Catalog, from: &Progress, table: &Table, index: &Index) -> Result<()> {
-    let rows = table_key::rows_range(table.id);
-    let mut progress = from.clone();
-    let mut start = if progress.next_key.is_empty() { rows.start.clone() } else { UserKey(progress.next_key.clone()) };
-    loop {
-        let ranges = next_wave(catalog, &start, &rows.end).await?;
-        if ranges.is_empty() {
-            return Ok(());
+/// The indexes of a job, and their table.
+pub(super) struct Backfill<'a> {
+    /// The job.
+    pub run: &'a Run,
+    /// The table.
+    pub table: &'a Table,
+    /// What is filled in.
+    pub indexes: &'a [Index],
+}
+
+impl Backfill<'_> {
+    /// Fills the indexes in from where the job stands.
+    ///
+    /// # Errors
+    /// 1062 when two rows have the same values of a unique index; [`Error::Killed`]; what the cluster answers.
+    pub async fn run(&self, from: Progress) -> Result<()> {
+        let catalog = &self.run.catalog;
+        let rows = table_key::rows_range(self.table.id);
+        let mut progress = from;
+        if progress.rows_total == 0 {
+            progress.rows_total = size::of_table(catalog.cluster(), self.table.id).await?.rows;
         }
-        let mut batches = Vec::with_capacity(ranges.len());
-        for range in &ranges {
-            batches.push(fill_batch(catalog, table, index, range.clone()));
+        self.tell(&progress);
+        let mut start =
+            if progress.next_key.is_empty() { rows.start.clone() } else { UserKey(progress.next_key.clone()) };
+        loop {
+            if self.run.stop.is_cancelled() {
+                return Err(Error::Killed);
+            }
+            let ranges = self.next_wave(&start, &rows.end).await?;
+            if ranges.is_empty() {
+                return Ok(());
+            }
+            let batches = ranges.iter().map(|range| self.fill_batch(range.clone()));
+            let done = futures::future::try_join_all(batches).await?;
+            start = ranges.last().map(|r| r.end.clone()).unwrap_or_default();
+            let before = progress.rows_done;
+            progress.rows_done += done.iter().sum::<u64>();
+            progress.next_key = start.0.clone();
+            self.record(&progress).await?;
+            self.tell(&progress);
+            if tenth(before, progress.rows_total) != tenth(progress.rows_done, progress.rows_total) {
+                tracing::info!(
+                    job = progress.job_id,
+                    rows = progress.rows_done,
+                    of = progress.rows_total,
+                    "filling indexes in"
+                );
+            }
         }
-        let done = futures::future::try_join_all(batches).await?;
-        start = ranges.last().map(|r| r.end.clone()).unwrap_or_default();
-        progress.rows_done += done.iter().sum::<u64>();
-        progress.next_key = start.0.clone();
-        record_progress(catalog, &progress).await?;
+    }
+
+    /// What the process list shows.
+    fn tell(&self, progress: &Progress) {
+        let names: Vec<&str> = self.indexes.iter().map(|i| i.name.as_str()).collect();
+        let (plural, names) = (if names.len() > 1 { "es" } else { "" }, names.join(", "));
+        // The estimate is never shown smaller than what is done.
+        let total = progress.rows_total.max(progress.rows_done);
+        let text = format!("adding index{plural} {names}: {} of ~{total} rows", progress.rows_done);
+        self.run.report.send_replace(text);
     }
 }
 
-/// Consecutive ranges of about a batch each, from `start`; none when there are no more rows.
-async fn next_wave(catalog: &Catalog, start: &UserKey, end: &UserKey) -> Result<Vec<KeyRange>> {
-    let snapshot = catalog.cluster().snapshot(catalog.cluster().timestamp().await?);
-    let options = ScanOptions { key_only: true, limit: BATCH_ROWS * PARALLEL, ..Default::default() };
-    let mut scanner = snapshot.scan(KeyRange { start: start.clone(), end: end.clone() }, options);
-    let mut keys = Vec::new();
-    while let Some((key, _)) = scanner.next().await? {
-        keys.push(UserKey(key));
-    }
-    let mut ranges = Vec::new();
-    let mut from = start.clone();
-    for batch in keys.chunks(BATCH_ROWS) {
-        let to = batch.last().map(UserKey::successor).unwrap_or_default();
-        ranges.push(KeyRange { start: from, end: to.clone() });
-        from = to;
-    }
-    Ok(ranges)
+/// Which tenth of the work, for the log; every 100,000 rows when nobody knows how many there are.
+fn tenth(rows_done: u64, rows_total: u64) -> u64 {
+    let step = if rows_total == 0 { 100_000 } else { rows_total.div_ceil(10) };
+    rows_done / step
 }
 
-/// One batch, until it commits; returns its rows.
-async fn fill_batch(catalog: &Catalog, table: &Table, index: &Index, range: KeyRange) -> Result<u64> {
-    let mut tries = 0;
-    loop {
+impl Backfill<'_> {
+    /// Consecutive ranges of about a batch each, from `start`; none when there are no more rows.
+    async fn next_wave(&self, start: &UserKey, end: &UserKey) -> Result<Vec<KeyRange>> {
+        let cluster = self.run.catalog.cluster();
+        let snapshot = cluster.snapshot(cluster.timestamp().await?);
+        let options = ScanOptions { key_only: true, limit: BATCH_ROWS * PARALLEL, ..Default::default() };
+        let mut scanner = snapshot.scan(KeyRange { start: start.clone(), end: end.clone() }, options);
+        let mut keys = Vec::new();
+        while let Some((key, _)) = scanner.next().await? {
+            keys.push(UserKey(key));
+        }
+        let mut ranges = Vec::new();
+        let mut from = start.clone();
+        for batch in keys.chunks(BATCH_ROWS) {
+            let to = batch.last().map(UserKey::successor).unwrap_or_default();
+            ranges.push(KeyRange { start: from, end: to.clone() });
+            from = to;
+        }
+        Ok(ranges)
+    }
+
+    /// One batch, until it commits; returns its rows.
+    async fn fill_batch(&self, range: KeyRange) -> Result<u64> {
+        let mut tries = 0;
+        loop {
+            let mut txn = self.run.catalog.cluster().begin(TxnOptions::default()).await?;
+            let rows = self.write_batch(&mut txn, &range).await?;
+            match txn.commit().await.map_err(Error::from) {
+                Ok(_) => return Ok(rows),
+                Err(error) if tries < BATCH_TRIES && (error.is_write_conflict() || error.is_undetermined()) => {
+                    tries += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn write_batch(&self, txn: &mut Transaction, range: &KeyRange) -> Result<u64> {
+        let mut rows = Vec::new();
+        let mut scanner = txn.snapshot().scan(range.clone(), ScanOptions::default());
+        while let Some(row) = scanner.next().await? {
+            rows.push(row);
+        }
+        for index in self.indexes {
+            write_entries(txn, self.table, index, &rows).await?;
+        }
+        let count = rows.len() as u64;
+        if count > 0 {
+            let keys = rows.into_iter().map(|(key, _)| (key, false)).collect();
+            txn.lock_keys(LockRequest { keys, ..Default::default() }).await?;
+        }
+        Ok(count)
+    }
+
+    /// Writes down how far the job is, and that its owner lives.
+    async fn record(&self, progress: &Progress) -> Result<()> {
+        let catalog = &self.run.catalog;
         let mut txn = catalog.cluster().begin(TxnOptions::default()).await?;
-        let rows = write_entries(&mut txn, table, index, &range).await?;
-        match txn.commit().await.map_err(Error::from) {
-            Ok(_) => return Ok(rows),
-            Err(error) if tries < BATCH_TRIES && (error.is_write_conflict() || error.is_undetermined()) => tries += 1,
-            Err(error) => return Err(error),
-        }
+        let job = store::read_job(&txn, progress.job_id).await?.filter(|job| job.owner == catalog.server_id());
+        let Some(mut job) = job else {
+            return Err(Error::Internal(format!("schema change {} went to another server", progress.job_id)));
+        };
+        job.reorg_next_key = progress.next_key.clone();
+        (job.rows_done, job.rows_total) = (progress.rows_done, progress.rows_total);
+        job.owner_until_unix_ms = txn.start_ts().physical_ms() + OWNER_SILENCE_MAX_MS;
+        txn.put(keys::job(progress.job_id), job.encode_to_vec())?;
+        txn.commit().await?;
+        Ok(())
     }
 }
 
-async fn write_entries(txn: &mut Transaction, table: &Table, index: &Index, range: &KeyRange) -> Result<u64> {
+/// Puts one index's entries of some rows.
+async fn write_entries(txn: &mut Transaction, table: &Table, index: &Index, rows: &[(Bytes, Bytes)]) -> Result<()> {
     let zone = TimeZone::utc();
     let columns: Vec<ScanColumn> =
         index.columns.iter().map(|part| scan_column(table, part.column, &zone)).collect::<Result<_>>()?;
@@ -114,15 +199,12 @@ async fn write_entries(txn: &mut Transaction, table: &Table, index: &Index, rang
         .collect();
     let target = IndexTarget { table: table.id, index: index.id, unique: index.unique, parts: &parts };
     let mut decoder = RowDecoder::new(columns, zone.clone(), BATCH_ROWS);
-    let mut row_keys = Vec::new();
-    let mut scanner = txn.snapshot().scan(range.clone(), ScanOptions::default());
-    while let Some((key, value)) = scanner.next().await? {
-        decoder.append(&key[table_key::ROW_PREFIX_LEN.min(key.len())..], &value)?;
-        row_keys.push(key);
+    for (key, value) in rows {
+        decoder.append(&key[table_key::ROW_PREFIX_LEN.min(key.len())..], value)?;
     }
     let batch = decoder.finish()?;
-    let mut entries: Vec<(IndexEntry, Vec<Value>)> = Vec::with_capacity(row_keys.len());
-    for (row, key) in row_keys.iter().enumerate() {
+    let mut entries: Vec<(IndexEntry, Vec<Value>)> = Vec::with_capacity(rows.len());
+    for (row, (key, _)) in rows.iter().enumerate() {
         let values = (0..parts.len())
             .map(|column| basalt_expr::convert::value_at(batch.column(column), &parts[column].ty, row))
             .collect::<std::result::Result<Vec<_>, _>>()?;
@@ -134,12 +216,7 @@ async fn write_entries(txn: &mut Transaction, table: &Table, index: &Index, rang
     for (entry, _) in entries {
         txn.put(entry.key, entry.value)?;
     }
-    let rows = row_keys.len() as u64;
-    if rows > 0 {
-        let keys = row_keys.into_iter().map(|key| (key, false)).collect();
-        txn.lock_keys(LockRequest { keys, ..Default::default() }).await?;
-    }
-    Ok(rows)
+    Ok(())
 }
 
 /// A unique entry may be there already for the same row (a writer was faster), not for another.
@@ -185,20 +262,4 @@ fn scan_column(table: &Table, offset: usize, zone: &TimeZone) -> Result<ScanColu
         default = Some(bytes);
     }
     Ok(ScanColumn { id: column.id, ty: column.ty.clone(), default, is_handle: table.handle == Handle::Integer(offset) })
-}
-
-/// Writes down how far the job is, and that its owner lives.
-async fn record_progress(catalog: &Catalog, progress: &Progress) -> Result<()> {
-    let mut txn = catalog.cluster().begin(TxnOptions::default()).await?;
-    let job = store::read_job(&txn, progress.job_id).await?.filter(|job| job.owner == catalog.server_id());
-    let Some(mut job) = job else {
-        return Err(Error::Internal(format!("schema change {} went to another server", progress.job_id)));
-    };
-    job.reorg_next_key = progress.next_key.clone();
-    job.rows_done = progress.rows_done;
-    job.owner_until_unix_ms = txn.start_ts().physical_ms() + OWNER_SILENCE_MAX_MS;
-    txn.put(keys::job(progress.job_id), job.encode_to_vec())?;
-    txn.commit().await?;
-    tracing::info!(job = progress.job_id, rows = progress.rows_done, "filling an index in");
-    Ok(())
 }

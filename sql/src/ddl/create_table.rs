@@ -71,6 +71,7 @@ pub fn build_table(statement: &CreateTable, defaults: TableDefaults, eval: &Eval
         name: statement.name.name.clone(),
         database_id: defaults.database_id,
         next_index_id: indexes.len() as u64 + 1,
+        next_column_id: columns.len() as u32 + 1,
         columns,
         indexes,
         handle,

@@ -1,18 +1,19 @@
 //! One schema change from its statement to its answer.
 
-use super::create_table::{TableDefaults, build_index, build_table};
-use super::job;
-use crate::catalog::model::{Database, Schema, Table};
+use super::alter::{self, IndexChange};
+use super::create_table::{TableDefaults, build_table};
+use crate::catalog::model::{Database, Schema, SchemaState, Table};
 use crate::catalog::store::Step;
 use crate::catalog::{Catalog, config, keys};
 use crate::error::{Error, Result};
 use crate::parser::ast::ObjectName;
-use crate::parser::statement::{AlterAction, CreateTable, Ddl, KeyDefinition, KeyKind};
+use crate::parser::statement::{CreateTable, Ddl, KeyDefinition};
+use crate::server::kill::KillSwitch;
 use basalt_client::TxnOptions;
 use basalt_common::TableId;
 use basalt_expr::EvalContext;
 use basalt_expr::collation::Collation;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// How often a step is tried when another change gets in between.
@@ -26,6 +27,12 @@ pub struct DdlContext<'a> {
     pub database: Option<&'a str>,
     /// Modes, and where notes go (`IF NOT EXISTS` on what exists).
     pub eval: &'a EvalContext,
+    /// The statement's text, for the list of jobs.
+    pub statement: &'a str,
+    /// Flipped when the statement must stop.
+    pub kill: &'a KillSwitch,
+    /// Takes what the process list shows of a change that takes its time.
+    pub show_state: &'a (dyn Fn(&str) + Send + Sync),
 }
 
 impl DdlContext<'_> {
@@ -33,8 +40,17 @@ impl DdlContext<'_> {
         name.database.as_deref().or(self.database).ok_or_else(Error::no_database)
     }
 
-    fn note(&self, error: &Error) {
+    pub(super) fn note(&self, error: &Error) {
         self.eval.warnings.push(error.code(), error.to_string());
+    }
+
+    /// What is to be made is there, or what is to go is not: a note when the statement says so, else its error.
+    fn nothing_to_do(&self, is_allowed: bool, error: Error) -> Result<bool> {
+        if !is_allowed {
+            return Err(error);
+        }
+        self.note(&error);
+        Ok(false)
     }
 }
 
@@ -71,15 +87,20 @@ pub async fn execute(ctx: &DdlContext<'_>, ddl: &Ddl) -> Result<()> {
             }
         }
         Ddl::Truncate(name) => truncate(ctx, name).await,
-        Ddl::Rename(pairs) => rename(ctx, pairs).await,
-        Ddl::AlterTable { table, actions } => alter_table(ctx, table, actions).await,
-        Ddl::CreateIndex { table, key, if_not_exists } => add_index(ctx, table, key, *if_not_exists).await,
-        Ddl::DropIndex { table, name, if_exists } => drop_index(ctx, table, name, *if_exists).await,
+        Ddl::Rename(pairs) => rename(ctx, pairs, false).await,
+        Ddl::AlterTable { table, actions } => alter::alter_table(ctx, table, actions).await,
+        Ddl::CreateIndex { table, key, if_not_exists } => {
+            let key = KeyDefinition { if_not_exists: *if_not_exists, ..key.clone() };
+            alter::change_indexes(ctx, table, &[IndexChange::Add(&key)]).await
+        }
+        Ddl::DropIndex { table, name, if_exists } => {
+            alter::change_indexes(ctx, table, &[IndexChange::Drop { name, if_exists: *if_exists }]).await
+        }
     }
 }
 
 /// Runs a change of one step: `change` edits what the step's transaction sees, and says whether there is anything to do.
-async fn one_step<F>(ctx: &DdlContext<'_>, mut change: F) -> Result<()>
+pub(super) async fn one_step<F>(ctx: &DdlContext<'_>, mut change: F) -> Result<()>
 where
     F: FnMut(&mut Step) -> Result<bool>,
 {
@@ -133,15 +154,7 @@ async fn create_database(
     one_step(ctx, |step| {
         if step.schema.database(name).is_some() || is_system(name) {
             let error = Error::database_exists(name);
-            return if if_not_exists {
-                {
-                    ctx.note(&error);
-                    Ok(())
-                }
-                .map(|()| false)
-            } else {
-                Err(error)
-            };
+            return ctx.nothing_to_do(if_not_exists, error);
         }
         let database = Database {
             id,
@@ -184,15 +197,7 @@ async fn drop_database(ctx: &DdlContext<'_>, name: &str, if_exists: bool) -> Res
     one_step(ctx, |step| {
         let Some(database) = step.schema.database(name).cloned() else {
             let error = Error::no_database_to_drop(name);
-            return if if_exists {
-                {
-                    ctx.note(&error);
-                    Ok(())
-                }
-                .map(|()| false)
-            } else {
-                Err(error)
-            };
+            return ctx.nothing_to_do(if_exists, error);
         };
         for table in database.tables.values() {
             step.delete_table(table)?;
@@ -218,15 +223,7 @@ async fn create_table(ctx: &DdlContext<'_>, statement: &CreateTable) -> Result<(
             step.schema.database(database_name).cloned().ok_or_else(|| Error::unknown_database(database_name))?;
         if database.tables.contains_key(&statement.name.name.to_lowercase()) {
             let error = Error::table_exists(&statement.name.name);
-            return if statement.if_not_exists {
-                {
-                    ctx.note(&error);
-                    Ok(())
-                }
-                .map(|()| false)
-            } else {
-                Err(error)
-            };
+            return ctx.nothing_to_do(statement.if_not_exists, error);
         }
         if step.schema.databases.values().map(|d| d.tables.len()).sum::<usize>() >= config::TABLES_MAX {
             return Err(Error::Internal(format!("a cluster holds at most {} tables", config::TABLES_MAX)));
@@ -246,6 +243,8 @@ async fn create_table(ctx: &DdlContext<'_>, statement: &CreateTable) -> Result<(
                 let mut table = (*find(&step.schema, ctx, like)?).clone();
                 (table.id, table.database_id, table.name) = (id, database.id, statement.name.name.clone());
                 table.created_unix_ms = now_unix_ms;
+                // What another statement is adding or dropping is not there.
+                table.indexes.retain(|i| i.state == SchemaState::Public);
                 table
             }
         };
@@ -259,7 +258,7 @@ async fn create_table(ctx: &DdlContext<'_>, statement: &CreateTable) -> Result<(
 }
 
 /// A table by its name in the statement.
-fn find(schema: &Schema, ctx: &DdlContext<'_>, name: &ObjectName) -> Result<Arc<Table>> {
+pub(super) fn find(schema: &Schema, ctx: &DdlContext<'_>, name: &ObjectName) -> Result<Arc<Table>> {
     let database = ctx.database_of(name)?;
     if schema.database(database).is_none() {
         return Err(Error::unknown_database(database));
@@ -268,6 +267,12 @@ fn find(schema: &Schema, ctx: &DdlContext<'_>, name: &ObjectName) -> Result<Arc<
 }
 
 async fn drop_tables(ctx: &DdlContext<'_>, tables: &[ObjectName], if_exists: bool) -> Result<()> {
+    let mut names = BTreeSet::new();
+    for name in tables {
+        if !names.insert((ctx.database_of(name)?.to_lowercase(), name.name.to_lowercase())) {
+            return Err(Error::duplicate_alias(&name.name));
+        }
+    }
     one_step(ctx, |step| {
         let (mut found, mut missing) = (Vec::new(), Vec::new());
         for name in tables {
@@ -299,23 +304,26 @@ async fn truncate(ctx: &DdlContext<'_>, name: &ObjectName) -> Result<()> {
         let mut table = (*old).clone();
         table.id = id;
         // An index that was being added has nothing left to fill in; its job finds the table gone and ends.
-        table.indexes.retain(|i| i.state == crate::catalog::model::SchemaState::Public);
+        table.indexes.retain(|i| i.state == SchemaState::Public);
         step.put_table(&table)?;
         Ok(true)
     })
     .await
 }
 
-async fn rename(ctx: &DdlContext<'_>, pairs: &[(ObjectName, ObjectName)]) -> Result<()> {
+/// RENAME TABLE, or ALTER TABLE … RENAME, which may also give a table the name that it has.
+pub(super) async fn rename(ctx: &DdlContext<'_>, pairs: &[(ObjectName, ObjectName)], is_alter: bool) -> Result<()> {
     one_step(ctx, |step| {
         // `RENAME a TO b, b TO c` sees its own effects in order.
         let mut schema = step.schema.clone();
+        let mut has_changed = false;
         for (from, to) in pairs {
             let old = find(&schema, ctx, from)?;
-            let database_name = ctx.database_of(to)?;
-            let database =
-                schema.database(database_name).cloned().ok_or_else(|| Error::unknown_database(database_name))?;
-            if database.tables.contains_key(&to.name.to_lowercase()) {
+            let database = renamed_into(&schema, ctx, &old, to)?;
+            if old.database_id == database.id && old.name == to.name {
+                if is_alter {
+                    continue;
+                }
                 return Err(Error::table_exists(&to.name));
             }
             let mut table = (*old).clone();
@@ -325,10 +333,35 @@ async fn rename(ctx: &DdlContext<'_>, pairs: &[(ObjectName, ObjectName)]) -> Res
             (table.database_id, table.name) = (database.id, to.name.clone());
             step.put_table(&table)?;
             move_in(&mut schema, &old, table);
+            has_changed = true;
         }
-        Ok(true)
+        Ok(has_changed)
     })
     .await
+}
+
+/// The database that a table gets into by its new name.
+fn renamed_into(schema: &Schema, ctx: &DdlContext<'_>, old: &Table, to: &ObjectName) -> Result<Arc<Database>> {
+    let name = ctx.database_of(to)?;
+    if is_system(name) {
+        return Err(denied(name));
+    }
+    let database = schema.database(name).cloned().ok_or_else(|| Error::unknown_database(name))?;
+    // Names are found in any case: a table may get its own name in another one.
+    match database.tables.get(&to.name.to_lowercase()) {
+        Some(there) if there.id != old.id => Err(Error::table_exists(&to.name)),
+        _ => Ok(database),
+    }
+}
+
+/// Refuses what [`rename`] would refuse now.
+pub(super) fn rename_is_possible(
+    schema: &Schema,
+    ctx: &DdlContext<'_>,
+    from: &ObjectName,
+    to: &ObjectName,
+) -> Result<()> {
+    renamed_into(schema, ctx, &*find(schema, ctx, from)?, to).map(|_| ())
 }
 
 fn move_in(schema: &mut Schema, old: &Table, new: Table) {
@@ -342,109 +375,4 @@ fn move_in(schema: &mut Schema, old: &Table, new: Table) {
             Arc::make_mut(database).tables.insert(new.name.to_lowercase(), Arc::new(new.clone()));
         }
     }
-}
-
-async fn alter_table(ctx: &DdlContext<'_>, table: &ObjectName, actions: &[AlterAction]) -> Result<()> {
-    // Everything is looked at before anything is done: a list with one refused action does nothing.
-    let schema = ctx.catalog.schema()?;
-    find(&schema, ctx, table)?;
-    for action in actions {
-        match action {
-            AlterAction::Unsupported(what) => return Err(Error::unsupported(format!("ALTER TABLE … {what}"))),
-            AlterAction::AddKey(key) if key.kind == KeyKind::Primary => {
-                return Err(Error::unsupported("adding a primary key to a table"));
-            }
-            AlterAction::DropPrimaryKey => return Err(Error::unsupported("dropping a primary key")),
-            _ => {}
-        }
-    }
-    for action in actions {
-        match action {
-            AlterAction::AddKey(key) => add_index(ctx, table, key, key.if_not_exists).await?,
-            AlterAction::DropKey { name, if_exists } => drop_index(ctx, table, name, *if_exists).await?,
-            AlterAction::Rename(to) => rename(ctx, &[(table.clone(), to.clone())]).await?,
-            AlterAction::AutoIncrement(next) => {
-                let table = find(&*ctx.catalog.schema()?, ctx, table)?;
-                ctx.catalog.sequences().observe_auto_increment(table.id, next.saturating_sub(1)).await?;
-            }
-            AlterAction::EnableKeys(_) => ctx.eval.warnings.push(1031, "Table storage engine doesn't have this option"),
-            AlterAction::NoEffect => {}
-            AlterAction::Unsupported(_) | AlterAction::DropPrimaryKey => unreachable!("refused above"),
-        }
-    }
-    Ok(())
-}
-
-async fn add_index(ctx: &DdlContext<'_>, table: &ObjectName, key: &KeyDefinition, if_not_exists: bool) -> Result<()> {
-    let id = ctx.catalog.cluster().pd().allocate_ids(1).await?;
-    let mut enqueued = false;
-    one_step(ctx, |step| {
-        enqueued = false;
-        let mut table = (*find(&step.schema, ctx, table)?).clone();
-        if let Some(name) = key.name.as_ref().filter(|name| table.index(name).is_some()) {
-            let error = Error::duplicate_key_name(name);
-            return if if_not_exists {
-                {
-                    ctx.note(&error);
-                    Ok(())
-                }
-                .map(|()| false)
-            } else {
-                Err(error)
-            };
-        }
-        let index_id = basalt_common::IndexId(table.next_index_id);
-        let mut index = build_index(index_id, key, &mut table.columns, &table.indexes)?;
-        index.state = crate::catalog::model::SchemaState::DeleteOnly;
-        job::enqueue_add_index(step, id, &table, &index, ctx.catalog.server_id())?;
-        table.next_index_id += 1;
-        table.indexes.push(index);
-        step.put_table(&table)?;
-        enqueued = true;
-        Ok(true)
-    })
-    .await?;
-    if enqueued { job::run(ctx.catalog, id).await } else { Ok(()) }
-}
-
-async fn drop_index(ctx: &DdlContext<'_>, table: &ObjectName, name: &str, if_exists: bool) -> Result<()> {
-    let id = ctx.catalog.cluster().pd().allocate_ids(1).await?;
-    let mut enqueued = false;
-    one_step(ctx, |step| {
-        enqueued = false;
-        let mut table = (*find(&step.schema, ctx, table)?).clone();
-        let Some(position) = table.indexes.iter().position(|i| i.name.eq_ignore_ascii_case(name)) else {
-            let error = Error::cannot_drop_key(name);
-            return if if_exists {
-                {
-                    ctx.note(&error);
-                    Ok(())
-                }
-                .map(|()| false)
-            } else {
-                Err(error)
-            };
-        };
-        if table.indexes[position].primary {
-            return Err(Error::unsupported("dropping a primary key"));
-        }
-        let lead = table.indexes[position].columns.first().map(|c| c.column);
-        table.indexes[position].state = crate::catalog::model::SchemaState::WriteOnly;
-        let others_lead = |column: usize| {
-            table
-                .indexes
-                .iter()
-                .enumerate()
-                .any(|(i, other)| i != position && other.columns.first().is_some_and(|c| c.column == column))
-        };
-        if table.auto_increment_column().is_some_and(|auto| lead == Some(auto) && !others_lead(auto)) {
-            return Err(Error::wrong_auto_increment());
-        }
-        job::enqueue_drop_index(step, id, &table, &table.indexes[position], ctx.catalog.server_id())?;
-        step.put_table(&table)?;
-        enqueued = true;
-        Ok(true)
-    })
-    .await?;
-    if enqueued { job::run(ctx.catalog, id).await } else { Ok(()) }
 }

@@ -1,4 +1,15 @@
 //! Schema changes of several steps, as rows that any SQL server can go on with.
+//!
+//! ```text
+//! add    delete-only → write-only → write-reorganization (rows are filled in) → public ─┬─ done
+//!            │             │              │  1062, KILL: rolling back                   └─ replaced indexes: drop
+//!            ▼             ▼              ▼
+//! drop   absent    ←  delete-only  ←  write-only  ← public
+//! ```
+//! All indexes of a job take each step together: a statement that adds several shows all of them at once, or none ever.
+//!
+//! A job runs in a task of its own, so that no step is left half-way when its statement's connection dies. Whoever waits for
+//! the task may ask it to stop ([`JobTask`]); an addition that is not public yet is then undone.
 
 use super::backfill::{self, Progress};
 use crate::catalog::model::{Index, SchemaState, Table};
@@ -7,88 +18,203 @@ use crate::catalog::{Catalog, keys, record};
 use crate::error::{Error, Result};
 use basalt_client::TxnOptions;
 use basalt_common::{IndexId, TableId};
+use basalt_proto::schema as pb;
 use basalt_proto::schema::{DdlJob, DdlJobState, DdlKind};
 use prost::Message;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// How long an owner that shows no sign of life keeps its job.
 pub(super) const OWNER_SILENCE_MAX_MS: u64 = 30_000;
 /// How often a step is tried when something gets in between.
 const STEP_TRIES: u32 = 50;
+/// How often a job goes on after the cluster could not be reached, and after which time.
+const RUN_TRIES: u32 = 30;
+const RUN_AGAIN: Duration = Duration::from_secs(1);
 
-/// Adds a job for an index that is about to enter `DeleteOnly` (in the same step).
-pub fn enqueue_add_index(step: &mut Step, id: u64, table: &Table, index: &Index, owner: u64) -> Result<()> {
-    enqueue(step, id, DdlKind::AddIndex, table, index, owner)
+/// What a job is to do.
+pub(super) struct NewJob<'a> {
+    /// Its id.
+    pub id: u64,
+    /// The table as the step that enters the job leaves it.
+    pub table: &'a Table,
+    /// Indexes that are about to enter `DeleteOnly`.
+    pub added: &'a [Index],
+    /// Indexes that are about to leave `Public`: now, or once the added ones are public.
+    pub dropped: &'a [Index],
+    /// Who asked for it.
+    pub statement: &'a str,
 }
 
-/// Adds a job for an index that is about to leave `Public` (in the same step).
-pub fn enqueue_drop_index(step: &mut Step, id: u64, table: &Table, index: &Index, owner: u64) -> Result<()> {
-    enqueue(step, id, DdlKind::DropIndex, table, index, owner)
-}
-
-fn enqueue(step: &mut Step, id: u64, kind: DdlKind, table: &Table, index: &Index, owner: u64) -> Result<()> {
+/// Enters a job, in the same step that moves its indexes to their first state.
+pub(super) fn enqueue(step: &mut Step, new: &NewJob<'_>, owner: u64) -> Result<()> {
+    let records = |indexes: &[Index]| -> Vec<pb::Index> {
+        indexes.iter().map(|i| record::index_to_proto(i, &new.table.columns)).collect()
+    };
+    let adds = !new.added.is_empty();
+    let (kind, state) =
+        if adds { (DdlKind::AddIndex, SchemaState::DeleteOnly) } else { (DdlKind::DropIndex, SchemaState::WriteOnly) };
     let job = DdlJob {
-        id,
+        id: new.id,
         kind: kind as i32,
         state: DdlJobState::Running as i32,
-        schema_state: record::state_to_proto(index.state) as i32,
-        database_id: table.database_id,
-        table_id: table.id.0,
-        index: Some(record::index_to_proto(index, &table.columns)),
+        schema_state: record::state_to_proto(state) as i32,
+        database_id: new.table.database_id,
+        table_id: new.table.id.0,
+        indexes: records(if adds { new.added } else { new.dropped }),
+        replaced: if adds { records(new.dropped) } else { Vec::new() },
+        statement: new.statement.to_string(),
         schema_version: step.next_version(),
         owner,
         owner_until_unix_ms: step.txn.start_ts().physical_ms() + OWNER_SILENCE_MAX_MS,
         ..Default::default()
     };
-    Ok(step.txn.put(keys::job(id), job.encode_to_vec())?)
+    Ok(step.txn.put(keys::job(new.id), job.encode_to_vec())?)
 }
 
-/// Runs a job to its end.
-///
-/// # Errors
-/// What made it fail, after it was undone; or why this server cannot go on (another one will).
-pub async fn run(catalog: &Catalog, id: u64) -> Result<()> {
-    loop {
-        let txn = catalog.cluster().begin(TxnOptions::default()).await?;
-        let Some(job) = store::read_job(&txn, id).await? else {
-            return Err(Error::Internal(format!("schema change {id} is gone")));
+/// A job that runs, and the one who waits for it. Dropped, it asks the job to stop.
+pub(super) struct JobTask {
+    /// Ends with the job.
+    pub outcome: JoinHandle<Result<()>>,
+    /// What the process list says of it.
+    pub progress: watch::Receiver<String>,
+    stop: CancellationToken,
+    _stops_when_dropped: DropGuard,
+}
+
+impl JobTask {
+    /// Runs a job of this server.
+    pub(super) fn start(catalog: &Catalog, id: u64) -> JobTask {
+        let stop = CancellationToken::new();
+        let (report, progress) = watch::channel(String::new());
+        let (catalog, token) = (catalog.clone(), stop.clone());
+        let outcome = tokio::spawn(async move { Run { catalog, id, stop: token, report }.run().await });
+        JobTask { outcome, progress, _stops_when_dropped: stop.clone().drop_guard(), stop }
+    }
+
+    /// Asks the job to undo what it did; without effect once an index is public.
+    pub(super) fn stop(&self) {
+        self.stop.cancel();
+    }
+}
+
+/// A job under way on this server.
+pub(super) struct Run {
+    /// The catalog.
+    pub catalog: Catalog,
+    /// The job.
+    pub id: u64,
+    /// Cancelled when it should stop.
+    pub stop: CancellationToken,
+    /// Takes what the process list shows.
+    pub report: watch::Sender<String>,
+}
+
+impl Run {
+    /// Runs the job to its end.
+    ///
+    /// # Errors
+    /// What made it fail, after it was undone; or why this server cannot go on (another one will).
+    async fn run(&self) -> Result<()> {
+        let Some(_claim) = self.catalog.claim_job(self.id) else {
+            return Err(Error::Internal(format!("schema change {} runs here already", self.id)));
         };
-        drop(txn);
-        match job.state() {
-            DdlJobState::Done => return Ok(()),
-            DdlJobState::Failed => return Err(failure(&job)),
-            _ if job.owner != catalog.server_id() => {
-                return Err(Error::Internal(format!("schema change {id} went to another server")));
-            }
-            _ => {}
-        }
-        catalog.wait_for_all(job.schema_version).await?;
-        let state = record::state_from_proto(job.schema_state)?;
-        if job.kind() == DdlKind::AddIndex
-            && job.state() == DdlJobState::Running
-            && state == SchemaState::WriteReorganization
-        {
-            match fill_in(catalog, &job).await {
-                Ok(()) => {}
-                Err(Error::User { code, sqlstate, message }) => {
-                    undo(catalog, &job, &Error::User { code, sqlstate, message }).await?;
-                    continue;
+        let mut tries = 0;
+        loop {
+            match self.step().await {
+                Ok(Some(outcome)) => return outcome,
+                Ok(None) => tries = 0,
+                Err(error @ (Error::Client(_) | Error::SchemaChanged)) if tries < RUN_TRIES => {
+                    tries += 1;
+                    tracing::warn!(job = self.id, %error, "a schema change has to wait");
+                    tokio::time::sleep(RUN_AGAIN).await;
                 }
                 Err(error) => return Err(error),
             }
         }
-        advance(catalog, id).await?;
     }
+
+    /// Brings the job one state on; returns its outcome once it is over.
+    async fn step(&self) -> Result<Option<Result<()>>> {
+        let catalog = &self.catalog;
+        let txn = catalog.cluster().begin(TxnOptions::default()).await?;
+        let Some(job) = store::read_job(&txn, self.id).await? else {
+            return Err(Error::Internal(format!("schema change {} is gone", self.id)));
+        };
+        drop(txn);
+        match job.state() {
+            DdlJobState::Done => return Ok(Some(Ok(()))),
+            DdlJobState::Failed => return Ok(Some(Err(failure(&job)))),
+            _ if job.owner != catalog.server_id() => return Err(went_away(self.id)),
+            _ => {}
+        }
+        catalog.wait_for_all(job.schema_version).await?;
+        if is_adding(&job) {
+            let outcome = if self.stop.is_cancelled() { Err(Error::Killed) } else { self.fill_in(&job).await };
+            match outcome {
+                Ok(()) => {}
+                Err(error @ (Error::User { .. } | Error::Eval(_) | Error::Killed)) => {
+                    return undo(catalog, &job, &error).await.map(|()| None);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        advance(catalog, self.id).await.map(|()| None)
+    }
+
+    /// Fills the indexes in, if they are that far.
+    async fn fill_in(&self, job: &DdlJob) -> Result<()> {
+        if record::state_from_proto(job.schema_state)? != SchemaState::WriteReorganization {
+            return Ok(());
+        }
+        let Some(table) = self.catalog.table(TableId(job.table_id)) else {
+            return Ok(()); // the next step finds out what happened to it
+        };
+        let ids: Vec<IndexId> = moving(job).collect();
+        let indexes: Vec<Index> = table.indexes.iter().filter(|i| ids.contains(&i.id)).cloned().collect();
+        let progress = Progress {
+            job_id: job.id,
+            next_key: job.reorg_next_key.clone(),
+            rows_done: job.rows_done,
+            rows_total: job.rows_total,
+        };
+        backfill::Backfill { run: self, table: &table, indexes: &indexes }.run(progress).await
+    }
+}
+
+fn went_away(id: u64) -> Error {
+    Error::Internal(format!("schema change {id} went to another server"))
+}
+
+/// True while indexes come in that nobody reads yet.
+fn is_adding(job: &DdlJob) -> bool {
+    job.kind() == DdlKind::AddIndex && job.state() == DdlJobState::Running
+}
+
+/// The indexes that the job's next step moves.
+fn moving(job: &DdlJob) -> impl Iterator<Item = IndexId> + '_ {
+    job.indexes.iter().map(|i| IndexId(i.id))
 }
 
 fn failure(job: &DdlJob) -> Error {
     let code = u16::try_from(job.error_code).unwrap_or(1105);
-    Error::User { code, sqlstate: if code == 1062 { "23000" } else { "HY000" }, message: job.error_message.clone() }
+    let sqlstate = match code {
+        INTERRUPTED => return Error::Killed,
+        1062 => "23000",
+        1146 => "42S02",
+        _ => "HY000",
+    };
+    Error::User { code, sqlstate, message: job.error_message.clone() }
 }
 
-/// What the next state of a job's index is.
+/// MySQL's number of [`Error::Killed`]: the error of a job that was asked to stop.
+pub const INTERRUPTED: u16 = 1317;
+
+/// What the next state of a job's indexes is.
 fn next_state(job: &DdlJob, state: SchemaState) -> SchemaState {
-    let adding = job.kind() == DdlKind::AddIndex && job.state() == DdlJobState::Running;
-    match (adding, state) {
+    match (is_adding(job), state) {
         (true, SchemaState::DeleteOnly) => SchemaState::WriteOnly,
         (true, SchemaState::WriteOnly) => SchemaState::WriteReorganization,
         (true, _) => SchemaState::Public,
@@ -102,41 +228,58 @@ fn next_state(job: &DdlJob, state: SchemaState) -> SchemaState {
 async fn advance(catalog: &Catalog, id: u64) -> Result<()> {
     edit(catalog, id, |step, job| {
         let state = next_state(job, record::state_from_proto(job.schema_state)?);
-        let (table_id, index_id) = (TableId(job.table_id), IndexId(job.index.as_ref().map_or(0, |i| i.id)));
-        let found = step.schema.table_by_id(table_id).map(|(_, t)| t.clone());
-        let position = found.as_ref().and_then(|t| t.indexes.iter().position(|i| i.id == index_id));
-        let (Some(table), Some(position)) = (found, position) else {
-            // The table was dropped or truncated meanwhile, and the index with it.
-            job.state = if job.kind() == DdlKind::DropIndex { DdlJobState::Done } else { DdlJobState::Failed } as i32;
-            if job.error_code == 0 {
-                (job.error_code, job.error_message) =
-                    (1146, "The table was dropped while its index was being added".into());
-            }
+        let ids: Vec<IndexId> = moving(job).collect();
+        let found = step.schema.table_by_id(TableId(job.table_id)).map(|(_, t)| t.clone());
+        let Some(table) = found.filter(|t| t.indexes.iter().any(|i| ids.contains(&i.id))) else {
+            end_without_table(job);
             return Ok(());
         };
         let mut table = (*table).clone();
         if state == SchemaState::None {
-            table.indexes.remove(position);
-            step.drop_range(table_id, index_id)?;
+            table.indexes.retain(|i| !ids.contains(&i.id));
+            for index in ids {
+                step.drop_range(table.id, index)?;
+            }
         } else {
-            table.indexes[position].state = state;
+            set_states(&mut table, &ids, state);
         }
-        step.put_table(&table)?;
         job.schema_state = record::state_to_proto(state) as i32;
         match state {
+            SchemaState::Public if !job.replaced.is_empty() => drop_replaced(job, &mut table),
             SchemaState::Public => job.state = DdlJobState::Done as i32,
             SchemaState::None if job.state() == DdlJobState::RollingBack => job.state = DdlJobState::Failed as i32,
             SchemaState::None => job.state = DdlJobState::Done as i32,
             _ => {}
         }
-        Ok(())
+        step.put_table(&table)
     })
     .await
 }
 
-/// Turns an addition round: the index leaves by the way it came.
+fn set_states(table: &mut Table, ids: &[IndexId], state: SchemaState) {
+    table.indexes.iter_mut().filter(|i| ids.contains(&i.id)).for_each(|i| i.state = state);
+}
+
+/// The added indexes are public: in the same step, the ones that they replace are no longer.
+fn drop_replaced(job: &mut DdlJob, table: &mut Table) {
+    job.kind = DdlKind::DropIndex as i32;
+    job.indexes = std::mem::take(&mut job.replaced);
+    job.schema_state = pb::SchemaState::WriteOnly as i32;
+    set_states(table, &moving(job).collect::<Vec<_>>(), SchemaState::WriteOnly);
+}
+
+/// The table was dropped or truncated meanwhile, and the indexes with it.
+fn end_without_table(job: &mut DdlJob) {
+    job.state = if job.kind() == DdlKind::DropIndex { DdlJobState::Done } else { DdlJobState::Failed } as i32;
+    if job.error_code == 0 {
+        (job.error_code, job.error_message) = (1146, "The table was dropped while its index was being added".into());
+    }
+}
+
+/// Turns an addition round: the indexes leave by the way they came.
 async fn undo(catalog: &Catalog, job: &DdlJob, why: &Error) -> Result<()> {
     let (code, _, message) = why.to_mysql();
+    tracing::info!(job = job.id, why = message, "undoing a schema change");
     edit(catalog, job.id, |_, job| {
         job.state = DdlJobState::RollingBack as i32;
         (job.error_code, job.error_message) = (u32::from(code), message.clone());
@@ -154,7 +297,10 @@ where
     let mut tries = 0;
     loop {
         let mut step = Step::new(catalog.cluster().begin(TxnOptions::default()).await?).await?;
-        let mut job = owned(&step, catalog, id).await?;
+        let mut job = match store::read_job(&step.txn, id).await? {
+            Some(job) if job.owner == catalog.server_id() => job,
+            _ => return Err(went_away(id)),
+        };
         change(&mut step, &mut job)?;
         job.schema_version = step.next_version();
         job.owner_until_unix_ms = step.txn.start_ts().physical_ms() + OWNER_SILENCE_MAX_MS;
@@ -170,32 +316,7 @@ where
     }
 }
 
-async fn owned(step: &Step, catalog: &Catalog, id: u64) -> Result<DdlJob> {
-    match store::read_job(&step.txn, id).await? {
-        Some(job) if job.owner == catalog.server_id() => Ok(job),
-        _ => Err(Error::Internal(format!("schema change {id} went to another server"))),
-    }
-}
-
-async fn fill_in(catalog: &Catalog, job: &DdlJob) -> Result<()> {
-    let table = catalog.table(TableId(job.table_id)).ok_or_else(|| Error::no_such_table("", "the table"))?;
-    let index_id = IndexId(job.index.as_ref().map_or(0, |i| i.id));
-    let index = table
-        .indexes
-        .iter()
-        .find(|i| i.id == index_id)
-        .cloned()
-        .ok_or_else(|| Error::Internal("the index is gone".into()))?;
-    backfill::run(
-        catalog,
-        &Progress { job_id: job.id, next_key: job.reorg_next_key.clone(), rows_done: job.rows_done },
-        &table,
-        &index,
-    )
-    .await
-}
-
-/// Goes on with jobs whose owner shows no sign of life.
+/// Goes on with jobs whose owner shows no sign of life, in tasks of their own.
 ///
 /// # Errors
 /// What the cluster answers; jobs that fail are not errors of this call.
@@ -203,7 +324,7 @@ pub async fn adopt_abandoned(catalog: &Catalog) -> Result<()> {
     let ts = catalog.cluster().timestamp().await?;
     for job in store::read_jobs(&catalog.cluster().snapshot(ts)).await? {
         let over = matches!(job.state(), DdlJobState::Done | DdlJobState::Failed);
-        if over || job.owner_until_unix_ms > ts.physical_ms() {
+        if over || job.owner_until_unix_ms > ts.physical_ms() || catalog.runs_job(job.id) {
             continue;
         }
         let mut txn = catalog.cluster().begin(TxnOptions::default()).await?;
@@ -217,9 +338,13 @@ pub async fn adopt_abandoned(catalog: &Catalog) -> Result<()> {
             continue; // another server was faster
         }
         tracing::info!(job = job.id, "going on with a schema change that its server left");
-        if let Err(error) = run(catalog, job.id).await {
-            tracing::warn!(job = job.id, %error, "the schema change failed");
-        }
+        let (catalog, id, stop) = (catalog.clone(), job.id, CancellationToken::new());
+        tokio::spawn(async move {
+            let run = Run { catalog, id, stop, report: watch::Sender::default() };
+            if let Err(error) = run.run().await {
+                tracing::warn!(job = id, %error, "the schema change failed");
+            }
+        });
     }
     Ok(())
 }

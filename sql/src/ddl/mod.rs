@@ -9,8 +9,8 @@
 //! maintain an index never meets one that reads it, and deletes reach entries that others have written. After every step
 //! [`Catalog::wait_for_all`](crate::catalog::Catalog::wait_for_all) returns only when no server works under the version before.
 //!
-//! A change of several steps is a **job**: a row that says how far it is. The server that took the statement runs it, and
-//! renews its ownership with every step and every batch; when it dies, another server finds the job abandoned and goes on
+//! A change of several steps is a **job** ([`job`]): a row that says how far it is. The server that took the statement runs
+//! it, and renews its ownership with every step and every batch; when it dies, another server finds the job abandoned and goes on
 //! from there. Every step reads the job in its own transaction and stops when it is no longer the owner, so two servers
 //! never both take a step.
 //!
@@ -22,6 +22,7 @@
 //!
 //! Not done: ADD, DROP and MODIFY COLUMN, adding and dropping a primary key, partitions, views, foreign keys; all refused.
 
+mod alter;
 mod backfill;
 mod cleanup;
 pub mod column;
@@ -32,4 +33,4 @@ mod job;
 pub use cleanup::delete_dropped;
 pub use create_table::{TableDefaults, build_table};
 pub use execute::{DdlContext, execute};
-pub use job::adopt_abandoned;
+pub use job::{INTERRUPTED, adopt_abandoned};

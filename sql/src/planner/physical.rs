@@ -151,6 +151,16 @@ impl ShortQuery {
 }
 
 impl PhysicalPlan {
+    /// How a writing statement finds its rows; `None` for reads, and for INSERTs of values.
+    pub fn rows(&self) -> Option<&RowsPlan> {
+        match self {
+            PhysicalPlan::Short(_) | PhysicalPlan::Query(_) => None,
+            PhysicalPlan::Insert(plan) => plan.source.as_ref(),
+            PhysicalPlan::Update(plan) => Some(&plan.source),
+            PhysicalPlan::Delete(plan) => Some(&plan.source),
+        }
+    }
+
     /// The query for the query path, for whoever explains or runs a plan there.
     pub fn logical(&self) -> Option<&LogicalPlan> {
         match self {

@@ -177,6 +177,7 @@ fn table(id: u64) -> Arc<Table> {
         comment: String::new(),
         created_unix_ms: 0,
         next_index_id: 3,
+        next_column_id: 9,
         version: 1,
     })
 }

@@ -34,6 +34,7 @@ struct Process {
     schema: Option<String>,
     command: &'static str,
     since: Monotonic,
+    state: String,
     text: ProcessText,
 }
 
@@ -59,6 +60,8 @@ pub struct ProcessInfo {
     pub command: &'static str,
     /// Since when.
     pub since: Monotonic,
+    /// How far a long statement is.
+    pub state: String,
     /// The statement's beginning, up to a bound.
     pub text: Option<Vec<u8>>,
 }
@@ -80,6 +83,7 @@ impl Connections {
             schema: None,
             command: "Connect",
             since: now,
+            state: String::new(),
             text: ProcessText { copied: Vec::new(), shared: None },
         };
         let entry = Arc::new(ConnectionEntry { id, kill: Arc::default(), process: Mutex::new(process) });
@@ -160,6 +164,7 @@ impl ConnectionEntry {
             schema: process.schema.clone(),
             command: process.command,
             since: process.since,
+            state: process.state.clone(),
             text,
         }
     }
@@ -167,6 +172,13 @@ impl ConnectionEntry {
     /// Records the current schema; a session calls it after USE.
     pub fn set_schema(&self, schema: Option<&str>) {
         self.process.lock().schema = schema.map(str::to_owned);
+    }
+
+    /// Says how far a long statement is; forgotten with its end.
+    pub fn set_state(&self, state: &str) {
+        let mut process = self.process.lock();
+        process.state.clear();
+        process.state.push_str(state);
     }
 
     pub(super) fn set_user(&self, user: &str, schema: Option<&str>) {
@@ -189,6 +201,7 @@ impl ConnectionEntry {
     pub(super) fn end(&self, now: Monotonic) {
         let mut process = self.process.lock();
         (process.command, process.since) = ("Sleep", now);
+        process.state.clear();
         process.text.copied.clear();
         process.text.shared = None;
     }

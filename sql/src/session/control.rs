@@ -59,6 +59,8 @@ impl SqlSession {
         if let Some(pessimistic) = pessimistic {
             self.txn.settings.pessimistic = pessimistic;
         }
+        // Held until the snapshot is taken.
+        let _schema = self.use_schema()?;
         self.txn.begin(read_only || self.txn.settings.read_only, consistent_snapshot).await
     }
 

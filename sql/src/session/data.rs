@@ -1,8 +1,7 @@
 //! SELECT, DML and SHOW: from a plan to rows or an OK packet.
 
+use super::schema::SchemaUse;
 use super::session::{Diagnostic, SqlSession};
-use crate::binder::{self, Bound};
-use crate::catalog::SchemaGuard;
 use crate::catalog::information_schema;
 use crate::catalog::model::Schema;
 use crate::context::{Counters, Limits, RowStream, StatementContext};
@@ -25,22 +24,7 @@ use std::time::Duration;
 /// How often a statement is bound again because the schema changed under it.
 const SCHEMA_TRIES: u32 = 5;
 
-/// The schema of a statement; held against changes when it writes.
-pub(super) enum SchemaUse {
-    Read(Arc<Schema>),
-    Write(SchemaGuard),
-}
-
-impl SchemaUse {
-    pub(super) fn schema(&self) -> &Arc<Schema> {
-        match self {
-            SchemaUse::Read(schema) => schema,
-            SchemaUse::Write(guard) => guard.schema(),
-        }
-    }
-}
-
-/// True for statements that write, and hold the schema while they do.
+/// True for statements that write.
 pub(super) fn is_write(statement: &Statement) -> bool {
     matches!(statement, Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_))
 }
@@ -69,13 +53,6 @@ impl Effect {
 }
 
 impl SqlSession {
-    pub(super) fn use_schema(&self, write: bool) -> Result<SchemaUse> {
-        Ok(match write {
-            true => SchemaUse::Write(self.server.catalog.guard()?),
-            false => SchemaUse::Read(self.server.catalog.schema()?),
-        })
-    }
-
     /// Binds, plans and runs a statement; again when the schema changed meanwhile.
     pub(super) async fn run_data(
         &mut self,
@@ -87,32 +64,31 @@ impl SqlSession {
         let types: Vec<FieldType> = params.iter().map(basalt_expr::func::literal_type).collect();
         let mut tries = 0;
         loop {
-            let schema = self.use_schema(is_write(statement))?;
-            let bound = binder::bind(statement, &self.bind_context(schema.schema(), &types))?;
-            let plan = self.plan(bound.statement);
-            match self.run_plan(&plan, &schema, params.clone(), out, more).await {
+            let schema = self.use_schema()?;
+            let (plan, _) = self.bind_and_plan(statement, &schema, &types)?;
+            match self.run_plan(&plan, schema, params.clone(), out, more).await {
                 Err(Error::SchemaChanged) if tries < SCHEMA_TRIES && !self.txn.is_open() => tries += 1,
                 outcome => return outcome,
             }
-            drop(schema);
             self.server.catalog.refresh().await?;
         }
     }
 
-    /// Runs a plan and writes its result.
+    /// Runs a plan and writes its result. The schema is let go before the client takes the first row.
     pub(super) async fn run_plan(
         &mut self,
         plan: &PhysicalPlan,
-        schema: &SchemaUse,
+        schema: SchemaUse,
         params: Arc<[Value]>,
         out: &mut ResultWriter,
         more: bool,
     ) -> Result<()> {
         self.check_plan(plan)?;
         let ctx =
-            self.statement_context(schema.schema().clone(), params, Effect::of(plan), virtual_scans(plan)).await?;
+            self.statement_context(schema.newest().clone(), params, Effect::of(plan), virtual_scans(plan)).await?;
         self.apply_next_transaction()?;
         let outcome = executor::execute(plan, &ctx, &mut self.txn).await;
+        drop(schema);
         let outcome = match outcome {
             Ok(outcome) => outcome,
             Err(error) => {
@@ -220,15 +196,14 @@ impl SqlSession {
         let item = SelectItem::Expr { expr: expr.clone(), alias: None, text: String::new() };
         let body = QueryBody::Select(Box::new(Select { items: vec![item], ..Select::default() }));
         let statement = Statement::Query(Box::new(Query::of(body)));
-        let schema = self.use_schema(false)?;
-        let types = self.parameter_types();
-        let bound = binder::bind(&statement, &self.bind_context(schema.schema(), &types))?;
-        let plan = self.plan(bound.statement);
+        let schema = self.use_schema()?;
+        let (plan, _) = self.bind_and_plan(&statement, &schema, &self.parameter_types())?;
         self.check_plan(&plan)?;
         let ctx = self
-            .statement_context(schema.schema().clone(), self.parameters.clone(), Effect::Reads, virtual_scans(&plan))
+            .statement_context(schema.newest().clone(), self.parameters.clone(), Effect::Reads, virtual_scans(&plan))
             .await?;
         let outcome = executor::execute(&plan, &ctx, &mut self.txn).await;
+        drop(schema);
         let value = match outcome {
             Ok(Outcome::Rows(rows)) => first_value(rows).await,
             Ok(Outcome::Done(_)) => Ok(Value::Null),
@@ -259,13 +234,11 @@ impl SqlSession {
         if is_write(statement) && analyze {
             return Err(Error::unsupported("EXPLAIN ANALYZE of statements that write"));
         }
-        let schema = self.use_schema(false)?;
-        let types = self.parameter_types();
-        let Bound { statement: bound, .. } = binder::bind(statement, &self.bind_context(schema.schema(), &types))?;
-        let plan = self.plan(bound);
+        let schema = self.use_schema()?;
+        let (plan, _) = self.bind_and_plan(statement, &schema, &self.parameter_types())?;
         self.check_plan(&plan)?;
         let parameters = self.parameters.clone();
-        let ctx = self.statement_context(schema.schema().clone(), parameters, Effect::Reads, virtual_scans(&plan)).await?;
+        let ctx = self.statement_context(schema.newest().clone(), parameters, Effect::Reads, virtual_scans(&plan)).await?;
         let rows = match (&plan, analyze) {
             (PhysicalPlan::Query(query), _) => {
                 let view = self.txn.read_view(&executor::tables_of(query)).await?;
@@ -345,10 +318,9 @@ pub(super) fn virtual_scans(plan: &PhysicalPlan) -> Vec<crate::plan::VirtualScan
     };
     match plan {
         PhysicalPlan::Query(query) => query::virtual_table::virtual_scans(&query.root),
-        PhysicalPlan::Short(_) => Vec::new(),
-        PhysicalPlan::Insert(plan) => plan.source.as_ref().map(of_rows).unwrap_or_default(),
-        PhysicalPlan::Update(plan) => of_rows(&plan.source),
-        PhysicalPlan::Delete(plan) => of_rows(&plan.source),
+        PhysicalPlan::Short(_) | PhysicalPlan::Insert(_) | PhysicalPlan::Update(_) | PhysicalPlan::Delete(_) => {
+            plan.rows().map(of_rows).unwrap_or_default()
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::server::registry::Connections;
 use async_trait::async_trait;
 use basalt_common::KeyRange;
 use basalt_expr::value::Value;
+use basalt_proto::schema::{DdlJob, DdlJobState};
 use std::sync::Arc;
 
 /// A copy of what the tables may ask, so that filling them does not borrow the session.
@@ -65,7 +66,7 @@ impl SessionInfo for Info {
             database: info.schema,
             command: info.command,
             seconds: now.since(info.since).as_secs(),
-            state: String::new(),
+            state: info.state,
             statement: info.text.map(|t| String::from_utf8_lossy(&t).into_owned()),
         };
         self.connections.all().into_iter().map(|entry| row(entry.info())).collect()
@@ -80,7 +81,7 @@ impl SessionInfo for Info {
     }
 
     async fn regions(&self, start: &[u8], end: &[u8]) -> Result<Vec<RegionInfo>> {
-        let found = self.server.cluster.pd().scan_regions(&KeyRange::new(start, end)).await?;
+        let found = self.server.cluster.regions_in(&KeyRange::new(start, end)).await?;
         let row = |r: basalt_client::pd_client::RegionAndLeader| RegionInfo {
             id: r.region.id.0,
             start_key: r.region.range.start.0.to_vec(),
@@ -117,19 +118,46 @@ impl SessionInfo for Info {
         let cluster = &self.server.cluster;
         let mut jobs = crate::catalog::store::read_jobs(&cluster.snapshot(cluster.timestamp().await?)).await?;
         jobs.reverse();
-        let text = |t: &str| Value::String(t.into());
-        let row = |job: basalt_proto::schema::DdlJob| {
-            vec![
-                Value::UInt(job.id),
-                text(&job.kind().as_str_name().to_lowercase().replace('_', " ")),
-                text(&job.state().as_str_name().to_lowercase()),
-                text(&job.schema_state().as_str_name().to_lowercase()),
-                Value::UInt(job.table_id),
-                text(job.index.as_ref().map_or("", |i| &i.name)),
-                Value::UInt(job.rows_done),
-                text(&job.error_message),
-            ]
-        };
-        Ok(jobs.into_iter().map(row).collect())
+        Ok(jobs.into_iter().map(job_row).collect())
+    }
+}
+
+/// A schema change as a row of `BASALT_DDL_JOBS`.
+fn job_row(job: DdlJob) -> Row {
+    let text = |t: &str| Value::String(t.into());
+    let words = |name: &str| text(&name.to_lowercase().replace('_', " "));
+    let indexes: Vec<&str> = job.indexes.iter().map(|i| i.name.as_str()).collect();
+    // A job that was stopped is one that failed for this reason.
+    let is_stopped = job.state() == DdlJobState::Failed && job.error_code == u32::from(crate::ddl::INTERRUPTED);
+    vec![
+        Value::UInt(job.id),
+        words(job.kind().as_str_name()),
+        if is_stopped { text("cancelled") } else { words(job.state().as_str_name()) },
+        words(job.schema_state().as_str_name()),
+        Value::UInt(job.database_id),
+        Value::UInt(job.table_id),
+        text(&indexes.join(", ")),
+        Value::UInt(job.rows_done),
+        Value::UInt(job.rows_total.max(job.rows_done)),
+        text(&job.error_message),
+        text(&job.statement),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::information_schema::columns;
+
+    #[test]
+    fn a_job_has_a_value_for_every_column() {
+        let columns = columns("information_schema", "BASALT_DDL_JOBS").unwrap();
+        let row = job_row(DdlJob { error_code: 1317, state: DdlJobState::Failed as i32, ..DdlJob::default() });
+        assert_eq!(row.len(), columns.len());
+        for (value, (name, ty)) in row.iter().zip(&columns) {
+            let fits = matches!(value, Value::UInt(_)) == ty.is_integer();
+            assert!(fits, "{name}: {value:?}");
+        }
+        assert_eq!(row[2], Value::String("cancelled".into()));
     }
 }

@@ -14,7 +14,7 @@
 //! A session runs one statement at a time. Between statements it holds variables, prepared statements and at most one
 //! transaction; nothing that another session could miss when this one dies: its locks expire, its writes were never there.
 //!
-//! Invariants: a statement sees one schema from binding to its last row; a statement that fails leaves the transaction as
+//! Invariants: a statement sees one schema from binding to its last row, which it holds until it has its timestamp ([`schema`]); a statement that fails leaves the transaction as
 //! it was before it (unless MySQL rolls back the whole transaction there: deadlock, conflict at commit); nothing is
 //! retried after the first byte of its result was sent.
 //!
@@ -26,6 +26,7 @@ mod data;
 mod info;
 mod maintain;
 mod prepared;
+mod schema;
 pub mod server;
 #[expect(clippy::module_inception, reason = "the session of the session layer")]
 mod session;

@@ -76,7 +76,7 @@ impl SqlSession {
     ///
     /// # Errors
     /// 1064 for several statements, 1295 for those that cannot be prepared, whatever the statement runs into.
-    fn check_prepared(&self, sql: &[u8]) -> Result<(Parsed, Arc<ColumnSet>)> {
+    fn check_prepared(&mut self, sql: &[u8]) -> Result<(Parsed, Arc<ColumnSet>)> {
         let parsed = parse_one(sql, self.parse_options())?.ok_or_else(Error::empty_query)?;
         if parse_one(&sql[parsed.next..], self.parse_options())?.is_some() {
             return Err(Error::syntax(String::from_utf8_lossy(&sql[parsed.next..]).trim_ascii(), 1));
@@ -87,8 +87,8 @@ impl SqlSession {
         if !is_data(&parsed.statement) {
             return Ok((parsed, Arc::default()));
         }
-        let schema = self.use_schema(false)?;
-        let bound = binder::bind(&parsed.statement, &self.bind_context(schema.schema(), &[]))?;
+        let schema = self.use_schema()?;
+        let bound = binder::bind(&parsed.statement, &self.bind_context(schema.newest(), &[]))?;
         let columns = Arc::new(column_set(&binder::output_of(&bound.statement)));
         self.check_plan(&self.plan(bound.statement))?;
         Ok((parsed, columns))
@@ -143,19 +143,18 @@ impl SqlSession {
         }
         let statement = prepared.statement.clone();
         let types: Vec<FieldType> = values.iter().map(basalt_expr::func::literal_type).collect();
-        let schema = self.use_schema(is_write(&statement))?;
-        let version = schema.schema().version;
+        let schema = self.use_schema()?;
+        let version = schema.newest().version;
         let environment = self.bind_environment();
         let kept = self.statements.get(&id).and_then(|p| p.plan.as_ref());
         let fits =
             |k: &&KeptPlan| k.schema_version == version && k.environment == environment && same_kinds(&k.types, &types);
-        let plan = match kept.filter(fits) {
+        let plan = match kept.filter(|_| schema.is_newest()).filter(fits) {
             Some(kept) => kept.plan.clone(),
             None => {
-                let bound = binder::bind(&statement, &self.bind_context(schema.schema(), &types))?;
-                let plan = self.plan(bound.statement);
-                // Values of variables stand in the plan: it serves this once.
-                let keep = (bound.cacheable && virtual_scans(&plan).is_empty()).then(|| KeptPlan {
+                let (plan, cacheable) = self.bind_and_plan(&statement, &schema, &types)?;
+                // Values of variables stand in the plan, or an older schema does: it serves this once.
+                let keep = (cacheable && virtual_scans(&plan).is_empty()).then(|| KeptPlan {
                     plan: plan.clone(),
                     schema_version: version,
                     environment,
@@ -167,9 +166,8 @@ impl SqlSession {
                 plan
             }
         };
-        match self.run_plan(&plan, &schema, values.clone(), out, false).await {
+        match self.run_plan(&plan, schema, values.clone(), out, false).await {
             Err(Error::SchemaChanged) if !self.txn.is_open() => {
-                drop(schema);
                 self.server.catalog.refresh().await?;
                 self.run_data(&statement, values, out, false).await
             }

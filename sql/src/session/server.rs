@@ -10,6 +10,7 @@ use crate::planner::cache::PlanCache;
 use crate::query::session::QuerySession;
 use crate::server::config::ServerConfig;
 use crate::server::error::MySqlError;
+use crate::server::kill::KillSwitch;
 use crate::server::listener::{RunningServer, Server};
 use crate::server::registry::Connections;
 use crate::server::session_api::{Account, Authenticator, Handler, Peer, Session, SessionContext};
@@ -170,7 +171,15 @@ async fn ensure_test_database(catalog: &Catalog) -> Result<()> {
         collation: None,
     };
     let eval = basalt_expr::EvalContext::default();
-    ddl::execute(&ddl::DdlContext { catalog, database: None, eval: &eval }, &statement).await
+    let ctx = ddl::DdlContext {
+        catalog,
+        database: None,
+        eval: &eval,
+        statement: "CREATE DATABASE IF NOT EXISTS test",
+        kill: &KillSwitch::new(),
+        show_state: &|_| {},
+    };
+    ddl::execute(&ctx, &statement).await
 }
 
 impl Shared {

@@ -3,6 +3,7 @@
 use super::prepared::{NamedStatement, PreparedStatement};
 use super::server::Shared;
 use super::variables::{SessionVariables, definition};
+use crate::catalog::SeenSchema;
 use crate::catalog::model::Table;
 use crate::error::{Error, Result};
 use crate::parser::ast::ObjectName;
@@ -10,6 +11,7 @@ use crate::server::column::ColumnDef;
 use crate::server::constant::{Capabilities, Status};
 use crate::server::error::{ErrorCode, MySqlError};
 use crate::server::prepared::Param;
+use crate::server::registry::ConnectionEntry;
 use crate::server::result::ResultWriter;
 use crate::server::session_api::{Prepared, Session, SessionContext};
 use crate::transaction::SessionTxn;
@@ -53,6 +55,8 @@ pub struct SqlSession {
     pub(super) row_count: i64,
     /// Bytes that the plan cache works in, kept from statement to statement.
     pub(super) scratch: Vec<u8>,
+    /// What the last statement of a transaction with an older snapshot was bound to.
+    pub(super) seen: Option<Arc<SeenSchema>>,
     /// The connection's name for SessionInfo, made once.
     pub(super) account: (String, String),
 }
@@ -84,6 +88,7 @@ impl SqlSession {
             found_rows: 0,
             row_count: 0,
             scratch: Vec::new(),
+            seen: None,
             account,
         };
         session.take_over_globals();
@@ -104,6 +109,11 @@ impl SqlSession {
         }
     }
 
+    /// The connection's row of the process list.
+    pub(super) fn entry(&self) -> Option<Arc<ConnectionEntry>> {
+        self.connection.connections.get(self.connection.connection_id)
+    }
+
     /// USE.
     ///
     /// # Errors
@@ -115,7 +125,7 @@ impl SqlSession {
             None if crate::catalog::information_schema::is_database(name) => name.to_lowercase(),
             None => return Err(Error::unknown_database(name)),
         };
-        if let Some(entry) = self.connection.connections.get(self.connection.connection_id) {
+        if let Some(entry) = self.entry() {
             entry.set_schema(Some(&found));
         }
         self.database = Some(found);

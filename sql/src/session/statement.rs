@@ -8,7 +8,6 @@ use crate::error::{Error, Result};
 use crate::parser::ast::{Expr, Literal};
 use crate::parser::statement::{Show, ShowWhat};
 use crate::parser::{Parsed, Statement, parse_one};
-use crate::planner;
 use crate::planner::cache::{CacheScope, Lookup};
 use crate::server::result::{OkSummary, ResultWriter};
 use std::sync::Arc;
@@ -59,6 +58,9 @@ impl SqlSession {
             return Ok(false);
         }
         let current = self.server.catalog.schema()?;
+        if self.reads_older_schema(current.version) {
+            return Ok(false);
+        }
         let scope = CacheScope {
             schema_version: current.version,
             environment: self.bind_environment(),
@@ -88,15 +90,11 @@ impl SqlSession {
             }
         };
         self.diagnostics.clear();
-        let write = matches!(
-            plan,
-            planner::PhysicalPlan::Insert(_) | planner::PhysicalPlan::Update(_) | planner::PhysicalPlan::Delete(_)
-        );
-        let schema = self.use_schema(write)?;
-        if schema.schema().version != current.version {
+        let schema = self.use_schema()?;
+        if schema.newest().version != current.version {
             return Ok(false);
         }
-        match self.run_plan(&plan, &schema, params.into(), out, false).await {
+        match self.run_plan(&plan, schema, params.into(), out, false).await {
             // The ordinary way binds again.
             Err(Error::SchemaChanged) if !self.txn.is_open() => Ok(false),
             outcome => outcome.map(|()| true),
@@ -174,10 +172,20 @@ impl SqlSession {
                 self.commit_transaction().await?;
                 let eval = self.eval_context(Arc::from([]), true);
                 let server = self.server.clone();
-                let ctx = DdlContext { catalog: &server.catalog, database: self.database.as_deref(), eval: &eval };
+                let statement = statement_text(parsed, text);
+                let (kill, entry) = (self.connection.kill.clone(), self.entry());
+                let show_state = |state: &str| entry.iter().for_each(|entry| entry.set_state(state));
+                let ctx = DdlContext {
+                    catalog: &server.catalog,
+                    database: self.database.as_deref(),
+                    eval: &eval,
+                    statement: &statement,
+                    kill: &kill,
+                    show_state: &show_state,
+                };
                 let outcome = ddl::execute(&ctx, ddl).await;
                 self.note_ddl(&eval, ddl);
-                tracing::info!(connection = self.connection.connection_id, statement = %statement_text(parsed, text), "schema change");
+                tracing::info!(connection = self.connection.connection_id, statement, "schema change");
                 outcome
             }
             Statement::Set(items) => self.set(items).await,
