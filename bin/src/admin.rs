@@ -6,6 +6,7 @@ use basalt_common::{Peer, Region, StoreId};
 use basalt_proto::pd::{self, pd_request, pd_response};
 use basalt_proto::{errors, kv, meta};
 use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -13,6 +14,8 @@ use std::sync::Arc;
 const PAGE: u32 = 1024;
 /// How often replicas are asked again until they have applied the same index.
 const HASH_TRIES: u32 = 20;
+/// Regions whose replicas are compared at a time: most of it is waiting for followers.
+const CHECKS: usize = 32;
 
 /// Access to a cluster.
 #[derive(Clone)]
@@ -148,12 +151,12 @@ impl Admin {
     /// # Errors
     /// Names the first region whose replicas differ, or that could not be compared.
     pub async fn check_replicas(&self) -> Result<Value> {
-        let (mut regions, mut replicas) = (0, 0);
-        for found in self.all_regions().await? {
+        let checks = self.all_regions().await?.into_iter().map(|found| async move {
             let region = found.region.context("a region without metadata")?;
-            replicas += self.check_region(&region).await?;
-            regions += 1;
-        }
+            self.check_region(&region).await
+        });
+        let replicas: Vec<usize> = futures::stream::iter(checks).buffer_unordered(CHECKS).try_collect().await?;
+        let (regions, replicas) = (replicas.len(), replicas.iter().sum::<usize>());
         Ok(json!({"regions": regions, "replicas": replicas, "equal": true}))
     }
 

@@ -297,7 +297,7 @@ user_errors! {
     /// 1425
     1425 "42000" scale_too_big(scale, column, max) = "Too big scale {scale} specified for column '{column}'. Maximum is {max}.";
     /// 1426
-    1426 "42000" precision_too_big(precision, column, max) = "Too big precision {precision} specified for '{column}'. Maximum is {max}.";
+    1426 "42000" precision_too_big(precision, column, max) = "Too-big precision {precision} specified for '{column}'. Maximum is {max}.";
     /// 1426, of a type in a cast.
     1426 "42000" cast_precision_too_big(precision) = "Too-big precision {precision} specified for 'CAST'. Maximum is 53.";
     /// 1427
@@ -314,10 +314,10 @@ user_errors! {
     1568 "25001" in_transaction() = "Transaction characteristics can't be changed while a transaction is in progress";
     /// 1707: the index was written with other weights of its collation
     1707 "HY000" stale_index(table, index) = "Table rebuild required: key '{index}' of '{table}' was made with another version of its collation. Drop and add it, or dump the table with the version of Basalt that made it";
-    /// 1792
-    1792 "25006" read_only_transaction() = "Cannot execute statement in a READ ONLY transaction.";
     /// 1582
     1582 "42000" parameter_count(function) = "Incorrect parameter count in the call to native function '{function}'";
+    /// 1792
+    1792 "25006" read_only_transaction() = "Cannot execute statement in a READ ONLY transaction.";
     /// 1831
     1831 "HY000" duplicate_index(name, table) = "Duplicate index '{name}' defined on the table '{table}'. This is deprecated and will be disallowed in a future release.";
     /// 3024

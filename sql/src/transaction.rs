@@ -300,11 +300,7 @@ impl SessionTxn {
     /// 1792 when it is read only; what the client returns.
     pub async fn write(&mut self) -> Result<&mut Transaction> {
         if self.is_read_only() {
-            return Err(Error::User {
-                code: 1792,
-                sqlstate: "25006",
-                message: "Cannot execute statement in a READ ONLY transaction.".into(),
-            });
+            return Err(Error::read_only_transaction());
         }
         self.open().await?;
         self.txn_mut().ok_or_else(|| Error::Internal("no transaction to write into".into()))

@@ -11,6 +11,7 @@ mod idle;
 mod protocol;
 mod regions;
 mod roles;
+mod schema_changes;
 mod session;
 mod sysbench;
 mod vanish;

@@ -80,6 +80,9 @@ impl super::Binder<'_> {
     pub(super) fn stored_table(&self, name: &ObjectName) -> Result<(String, Arc<Table>)> {
         let database = self.database_of(name)?;
         let Some(found) = self.ctx.schema.database(&database) else {
+            if database.eq_ignore_ascii_case("information_schema") {
+                return Err(Error::unknown_table_in(name.name.to_uppercase(), "information_schema"));
+            }
             if information_schema::is_database(&database) {
                 return Err(Error::no_such_table(&database, &name.name));
             }
@@ -225,8 +228,10 @@ fn key_flags(table: &Table, offset: usize) -> KeyFlags {
 }
 
 fn hint(hint: &ast::IndexHint, table: &Table) -> Result<IndexHint> {
+    // An index that nobody reads yet, or not in this transaction, is easily ignored.
+    let is_found = |i: &&Index| hint.ignore || i.state == SchemaState::Public;
     let index = |name: &String| {
-        let found = table.index(name).filter(|i| i.state == SchemaState::Public).cloned();
+        let found = table.index(name).filter(is_found).cloned();
         found.ok_or_else(|| Error::no_such_key(name, &table.name))
     };
     Ok(IndexHint { ignore: hint.ignore, indexes: hint.indexes.iter().map(index).collect::<Result<_>>()? })

@@ -8,8 +8,10 @@
 
 use super::model::Schema;
 use super::rows;
+use super::size::TableSize;
 use crate::error::Result;
 use async_trait::async_trait;
+use basalt_common::TableId;
 use basalt_expr::types::{FieldType, TypeKind};
 use basalt_expr::value::Value;
 
@@ -44,6 +46,11 @@ pub trait SessionInfo: Send + Sync {
     /// # Errors
     /// When the catalog cannot be read.
     async fn ddl_jobs(&self) -> Result<Vec<Row>>;
+    /// About how large tables are, in their order.
+    ///
+    /// # Errors
+    /// When the cluster cannot be asked.
+    async fn table_sizes(&self, tables: &[TableId]) -> Result<Vec<TableSize>>;
 }
 
 /// A connection, for SHOW PROCESSLIST.

@@ -30,6 +30,7 @@
 pub mod cache;
 pub mod config;
 pub mod information_schema;
+mod key_text;
 pub mod keys;
 pub mod model;
 pub(crate) mod record;

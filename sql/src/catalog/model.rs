@@ -183,6 +183,11 @@ impl Table {
         self.indexes.iter().filter(|i| i.name.eq_ignore_ascii_case(name)).max_by_key(|i| i.state)
     }
 
+    /// The public indexes, in MySQL's order.
+    pub fn listed_indexes(&self) -> impl Iterator<Item = &Index> {
+        self.indexes.iter().filter(|i| i.state == SchemaState::Public)
+    }
+
     /// The primary key.
     pub fn primary_key(&self) -> Option<&Index> {
         self.indexes.iter().find(|i| i.primary)
@@ -199,7 +204,7 @@ impl Table {
         let may_be = |i: &&Index| {
             i.unique && i.columns.iter().all(|c| c.prefix_length.is_none() && self.columns[c.column].ty.not_null)
         };
-        self.indexes.iter().filter(|i| i.state == SchemaState::Public).find(may_be)
+        self.listed_indexes().find(may_be)
     }
 
     /// The indexes that have entries of their own: all but a clustered primary key.

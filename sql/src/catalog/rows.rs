@@ -1,9 +1,11 @@
 //! Rows of the made-up tables.
 
 use super::information_schema::{self, DATABASES, Row, SessionInfo};
-use super::model::{Column, Index, Schema, SchemaState, Table};
+use super::key_text::key_text;
+use super::model::{Column, Schema, Table};
 use super::show_create;
 use crate::error::Result;
+use basalt_common::TableId;
 use basalt_expr::collation::Collation;
 use basalt_expr::temporal::zone::TimeZone;
 use basalt_expr::types::{FieldType, TypeKind};
@@ -22,7 +24,7 @@ pub(super) async fn produce(database: &str, table: &str, schema: &Schema, info: 
     let rows = match (database, table) {
         ("mysql", "USER") => users(info),
         ("information_schema", "SCHEMATA") => schemata(schema),
-        ("information_schema", "TABLES") => tables(schema),
+        ("information_schema", "TABLES") => tables(schema, info).await?,
         ("information_schema", "COLUMNS") => columns(schema),
         ("information_schema", "STATISTICS") => statistics(schema),
         ("information_schema", "KEY_COLUMN_USAGE") => key_column_usage(schema),
@@ -56,7 +58,7 @@ pub(super) async fn produce(database: &str, table: &str, schema: &Schema, info: 
         (_, "BASALT_WARNINGS") => {
             info.warnings().into_iter().map(|(level, code, text)| vec![s(level), u(code.into()), s(text)]).collect()
         }
-        (_, "BASALT_REGIONS") => regions(info).await?,
+        (_, "BASALT_REGIONS") => regions(schema, info).await?,
         (_, "BASALT_STORES") => stores(info).await?,
         (_, "BASALT_DDL_JOBS") => info.ddl_jobs().await?,
         _ => Vec::new(),
@@ -77,9 +79,11 @@ fn schemata(schema: &Schema) -> Vec<Row> {
         .collect()
 }
 
-fn tables(schema: &Schema) -> Vec<Row> {
+async fn tables(schema: &Schema, info: &dyn SessionInfo) -> Result<Vec<Row>> {
+    let ids: Vec<TableId> = stored(schema).map(|(_, table)| table.id).collect();
+    let sizes = info.table_sizes(&ids).await?;
     let mut rows = Vec::new();
-    for (database, table) in stored(schema) {
+    for ((database, table), size) in stored(schema).zip(sizes) {
         let created = TimeZone::utc().local_of_unix(table.created_unix_ms as i64 * 1000);
         rows.push(vec![
             s("def"),
@@ -89,11 +93,11 @@ fn tables(schema: &Schema) -> Vec<Row> {
             s("InnoDB"),
             u(10),
             s("Dynamic"),
-            NULL,
-            NULL,
-            NULL,
+            u(size.rows),
+            u(size.data_bytes.checked_div(size.rows).unwrap_or(0)),
+            u(size.data_bytes),
             u(0),
-            NULL,
+            u(size.index_bytes),
             u(0),
             NULL,
             created.map_or(NULL, Value::DateTime),
@@ -113,7 +117,7 @@ fn tables(schema: &Schema) -> Vec<Row> {
         row.extend([s(""), u(0)]);
         rows.push(row);
     }
-    rows
+    Ok(rows)
 }
 
 /// Tables of `mysql` and `performance_schema` are lower-case, those of `information_schema` upper-case.
@@ -196,14 +200,10 @@ fn type_cells(ty: &FieldType) -> Vec<Value> {
     ]
 }
 
-fn public_indexes(table: &Table) -> impl Iterator<Item = &Index> {
-    table.indexes.iter().filter(|i| i.state == SchemaState::Public)
-}
-
 fn column_key(table: &Table, offset: usize) -> &'static str {
     let mut key = "";
     let of_rows = table.key_of_rows().map(|i| i.id);
-    for index in public_indexes(table) {
+    for index in table.listed_indexes() {
         let position = index.columns.iter().position(|c| c.column == offset);
         match position {
             Some(_) if Some(index.id) == of_rows || index.primary => return "PRI",
@@ -234,7 +234,7 @@ fn extra(column: &Column) -> String {
 fn statistics(schema: &Schema) -> Vec<Row> {
     let mut rows = Vec::new();
     for (database, table) in stored(schema) {
-        for index in public_indexes(table) {
+        for index in table.listed_indexes() {
             for (position, part) in index.columns.iter().enumerate() {
                 let column = &table.columns[part.column];
                 rows.push(vec![
@@ -266,7 +266,7 @@ fn statistics(schema: &Schema) -> Vec<Row> {
 fn key_column_usage(schema: &Schema) -> Vec<Row> {
     let mut rows = Vec::new();
     for (database, table) in stored(schema) {
-        for index in public_indexes(table).filter(|i| i.unique || i.primary) {
+        for index in table.listed_indexes().filter(|i| i.unique || i.primary) {
             for (position, part) in index.columns.iter().enumerate() {
                 let column = &table.columns[part.column].name;
                 rows.push(vec![
@@ -292,7 +292,7 @@ fn key_column_usage(schema: &Schema) -> Vec<Row> {
 fn table_constraints(schema: &Schema) -> Vec<Row> {
     let mut rows = Vec::new();
     for (database, table) in stored(schema) {
-        for index in public_indexes(table).filter(|i| i.unique || i.primary) {
+        for index in table.listed_indexes().filter(|i| i.unique || i.primary) {
             let kind = if index.primary { "PRIMARY KEY" } else { "UNIQUE" };
             rows.push(vec![s("def"), s(database), s(&index.name), s(database), s(&table.name), s(kind), s("YES")]);
         }
@@ -336,13 +336,13 @@ fn users(info: &dyn SessionInfo) -> Vec<Row> {
     info.users().into_iter().map(row).collect()
 }
 
-async fn regions(info: &dyn SessionInfo) -> Result<Vec<Row>> {
+async fn regions(schema: &Schema, info: &dyn SessionInfo) -> Result<Vec<Row>> {
     let row = |r: information_schema::RegionInfo| {
         let peers: Vec<String> = r.peers.iter().map(u64::to_string).collect();
         vec![
             u(r.id),
-            s(r.start_key.escape_ascii().to_string()),
-            s(r.end_key.escape_ascii().to_string()),
+            s(key_text(&r.start_key, schema)),
+            s(key_text(&r.end_key, schema)),
             u(r.leader_peer),
             u(r.leader_store),
             s(peers.join(", ")),
@@ -367,6 +367,7 @@ mod tests {
     use super::*;
     use crate::catalog::information_schema::{Process, RegionInfo, StoreInfo};
     use crate::catalog::model::Database;
+    use crate::catalog::size::TableSize;
     use crate::ddl::{TableDefaults, build_table};
     use crate::parser::statement::{Ddl, Statement};
     use crate::parser::{ParseOptions, parse_one};
@@ -402,6 +403,9 @@ mod tests {
         }
         async fn ddl_jobs(&self) -> Result<Vec<Row>> {
             Ok(Vec::new())
+        }
+        async fn table_sizes(&self, tables: &[TableId]) -> Result<Vec<TableSize>> {
+            Ok(vec![TableSize { rows: 3, data_bytes: 90, index_bytes: 0 }; tables.len()])
         }
     }
 

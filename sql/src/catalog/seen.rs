@@ -114,7 +114,8 @@ mod tests {
     fn young_tables_are_refused_and_young_indexes_are_only_maintained() {
         use SchemaState::{Public, WriteOnly};
         let then = schema(5, vec![table(1, 3, &[(1, Public), (2, WriteOnly)]), table(2, 5, &[(1, Public)])]);
-        let newest = schema(9, vec![table(1, 8, &[(1, Public), (2, Public), (3, Public)]), table(2, 5, &[(1, Public)])]);
+        let newest =
+            schema(9, vec![table(1, 8, &[(1, Public), (2, Public), (3, Public)]), table(2, 5, &[(1, Public)])]);
         let mut newest = newest;
         let made = schema(9, vec![table(3, 9, &[])]).databases["d"].tables["t3"].clone();
         Arc::make_mut(newest.databases.get_mut("d").unwrap()).tables.insert("t3".into(), made);

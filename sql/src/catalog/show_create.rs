@@ -1,6 +1,6 @@
 //! CREATE statements from the catalog, as SHOW CREATE prints them: what a dump tool feeds to another server.
 
-use super::model::{Column, ColumnDefault, Database, Index, SchemaState, Table};
+use super::model::{Column, ColumnDefault, Database, Index, Table};
 use basalt_expr::collation::Collation;
 use basalt_expr::types::{FieldType, TypeKind};
 use std::fmt::Write as _;
@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 pub fn create_database(database: &Database, if_not_exists: bool) -> String {
     let condition = if if_not_exists { "/*!32312 IF NOT EXISTS*/ " } else { "" };
     format!(
-        "CREATE DATABASE {condition}{} /*!40100 DEFAULT CHARACTER SET {} COLLATE {} */",
+        "CREATE DATABASE {condition}{} /*!40100 DEFAULT CHARACTER SET {} COLLATE {} */ /*!80016 DEFAULT ENCRYPTION='N' */",
         quoted(&database.name),
         database.charset,
         database.collation
@@ -19,9 +19,7 @@ pub fn create_database(database: &Database, if_not_exists: bool) -> String {
 /// CREATE TABLE, without the next AUTO_INCREMENT number: every SQL server has taken others already.
 pub fn create_table(table: &Table) -> String {
     let mut lines: Vec<String> = table.public_columns().map(|(_, column)| column_line(table, column)).collect();
-    let public = |index: &&Index| index.state == SchemaState::Public;
-    lines.extend(table.indexes.iter().filter(public).filter(|i| i.primary).map(|i| index_line(table, i)));
-    lines.extend(table.indexes.iter().filter(public).filter(|i| !i.primary).map(|i| index_line(table, i)));
+    lines.extend(table.listed_indexes().map(|i| index_line(table, i)));
     let mut out = format!("CREATE TABLE {} (\n  {}\n) ENGINE=InnoDB", quoted(&table.name), lines.join(",\n  "));
     // Writing to a String cannot fail.
     let _ = write!(out, " DEFAULT CHARSET={} COLLATE={}", table.charset, table.collation);
@@ -33,8 +31,14 @@ pub fn create_table(table: &Table) -> String {
 
 fn column_line(table: &Table, column: &Column) -> String {
     let mut out = format!("{} {}", quoted(&column.name), column.ty.sql_name());
-    if is_text(&column.ty) && column.ty.collation.name() != table.collation {
-        let _ = write!(out, " CHARACTER SET {} COLLATE {}", column.ty.collation.charset(), column.ty.collation.name());
+    if is_text(&column.ty) {
+        // As in MySQL, the table's collation goes without saying only where it is its character set's default.
+        let collation = column.ty.collation;
+        if collation.name() != table.collation {
+            let _ = write!(out, " CHARACTER SET {} COLLATE {}", collation.charset(), collation.name());
+        } else if !collation.is_default() {
+            let _ = write!(out, " COLLATE {}", collation.name());
+        }
     }
     if column.ty.not_null {
         out.push_str(" NOT NULL");

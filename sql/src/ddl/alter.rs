@@ -60,11 +60,7 @@ pub(super) async fn alter_table(ctx: &DdlContext<'_>, table: &ObjectName, action
 }
 
 /// Adds and drops indexes of a table.
-pub(super) async fn change_indexes(
-    ctx: &DdlContext<'_>,
-    name: &ObjectName,
-    changes: &[IndexChange<'_>],
-) -> Result<()> {
+pub(super) async fn change_indexes(ctx: &DdlContext<'_>, name: &ObjectName, changes: &[IndexChange<'_>]) -> Result<()> {
     let id = ctx.catalog.cluster().pd().allocate_ids(1).await?;
     let mut enqueued = false;
     one_step(ctx, |step| {

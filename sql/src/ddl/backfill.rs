@@ -28,6 +28,8 @@ use prost::Message;
 const BATCH_ROWS: usize = 512;
 /// Batches side by side.
 const PARALLEL: usize = 4;
+/// Rows that are counted beforehand, to tell how far the work is.
+const ROWS_COUNTED: usize = 100_000;
 /// How often a batch is done again.
 const BATCH_TRIES: u32 = 100;
 
@@ -60,11 +62,10 @@ impl Backfill<'_> {
     /// # Errors
     /// 1062 when two rows have the same values of a unique index; [`Error::Killed`]; what the cluster answers.
     pub async fn run(&self, from: Progress) -> Result<()> {
-        let catalog = &self.run.catalog;
         let rows = table_key::rows_range(self.table.id);
         let mut progress = from;
         if progress.rows_total == 0 {
-            progress.rows_total = size::of_table(catalog.cluster(), self.table.id).await?.rows;
+            progress.rows_total = self.rows_about().await?;
         }
         self.tell(&progress);
         let mut start =
@@ -77,7 +78,10 @@ impl Backfill<'_> {
             if ranges.is_empty() {
                 return Ok(());
             }
-            let batches = ranges.iter().map(|range| self.fill_batch(range.clone()));
+            let mut batches = Vec::with_capacity(ranges.len());
+            for range in &ranges {
+                batches.push(self.fill_batch(range.clone()));
+            }
             let done = futures::future::try_join_all(batches).await?;
             start = ranges.last().map(|r| r.end.clone()).unwrap_or_default();
             let before = progress.rows_done;
@@ -94,6 +98,22 @@ impl Backfill<'_> {
                 );
             }
         }
+    }
+
+    /// Rows that there are: counted as long as that takes little beside the work, else what PD hears of.
+    async fn rows_about(&self) -> Result<u64> {
+        let cluster = self.run.catalog.cluster();
+        let snapshot = cluster.snapshot(cluster.timestamp().await?);
+        let options = ScanOptions { key_only: true, limit: ROWS_COUNTED, ..Default::default() };
+        let mut scanner = snapshot.scan(table_key::rows_range(self.table.id), options);
+        let mut rows = 0;
+        while scanner.next().await?.is_some() {
+            rows += 1;
+        }
+        if rows < ROWS_COUNTED as u64 {
+            return Ok(rows);
+        }
+        Ok(rows.max(size::of_table(cluster, self.table.id).await?.rows))
     }
 
     /// What the process list shows.

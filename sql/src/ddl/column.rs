@@ -34,12 +34,7 @@ pub fn build_column(
     let serial = definition.ty.name == "serial";
     ty.not_null |= definition.not_null == Some(true) || definition.auto_increment || definition.primary;
     if definition.primary && definition.not_null == Some(false) {
-        return Err(Error::User {
-            code: 1171,
-            sqlstate: "42000",
-            message: "All parts of a PRIMARY KEY must be NOT NULL; if you need NULL in a key, use UNIQUE instead"
-                .into(),
-        });
+        return Err(Error::primary_key_null());
     }
     let auto_increment = definition.auto_increment || serial;
     if auto_increment && !(ty.is_integer() || matches!(ty.kind, TypeKind::Float | TypeKind::Double)) {

@@ -1,6 +1,7 @@
 //! CREATE TABLE: from the statement to a table, checked as a whole.
 
 use super::column::build_column;
+use super::names;
 use crate::catalog::config::{COLUMNS_MAX, INDEX_BYTES_MAX, INDEX_COLUMNS_MAX, INDEXES_MAX};
 use crate::catalog::model::{Column, Handle, Index, IndexColumn, SchemaState, Table, sort_indexes};
 use crate::error::{Error, Result};
@@ -47,16 +48,18 @@ pub fn build_table(statement: &CreateTable, defaults: TableDefaults, eval: &Eval
         return Err(Error::User { code: 1117, sqlstate: "HY000", message: "Too many columns".into() });
     }
     let (charset, collation) = table_collation(statement, &defaults)?;
-    let mut names = BTreeSet::new();
+    let mut taken = BTreeSet::new();
     let mut columns = Vec::with_capacity(statement.columns.len());
     for (offset, definition) in statement.columns.iter().enumerate() {
-        if !names.insert(definition.name.to_lowercase()) {
+        names::check_column(&definition.name)?;
+        if !taken.insert(definition.name.to_lowercase()) {
             return Err(Error::duplicate_column(&definition.name));
         }
         columns.push(build_column(offset as u32 + 1, definition, collation, eval)?);
     }
     let mut indexes = Vec::new();
     for key in keys_of(statement) {
+        refuse_null_in_primary_key(&key, statement)?;
         let index = build_index(IndexId(indexes.len() as u64 + 1), &key, &mut columns, &indexes)?;
         indexes.push(index);
     }
@@ -91,6 +94,13 @@ fn table_collation(statement: &CreateTable, defaults: &TableDefaults) -> Result<
         (None, None) => Collation::from_name(&defaults.collation)?,
     };
     Ok((collation.charset().to_string(), collation))
+}
+
+/// NULL written at a column that the primary key makes NOT NULL.
+fn refuse_null_in_primary_key(key: &KeyDefinition, statement: &CreateTable) -> Result<()> {
+    let is_part = |name: &str| key.parts.iter().filter_map(|p| p.column.as_ref()).any(|c| c.eq_ignore_ascii_case(name));
+    let says_null = statement.columns.iter().any(|c| c.not_null == Some(false) && is_part(&c.name));
+    if key.kind == KeyKind::Primary && says_null { Err(Error::primary_key_null()) } else { Ok(()) }
 }
 
 /// Keys written in columns, then keys of their own.
@@ -166,13 +176,20 @@ pub(super) fn build_index(id: IndexId, key: &KeyDefinition, columns: &mut [Colum
             }
         }
     }
+    let bytes: u64 = parts.iter().map(|p| key_part_bytes(&columns[p.column], p.prefix_length)).sum();
+    if bytes > u64::from(INDEX_BYTES_MAX) {
+        return Err(Error::key_too_long(INDEX_BYTES_MAX));
+    }
+    if let Some(name) = &key.name {
+        names::check_index(name)?;
+    }
     let name = match (&key.name, primary) {
         (_, true) => "PRIMARY".to_string(),
         (Some(name), _) => name.clone(),
         (None, _) => free_name(&columns[parts[0].column].name, others),
     };
     if !primary && name.eq_ignore_ascii_case("PRIMARY") {
-        return Err(Error::User { code: 1280, sqlstate: "42000", message: format!("Incorrect index name '{name}'") });
+        return Err(Error::wrong_index_name(&name));
     }
     if others.iter().any(|i| i.name.eq_ignore_ascii_case(&name)) {
         return Err(Error::duplicate_key_name(&name));
@@ -186,6 +203,25 @@ pub(super) fn build_index(id: IndexId, key: &KeyDefinition, columns: &mut [Colum
         state: SchemaState::Public,
         comment: key.comment.clone().unwrap_or_default(),
     })
+}
+
+/// Bytes that MySQL reckons for a column in a key.
+fn key_part_bytes(column: &Column, prefix: Option<u32>) -> u64 {
+    /// The widest type that is not a string.
+    const OTHER_BYTES: u64 = 8;
+    let ty = &column.ty;
+    if !ty.is_string() {
+        return OTHER_BYTES;
+    }
+    let bytes_per_char = match ty.collation {
+        Collation::Binary => 1,
+        collation => match collation.charset() {
+            "ascii" | "latin1" | "binary" => 1,
+            "utf8mb3" => 3,
+            _ => 4,
+        },
+    };
+    u64::from(prefix.unwrap_or(ty.length)) * bytes_per_char
 }
 
 fn prefix_length(column: &Column, length: Option<u32>) -> Result<Option<u32>> {

@@ -2,6 +2,7 @@
 
 use super::alter::{self, IndexChange};
 use super::create_table::{TableDefaults, build_table};
+use super::names;
 use crate::catalog::model::{Database, Schema, SchemaState, Table};
 use crate::catalog::store::Step;
 use crate::catalog::{Catalog, config, keys};
@@ -27,6 +28,8 @@ pub struct DdlContext<'a> {
     pub database: Option<&'a str>,
     /// Modes, and where notes go (`IF NOT EXISTS` on what exists).
     pub eval: &'a EvalContext,
+    /// Whether an unknown ENGINE is only noted (sql_mode without NO_ENGINE_SUBSTITUTION).
+    pub engine_substitution: bool,
     /// The statement's text, for the list of jobs.
     pub statement: &'a str,
     /// Flipped when the statement must stop.
@@ -118,17 +121,6 @@ where
     }
 }
 
-fn check_name(name: &str) -> Result<()> {
-    if name.is_empty() || name.ends_with(' ') {
-        return Err(Error::User {
-            code: 1102,
-            sqlstate: "42000",
-            message: format!("Incorrect database name '{name}'"),
-        });
-    }
-    Ok(())
-}
-
 fn is_system(name: &str) -> bool {
     ["information_schema", "mysql", "performance_schema", "sys"].iter().any(|s| s.eq_ignore_ascii_case(name))
 }
@@ -144,7 +136,7 @@ async fn create_database(
     charset: Option<&str>,
     collation: Option<&str>,
 ) -> Result<()> {
-    check_name(name)?;
+    names::check_database(name)?;
     let collation = match (collation, charset) {
         (Some(name), _) => Collation::from_name(name)?,
         (None, Some(charset)) => Collation::of_charset(charset)?,
@@ -216,6 +208,11 @@ async fn create_table(ctx: &DdlContext<'_>, statement: &CreateTable) -> Result<(
     if is_system(database_name) {
         return Err(denied(database_name));
     }
+    names::check_table(&statement.name.name)?;
+    check_engine(ctx, statement)?;
+    if statement.like.as_ref().is_some_and(|like| is_same_table(ctx, like, &statement.name)) {
+        return Err(Error::duplicate_alias(&statement.name.name));
+    }
     let id = TableId(ctx.catalog.cluster().pd().allocate_ids(1).await?);
     let now_unix_ms = ctx.catalog.cluster().timestamp().await?.physical_ms();
     one_step(ctx, |step| {
@@ -255,6 +252,27 @@ async fn create_table(ctx: &DdlContext<'_>, statement: &CreateTable) -> Result<(
         Ok(true)
     })
     .await
+}
+
+/// There is one engine, which goes by the names of MySQL's.
+fn check_engine(ctx: &DdlContext<'_>, statement: &CreateTable) -> Result<()> {
+    const KNOWN: &[&str] =
+        &["innodb", "myisam", "memory", "heap", "csv", "archive", "blackhole", "merge", "mrg_myisam"];
+    let Some(engine) = &statement.options.engine else { return Ok(()) };
+    if KNOWN.iter().any(|known| known.eq_ignore_ascii_case(engine)) {
+        return Ok(());
+    }
+    let error = Error::unknown_engine(engine);
+    if !ctx.engine_substitution {
+        return Err(error);
+    }
+    ctx.note(&error);
+    Ok(())
+}
+
+fn is_same_table(ctx: &DdlContext<'_>, a: &ObjectName, b: &ObjectName) -> bool {
+    let same_database = matches!((ctx.database_of(a), ctx.database_of(b)), (Ok(a), Ok(b)) if a.eq_ignore_ascii_case(b));
+    same_database && a.name.eq_ignore_ascii_case(&b.name)
 }
 
 /// A table by its name in the statement.
@@ -342,6 +360,7 @@ pub(super) async fn rename(ctx: &DdlContext<'_>, pairs: &[(ObjectName, ObjectNam
 
 /// The database that a table gets into by its new name.
 fn renamed_into(schema: &Schema, ctx: &DdlContext<'_>, old: &Table, to: &ObjectName) -> Result<Arc<Database>> {
+    names::check_table(&to.name)?;
     let name = ctx.database_of(to)?;
     if is_system(name) {
         return Err(denied(name));

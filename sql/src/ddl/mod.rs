@@ -29,6 +29,7 @@ pub mod column;
 mod create_table;
 mod execute;
 mod job;
+mod names;
 
 pub use cleanup::delete_dropped;
 pub use create_table::{TableDefaults, build_table};

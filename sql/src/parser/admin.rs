@@ -45,20 +45,22 @@ impl Parser<'_> {
             return self.unsupported_from(start);
         }
         self.expect("TRANSACTION")?;
-        let (mut consistent_snapshot, mut read_only) = (false, false);
+        let (mut consistent_snapshot, mut read_only) = (false, None);
         if !self.is_end() {
             self.list(|p| {
                 if p.eat_words(&["WITH", "CONSISTENT", "SNAPSHOT"]) {
                     consistent_snapshot = true;
-                } else if p.eat_words(&["READ", "ONLY"]) {
-                    read_only = true;
-                } else {
+                    return Ok(());
+                }
+                let is_first = read_only.is_none();
+                read_only = Some(p.eat_words(&["READ", "ONLY"]));
+                if read_only == Some(false) {
                     p.expect_words(&["READ", "WRITE"])?;
                 }
-                Ok(())
+                if is_first { Ok(()) } else { p.error() }
             })?;
         }
-        Ok(Statement::Begin { consistent_snapshot, read_only, pessimistic: None })
+        Ok(Statement::Begin { consistent_snapshot, read_only: read_only.unwrap_or(false), pessimistic: None })
     }
 
     /// `[AND [NO] CHAIN] [[NO] RELEASE]`.

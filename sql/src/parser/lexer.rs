@@ -305,6 +305,7 @@ impl Lexer<'_> {
         let start = self.at;
         let bytes = self.string_of(quote, false)?;
         match String::from_utf8(bytes) {
+            // An empty name is refused by whoever makes a thing of it, in its own words.
             Ok(name) => Ok(Kind::Quoted(name)),
             Err(_) => self.error(start),
         }

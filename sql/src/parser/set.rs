@@ -97,6 +97,9 @@ impl Parser<'_> {
         let (mut isolation, mut read_only) = (None, None);
         let parts = self.list(|p| {
             if p.eat_words(&["ISOLATION", "LEVEL"]) {
+                if isolation.is_some() {
+                    return p.error();
+                }
                 isolation = Some(if p.eat_words(&["READ", "COMMITTED"]) {
                     "READ-COMMITTED".to_string()
                 } else if p.eat_words(&["READ", "UNCOMMITTED"]) {
@@ -110,11 +113,12 @@ impl Parser<'_> {
                 return Ok(());
             }
             p.expect("READ")?;
+            let is_first = read_only.is_none();
             read_only = Some(p.eat("ONLY"));
             if read_only == Some(false) {
                 p.expect("WRITE")?;
             }
-            Ok(())
+            if is_first { Ok(()) } else { p.error() }
         })?;
         drop(parts);
         Ok(Statement::SetTransaction { scope, isolation, read_only })

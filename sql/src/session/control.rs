@@ -29,6 +29,14 @@ impl SqlSession {
         }
     }
 
+    /// Refuses a schema change where transactions are read only.
+    ///
+    /// # Errors
+    /// 1792.
+    pub(super) fn refuse_in_read_only_session(&self) -> Result<()> {
+        if self.settings().read_only { Err(Error::read_only_transaction()) } else { Ok(()) }
+    }
+
     /// Before a statement: the next transaction gets the session's settings, and what SET TRANSACTION said for it alone.
     pub(super) fn apply_next_transaction(&mut self) -> Result<()> {
         if self.txn.is_open() {

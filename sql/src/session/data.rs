@@ -87,6 +87,7 @@ impl SqlSession {
         let ctx =
             self.statement_context(schema.newest().clone(), params, Effect::of(plan), virtual_scans(plan)).await?;
         self.apply_next_transaction()?;
+        let schema = schema.for_plan(plan);
         let outcome = executor::execute(plan, &ctx, &mut self.txn).await;
         drop(schema);
         let outcome = match outcome {
@@ -202,6 +203,7 @@ impl SqlSession {
         let ctx = self
             .statement_context(schema.newest().clone(), self.parameters.clone(), Effect::Reads, virtual_scans(&plan))
             .await?;
+        let schema = schema.for_plan(&plan);
         let outcome = executor::execute(&plan, &ctx, &mut self.txn).await;
         drop(schema);
         let value = match outcome {
@@ -242,6 +244,7 @@ impl SqlSession {
         let rows = match (&plan, analyze) {
             (PhysicalPlan::Query(query), _) => {
                 let view = self.txn.read_view(&executor::tables_of(query)).await?;
+                drop(schema);
                 query::explain(&query.root, &ctx, &view, &ctx.virtual_tables, analyze).await?
             }
             (short, false) => short_lines(&planner::explain::explain(short), None)?,

@@ -4,10 +4,11 @@ use super::server::Shared;
 use super::session::{Diagnostic, SqlSession};
 use super::variables::{DEFINITIONS, Globals, Scope};
 use crate::catalog::information_schema::{Process, RegionInfo, Row, SessionInfo, StoreInfo};
+use crate::catalog::size::{self, TableSize};
 use crate::error::Result;
 use crate::server::registry::Connections;
 use async_trait::async_trait;
-use basalt_common::KeyRange;
+use basalt_common::{KeyRange, TableId};
 use basalt_expr::value::Value;
 use basalt_proto::schema::{DdlJob, DdlJobState};
 use std::sync::Arc;
@@ -112,6 +113,10 @@ impl SessionInfo for Info {
             }
         };
         Ok(found.into_iter().map(row).collect())
+    }
+
+    async fn table_sizes(&self, tables: &[TableId]) -> Result<Vec<TableSize>> {
+        size::of_tables(&self.server.cluster, tables).await
     }
 
     async fn ddl_jobs(&self) -> Result<Vec<Row>> {

@@ -24,6 +24,16 @@ impl SchemaUse {
         self.guard.schema()
     }
 
+    /// Lets the schema go at once when the plan reads and writes no table: it may take its time (SLEEP).
+    pub(super) fn for_plan(self, plan: &PhysicalPlan) -> Option<SchemaUse> {
+        let needs_it = match plan {
+            PhysicalPlan::Short(short) => short.table().is_some(),
+            PhysicalPlan::Query(_) => !tables_read(plan).is_empty(),
+            PhysicalPlan::Insert(_) | PhysicalPlan::Update(_) | PhysicalPlan::Delete(_) => true,
+        };
+        needs_it.then_some(self)
+    }
+
     /// True when plans made with it serve every statement of the same schema version.
     pub(super) fn is_newest(&self) -> bool {
         self.seen.is_none()

@@ -175,6 +175,7 @@ async fn ensure_test_database(catalog: &Catalog) -> Result<()> {
         catalog,
         database: None,
         eval: &eval,
+        engine_substitution: false,
         statement: "CREATE DATABASE IF NOT EXISTS test",
         kill: &KillSwitch::new(),
         show_state: &|_| {},

@@ -132,6 +132,15 @@ impl SqlSession {
 
     /// The value of `@@name`.
     pub(super) fn system_variable(&self, scope: Option<VariableScope>, name: &str) -> Result<Value> {
+        // Not variables that can be set: what the statement before left behind.
+        let counted = match name.to_ascii_lowercase().as_str() {
+            "warning_count" => Some(self.diagnostics.len()),
+            "error_count" => Some(self.diagnostics.iter().filter(|d| d.level == "Error").count()),
+            _ => None,
+        };
+        if let Some(count) = counted.filter(|_| scope != Some(VariableScope::Global)) {
+            return Ok(Value::Int(count as i64));
+        }
         let definition = variables::definition(name).ok_or_else(|| Error::unknown_variable(name))?;
         if scope == Some(VariableScope::Session) && definition.scope == Scope::Global {
             return Err(Error::User {

@@ -168,8 +168,10 @@ impl SqlSession {
         match &parsed.statement {
             Statement::Ddl(ddl) => {
                 self.require_admin()?;
-                // MySQL's implicit commit.
+                // MySQL's implicit commit. What SET TRANSACTION said was for the transaction that would have been next.
                 self.commit_transaction().await?;
+                self.next_transaction.clear();
+                self.refuse_in_read_only_session()?;
                 let eval = self.eval_context(Arc::from([]), true);
                 let server = self.server.clone();
                 let statement = statement_text(parsed, text);
@@ -179,6 +181,7 @@ impl SqlSession {
                     catalog: &server.catalog,
                     database: self.database.as_deref(),
                     eval: &eval,
+                    engine_substitution: !self.has_mode("NO_ENGINE_SUBSTITUTION"),
                     statement: &statement,
                     kill: &kill,
                     show_state: &show_state,
@@ -302,10 +305,14 @@ fn keeps_diagnostics(statement: &Statement) -> bool {
         Statement::Query(query) => matches!(
             &query.body,
             crate::parser::ast::QueryBody::Select(select)
-                if select.from.is_empty() && select.items.iter().any(|item| format!("{item:?}").contains("warning_count"))
+                if select.from.is_empty() && select.items.iter().any(|item| speaks_of_diagnostics(&format!("{item:?}")))
         ),
         _ => false,
     }
+}
+
+fn speaks_of_diagnostics(item: &str) -> bool {
+    ["warning_count", "error_count"].iter().any(|name| item.contains(name))
 }
 
 /// The statement's own text, for the log.
