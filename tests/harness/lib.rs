@@ -3,11 +3,15 @@
 //! Every process started here is ended here, also when a test fails: [`Up`] and [`Cluster`] kill what they started when
 //! they are dropped. Tests that start servers take [`alone`] first, so that two clusters never share two cores.
 
+pub mod cell;
 pub mod client;
 pub mod cluster;
 pub mod cmd;
+pub mod lift;
 pub mod small_disk;
+pub mod statement;
 pub mod up;
+pub mod ways;
 
 pub use client::Client;
 pub use cluster::Cluster;

@@ -1,11 +1,10 @@
 //! A session of a file, in one way, against Basalt or a MariaDB.
 
-use crate::cell::cell;
-use crate::lift::{Literal, lift};
-use crate::ways::Way;
 use async_trait::async_trait;
+use basalt_tests::statement::{self, Answer};
+use basalt_tests::ways::Way;
 use mysql_async::prelude::Queryable;
-use mysql_async::{BinaryProtocol, Conn, Opts, OptsBuilder, QueryResult, TextProtocol, Value};
+use mysql_async::{Conn, Opts, OptsBuilder};
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType};
 
 /// A server.
@@ -94,39 +93,7 @@ impl Database {
     }
 
     async fn text(&mut self, sql: &str) -> Result<Output, Error> {
-        text_output(self.conn()?.query_iter(sql).await?).await
-    }
-
-    /// By PREPARE and EXECUTE, the literals in user variables.
-    async fn named(&mut self, sql: &str) -> Result<Output, Error> {
-        let Some((text, literals)) = lift(sql, |_| true) else { return self.text(sql).await };
-        let quoted = text.replace('\\', "\\\\").replace('\'', "''");
-        self.text(&format!("PREPARE slt FROM '{quoted}'")).await?;
-        for (at, literal) in literals.iter().enumerate() {
-            self.text(&format!("SET @slt{at} = {}", literal.sql())).await?;
-        }
-        let names: Vec<String> = (0..literals.len()).map(|at| format!("@slt{at}")).collect();
-        self.text(&format!("EXECUTE slt USING {}", names.join(", "))).await
-    }
-
-    /// By COM_STMT_PREPARE and COM_STMT_EXECUTE, twice where that shows nothing, so that the second has the kept plan.
-    async fn binary(&mut self, sql: &str) -> Result<Output, Error> {
-        let is_sent = |literal: &Literal| match literal {
-            Literal::Integer(digits) => digits.parse::<i64>().is_ok(),
-            Literal::Text(text) => !text.contains('\\'),
-            Literal::Number(_) => false,
-        };
-        let Some((text, literals)) = lift(sql, is_sent) else { return self.text(sql).await };
-        let params: Vec<Value> = literals.iter().map(parameter).collect();
-        let conn = self.conn()?;
-        let statement = conn.prep(text.as_str()).await?;
-        if sql.trim_start().to_ascii_uppercase().starts_with("SELECT") {
-            let first = binary_output(conn.exec_iter(&statement, params.clone()).await?).await;
-            first?;
-        }
-        let output = binary_output(conn.exec_iter(&statement, params).await?).await;
-        conn.close(statement).await?;
-        output
+        Ok(output(statement::text(self.conn()?, sql).await?))
     }
 
     /// After CREATE TABLE: the table in three regions, where its key is a number.
@@ -145,40 +112,12 @@ impl Database {
     }
 }
 
-fn parameter(literal: &Literal) -> Value {
-    match literal {
-        Literal::Integer(digits) => digits.parse().map_or(Value::NULL, Value::Int),
-        Literal::Number(text) => Value::Bytes(text.clone().into_bytes()),
-        Literal::Text(quoted) => {
-            let quote = &quoted[..1];
-            Value::Bytes(quoted[1..quoted.len() - 1].replace(&quote.repeat(2), quote).into_bytes())
-        }
+fn output(answer: Answer) -> Output {
+    match answer {
+        Answer::Done(affected) => DBOutput::StatementComplete(affected),
+        Answer::Rows { columns, rows } => DBOutput::Rows { types: vec![DefaultColumnType::Any; columns.len()], rows },
     }
 }
-
-macro_rules! output {
-    ($name:ident, $protocol:ty) => {
-        /// The first result, in cells; what follows is read past.
-        async fn $name(mut result: QueryResult<'_, 'static, $protocol>) -> Result<Output, Error> {
-            let columns = result.columns();
-            let Some(columns) = columns.filter(|columns| !columns.is_empty()) else {
-                let affected = result.affected_rows();
-                result.drop_result().await?;
-                return Ok(DBOutput::StatementComplete(affected));
-            };
-            let mut rows = Vec::new();
-            for row in result.collect::<mysql_async::Row>().await? {
-                let cells =
-                    row.unwrap().iter().zip(columns.iter()).map(|(value, column)| cell(value, column)).collect();
-                rows.push(cells);
-            }
-            result.drop_result().await?;
-            Ok(DBOutput::Rows { types: vec![DefaultColumnType::Any; columns.len()], rows })
-        }
-    };
-}
-output!(text_output, TextProtocol);
-output!(binary_output, BinaryProtocol);
 
 #[async_trait]
 impl AsyncDB for Database {
@@ -188,8 +127,8 @@ impl AsyncDB for Database {
     async fn run(&mut self, sql: &str) -> Result<Output, Error> {
         match self.way {
             Way::Uncached => self.text(&format!("/* not cached */ {sql}")).await,
-            Way::Named => self.named(sql).await,
-            Way::Binary => self.binary(sql).await,
+            Way::Named => Ok(output(statement::named(self.conn()?, sql).await?)),
+            Way::Binary => Ok(output(statement::binary(self.conn()?, sql).await?)),
             Way::Split => self.split(sql).await,
             _ => self.text(sql).await,
         }

@@ -6,7 +6,7 @@
 //! A record is named by its statement, so that the list survives records that are put in before it. The same statement twice
 //! in one file is one line: known as long as one of them differs.
 
-use crate::ways::Way;
+use basalt_tests::ways::Way;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;

@@ -4,7 +4,7 @@
 //! tests/slt/**/*.slt ── records ──▶ for each way: a database `slt`, sessions set up for the way ──▶ answers
 //!                                                                        must be those of the record
 //! ```
-//! A record holds one answer; a way that gives another is a difference. Ways are in [`ways`], the format of records in
+//! A record holds one answer; a way that gives another is a difference. Ways are in `harness/ways.rs`, the format of records in
 //! `tests/slt/README.md`. Differences that are known and not mended yet stand in `tests/slt/known.txt`, a line each with the
 //! ways that show it. The list only shrinks: the test fails for a difference that is not in it, and for a line that the
 //! server has outgrown.
@@ -18,12 +18,10 @@
 //! | `MYSQL_URL=mysql://root@127.0.0.1:3406` | the same files on that MariaDB, as written |
 //! | `SLT_PRINT=200` | differences printed, of a way |
 
-mod cell;
 mod database;
 mod known;
-mod lift;
-mod ways;
 
+use basalt_tests::ways::Way;
 use basalt_tests::{Up, alone, files_below, runtime, timed};
 use database::{Database, Target};
 use known::Known;
@@ -31,7 +29,6 @@ use sqllogictest::{Record, Runner};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use ways::Way;
 
 /// A file that takes longer is told.
 const SLOW: Duration = Duration::from_secs(5);

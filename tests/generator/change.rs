@@ -1,0 +1,138 @@
+//! INSERT, REPLACE, UPDATE and DELETE, whose effect does not depend on the order in which rows are met.
+
+use crate::maker::{Column, Maker, Scope};
+use crate::schema::Table;
+use crate::tree::Tree;
+use crate::types::Class;
+
+impl Maker {
+    /// A statement that changes a table, and the table's name.
+    pub fn change(&mut self) -> (Tree, String) {
+        let table = self.table();
+        let kind = self.dice.below(10);
+        self.changed = (kind > 4).then(|| table.name.clone());
+        let tree = match kind {
+            0..=3 => self.insert(&table),
+            4 => self.insert_select(&table),
+            5..=7 => self.update(&table),
+            _ => self.delete(&table),
+        };
+        (tree, table.name)
+    }
+
+    /// The table's own columns in sight, by their names alone.
+    fn own_scope(&self, table: &Table) -> Scope {
+        let mut scope = Scope::default();
+        for column in &table.columns {
+            scope.columns.push(Column { sql: format!("{}.{}", table.name, column.name), class: column.ty.class() });
+        }
+        scope.columns.push(Column { sql: format!("{}.id", table.name), class: Class::Int });
+        scope
+    }
+
+    fn verb(&mut self) -> &'static str {
+        self.dice.word(&["INSERT INTO", "INSERT INTO", "INSERT IGNORE INTO", "REPLACE INTO"])
+    }
+
+    fn insert(&mut self, table: &Table) -> Tree {
+        let verb = self.verb();
+        let some: Vec<_> = table.columns.iter().filter(|c| c.not_null || self.dice.chance(85)).cloned().collect();
+        let names: Vec<&str> = std::iter::once("id").chain(some.iter().map(|c| c.name.as_str())).collect();
+        let mut rows = Vec::new();
+        for _ in 0..1 + self.dice.below(4) {
+            let mut cells = vec![format!("{}", 1 + self.dice.below(60))];
+            for column in &some {
+                let is_default = column.default.is_some() && self.dice.chance(10);
+                cells.push(if is_default { "DEFAULT".into() } else { column.literal(&mut self.dice) });
+            }
+            rows.push(Tree::text(format!("({})", cells.join(", "))));
+        }
+        let head = Tree::text(format!("{verb} {} ({}) VALUES ", table.name, names.join(", ")));
+        let mut parts = vec![head, Tree::commas(rows)];
+        if verb == "INSERT INTO" && self.dice.chance(40) {
+            parts.push(self.on_duplicate(table));
+        }
+        Tree::Seq(parts)
+    }
+
+    fn on_duplicate(&mut self, table: &Table) -> Tree {
+        let scope = self.own_scope(table);
+        let mut items = Vec::new();
+        for _ in 0..1 + self.dice.below(2) {
+            let column = self.dice.pick(&table.columns).clone();
+            let value = match self.dice.below(3) {
+                0 => Tree::text(format!("VALUES({})", column.name)),
+                1 => Tree::text(column.literal(&mut self.dice)),
+                _ => self.column_of(column.ty.class(), &scope).map_or(Tree::text("NULL"), |c| Tree::text(c.sql)),
+            };
+            items.push(Tree::Seq(vec![Tree::text(format!("{} = ", column.name)), value]));
+        }
+        Tree::optional(vec![Tree::text(" ON DUPLICATE KEY UPDATE "), Tree::commas(items)])
+    }
+
+    fn insert_select(&mut self, table: &Table) -> Tree {
+        let verb = self.verb();
+        let from = self.table();
+        let mut scope = Scope::default();
+        scope.columns = from
+            .columns
+            .iter()
+            .map(|c| Column { sql: format!("a.{}", c.name), class: c.ty.class() })
+            .collect();
+        let mut items = vec![Tree::text(format!("a.id + {}", self.dice.below(40)))];
+        for column in &table.columns {
+            let same = from.columns.iter().filter(|c| c.ty == column.ty).collect::<Vec<_>>();
+            items.push(Tree::text(match same.is_empty() {
+                true => column.literal(&mut self.dice),
+                false => format!("a.{}", self.dice.pick(&same).name),
+            }));
+        }
+        let items = Tree::List { least: items.len(), items, separator: ", " };
+        let filter = self.predicate(&scope, 1);
+        Tree::Seq(vec![
+            Tree::text(format!("{verb} {} SELECT ", table.name)),
+            items,
+            Tree::text(format!(" FROM {} AS a", from.name)),
+            Tree::optional(vec![Tree::text(" WHERE "), filter]),
+            Tree::text(" ORDER BY a.id"),
+            Tree::optional(vec![Tree::text(" LIMIT 7")]),
+        ])
+    }
+
+    fn update(&mut self, table: &Table) -> Tree {
+        let scope = self.own_scope(table);
+        let ignore = if self.dice.chance(15) { "IGNORE " } else { "" };
+        let mut items = Vec::new();
+        for _ in 0..1 + self.dice.below(2) {
+            let column = self.dice.pick(&table.columns).clone();
+            let same: Vec<_> = table.columns.iter().filter(|c| c.ty == column.ty).cloned().collect();
+            let value = match self.dice.below(4) {
+                0 => Tree::text(self.dice.pick(&same).name.clone()),
+                1 if column.ty.class() == Class::Int => Tree::text(format!("{} + 1", column.name)),
+                _ => Tree::text(column.literal(&mut self.dice)),
+            };
+            items.push(Tree::Seq(vec![Tree::text(format!("{} = ", column.name)), value]));
+        }
+        let mut parts = vec![Tree::text(format!("UPDATE {ignore}{} SET ", table.name)), Tree::commas(items)];
+        parts.extend(self.change_filter(&scope));
+        Tree::Seq(parts)
+    }
+
+    fn delete(&mut self, table: &Table) -> Tree {
+        let scope = self.own_scope(table);
+        let mut parts = vec![Tree::text(format!("DELETE FROM {}", table.name))];
+        parts.extend(self.change_filter(&scope));
+        Tree::Seq(parts)
+    }
+
+    fn change_filter(&mut self, scope: &Scope) -> Vec<Tree> {
+        let items = (0..1 + self.dice.below(3)).map(|_| self.predicate(scope, 1)).collect();
+        let limit = if self.dice.chance(30) { format!(" LIMIT {}", 1 + self.dice.below(5)) } else { String::new() };
+        vec![
+            Tree::text(" WHERE "),
+            Tree::List { items, separator: " AND ", least: 1 },
+            Tree::text(" ORDER BY id"),
+            Tree::optional(vec![Tree::text(limit)]),
+        ]
+    }
+}

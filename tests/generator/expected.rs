@@ -1,0 +1,85 @@
+//! Differences that are expected: faults of MariaDB, differences between MySQL 8 and MariaDB, and what Basalt does not do
+//! yet. `tests/generator/expected.toml` has an entry each, with a reason.
+
+use crate::pair::{Outcome, What};
+use crate::peer::Dialect;
+use regex::Regex;
+use serde::Deserialize;
+use std::path::Path;
+
+/// See the module.
+pub struct Expected(Vec<Entry>);
+
+struct Entry {
+    of: String,
+    what: Option<String>,
+    statement: Regex,
+    reason: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    /// mariadb, mysql or basalt: who differs from the MySQL that is wanted, or which peer.
+    of: String,
+    /// As [`name`] says; any when left out.
+    what: Option<String>,
+    /// Matches the shrunk statement.
+    statement: String,
+    reason: String,
+}
+
+#[derive(Deserialize)]
+struct File {
+    difference: Vec<Written>,
+}
+
+impl Expected {
+    /// Reads the list.
+    pub fn read() -> Expected {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("generator/expected.toml");
+        let text = std::fs::read_to_string(&path).expect("the list is there");
+        let file: File = toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let entry = |written: Written| {
+            let statement = Regex::new(&format!("(?is){}", written.statement)).expect("a statement's pattern is a regex");
+            Entry { of: written.of, what: written.what, statement, reason: written.reason }
+        };
+        Expected(file.difference.into_iter().map(entry).collect())
+    }
+
+    /// The reason for which this one is expected.
+    pub fn reason(&self, what: &What, sql: &str, dialect: Dialect) -> Option<&str> {
+        let peer = if dialect == Dialect::MariaDb { "mariadb" } else { "mysql" };
+        let fits = |entry: &&Entry| {
+            (entry.of == "basalt" || entry.of == peer)
+                && entry.what.as_ref().is_none_or(|wanted| *wanted == name(what))
+                && entry.statement.is_match(sql)
+        };
+        self.0.iter().find(fits).map(|entry| entry.reason.as_str())
+    }
+}
+
+/// What differs, as the list names it.
+pub fn name(what: &What) -> String {
+    match what {
+        What::Rows => "rows".into(),
+        What::Shape => "shape".into(),
+        What::Affected => "affected".into(),
+        What::Contents => "contents".into(),
+        What::Error(code) => format!("basalt {code}"),
+        What::NoError(code) => format!("peer {code}"),
+        What::Lost => "lost".into(),
+    }
+}
+
+/// What differs, without names and values: differences of one shape are reported once. Of an error its message is the shape.
+pub fn shape(what: &What, sql: &str, outcomes: &[Outcome; 2]) -> String {
+    let text = match (what, outcomes) {
+        (What::Error(_), [Outcome::Error(_, message), _]) => message.lines().next().unwrap_or_default(),
+        (What::NoError(_), [_, Outcome::Error(_, message)]) => message,
+        _ => sql,
+    };
+    let names = r"'(?:[^']|'')*'|\b(?:[a-z]+\d+(?:\.\w+)?|\d+(?:\.\d+)?(?:e-?\d+)?|x'[0-9A-F]*')\b";
+    let names = Regex::new(names).expect("a constant regex");
+    format!("{}: {}", name(what), names.replace_all(text, "#"))
+}

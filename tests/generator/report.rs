@@ -1,0 +1,135 @@
+//! What a run found, as text: scripts for the `mysql` client with both answers, and a line of progress.
+
+use crate::expected::{Expected, name, shape};
+use crate::maker::Scenario;
+use crate::pair::{Outcome, What};
+use crate::peer::Dialect;
+use crate::shrink::Case;
+use basalt_tests::statement::Answer;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// Rows of an answer that are printed.
+const ROWS_MAX: usize = 12;
+/// Differences that are printed whole.
+const PRINT: usize = 40;
+
+/// See the module.
+pub struct Report {
+    expected: Expected,
+    /// By shape: how often, and the first one.
+    shapes: BTreeMap<String, (usize, String)>,
+    /// Reasons of expected ones: how often.
+    reasons: BTreeMap<String, usize>,
+    /// What Basalt refuses: how often.
+    refused: BTreeMap<String, usize>,
+    /// Differences that did not show a second time.
+    pub lost: Vec<String>,
+    folder: Option<std::path::PathBuf>,
+}
+
+impl Report {
+    /// Nothing found yet.
+    pub fn new() -> Report {
+        let folder = std::env::var_os("GENERATOR_FOUND").map(Into::into);
+        Report {
+            expected: Expected::read(),
+            shapes: BTreeMap::new(),
+            reasons: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            lost: Vec::new(),
+            folder,
+        }
+    }
+
+    /// Adds a difference that has been shrunk.
+    pub fn add(&mut self, scenario: &Scenario, case: &Case, what: &What, outcomes: &[Outcome; 2], dialect: Dialect) {
+        let sql = case.step.tree.sql();
+        if let Some(reason) = self.expected.reason(what, &sql, dialect) {
+            *self.reasons.entry(reason.to_string()).or_default() += 1;
+            return;
+        }
+        let text = script(scenario, case, what, outcomes, dialect);
+        let next = self.shapes.len();
+        let (count, _) = self.shapes.entry(shape(what, &sql, outcomes)).or_insert_with(|| {
+            if let Some(folder) = &self.folder {
+                // A folder that cannot be written does not make an answer wrong.
+                let _ = std::fs::write(folder.join(format!("{}-seed{:05}-{next:03}.sql", name(what).replace(' ', "-"), scenario.seed)), &text);
+            }
+            (0, text)
+        });
+        *count += 1;
+    }
+
+    /// Notes what Basalt refused.
+    pub fn refuse(&mut self, message: &str) {
+        *self.refused.entry(message.to_string()).or_default() += 1;
+    }
+
+    /// Differences that are not expected, by shape.
+    pub fn found(&self) -> usize {
+        self.shapes.len()
+    }
+
+    /// What was expected and what was refused, a line each.
+    pub fn remarks(&self) -> String {
+        let mut out = String::new();
+        for (reason, count) in &self.reasons {
+            let _ = writeln!(out, "generator: expected {count} times: {reason}");
+        }
+        for (message, count) in &self.refused {
+            let _ = writeln!(out, "generator: refused {count} times: {message}");
+        }
+        for lost in &self.lost {
+            let _ = writeln!(out, "generator: not seen again: {lost}");
+        }
+        out
+    }
+
+    /// Everything that is not expected; empty when the test passes.
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        for (count, text) in self.shapes.values().take(PRINT) {
+            let _ = writeln!(out, "-- {count} of this shape\n{text}");
+        }
+        if self.shapes.len() > PRINT {
+            let _ = writeln!(out, "-- and {} more shapes", self.shapes.len() - PRINT);
+        }
+        out
+    }
+}
+
+/// What can be pasted into `mysql`, and what came back.
+pub fn script(scenario: &Scenario, case: &Case, what: &What, outcomes: &[Outcome; 2], dialect: Dialect) -> String {
+    let mut out = format!("-- seed {}, {}, {:?}, way {}\n", scenario.seed, name(what), case.step.send, scenario.way);
+    let _ = writeln!(out, "SET NAMES utf8mb4 COLLATE {};", scenario.collation.name(Dialect::MySql));
+    for table in &case.tables {
+        let _ = writeln!(out, "{};", table.create(Dialect::MySql));
+        for row in table.fill() {
+            let _ = writeln!(out, "{row};");
+        }
+    }
+    for step in case.before.iter().chain([&case.step]) {
+        let _ = writeln!(out, "{};", step.tree.sql());
+    }
+    let peer = if dialect == Dialect::MariaDb { "MariaDB" } else { "MySQL" };
+    for (who, outcome) in ["Basalt", peer].iter().zip(outcomes) {
+        let _ = writeln!(out, "-- {who}: {}", told(outcome));
+    }
+    out
+}
+
+fn told(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Error(code, message) => format!("ERROR {code}: {message}"),
+        Outcome::Lost(why) => format!("no answer: {why}"),
+        Outcome::Answer(Answer::Done(affected)) => format!("{affected} rows affected"),
+        Outcome::Answer(Answer::Rows { rows, .. }) => {
+            let mut out = format!("{} rows", rows.len());
+            for row in rows.iter().take(ROWS_MAX) {
+                let _ = write!(out, "\n--   {}", row.join(" | "));
+            }
+            out
+        }
+    }
+}

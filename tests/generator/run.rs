@@ -1,0 +1,174 @@
+//! Runs scenarios over several pairs of sessions, shrinks what differs, and tells how far it is.
+
+use crate::maker::{Scenario, Step};
+use crate::pair::{Outcome, Pair, REFUSED, What};
+use crate::peer::Peer;
+use crate::report::Report;
+use crate::shrink::{Case, Judge, Shrinker};
+use mysql_async::Opts;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// Pairs of sessions at work at the same time.
+const WORKERS: usize = 4;
+/// How often progress is told.
+const PROGRESS: Duration = Duration::from_secs(10);
+/// Differences of one scenario that are followed.
+const PER_SCENARIO_MAX: usize = 4;
+
+struct Shared {
+    next_seed: AtomicU64,
+    statements: AtomicUsize,
+    differences: AtomicUsize,
+    is_over: AtomicBool,
+    report: Mutex<Report>,
+    wanted: usize,
+}
+
+/// Runs until so many statements were compared; what differs and is not expected.
+pub async fn run(basalt: Opts, peer: &Peer, first_seed: u64, wanted: usize) -> String {
+    let dialect = peer.dialect().await;
+    let shared = Shared {
+        next_seed: AtomicU64::new(first_seed),
+        statements: AtomicUsize::new(0),
+        differences: AtomicUsize::new(0),
+        is_over: AtomicBool::new(false),
+        report: Mutex::new(Report::new()),
+        wanted,
+    };
+    let workers = if wanted == 1 { 1 } else { WORKERS };
+    let work = (0..workers).map(|at| {
+        let database = format!("generator{at}_{first_seed}");
+        work(Pair::new(basalt.clone(), peer.options.clone(), dialect, &database), &shared)
+    });
+    let all = async {
+        futures::future::join_all(work).await;
+        shared.is_over.store(true, Ordering::Relaxed);
+    };
+    tokio::join!(all, progress(&shared));
+    let report = shared.report.into_inner().expect("no worker panicked");
+    say(&report.remarks());
+    report.text()
+}
+
+/// Progress that the test harness does not swallow: a run takes minutes.
+pub fn say(text: &str) {
+    use std::io::Write;
+    // Nobody may be reading.
+    let _ = write!(std::io::stderr(), "{text}");
+}
+
+async fn progress(shared: &Shared) {
+    const STEP: Duration = Duration::from_millis(100);
+    let mut tenths = 0;
+    loop {
+        tokio::time::sleep(STEP).await;
+        tenths += 1;
+        let is_over = shared.is_over.load(Ordering::Relaxed);
+        if is_over || tenths % (PROGRESS.as_millis() / STEP.as_millis()) == 0 {
+            let seconds = tenths / 10;
+            let statements = shared.statements.load(Ordering::Relaxed);
+            let found = shared.report.lock().expect("no worker panicked").found();
+            say(&format!(
+                "generator: {statements} statements in {seconds} s, {} a second, next seed {}, {} differences, \
+                 {found} shapes not expected\n",
+                statements as u128 / seconds.max(1),
+                shared.next_seed.load(Ordering::Relaxed),
+                shared.differences.load(Ordering::Relaxed),
+            ));
+        }
+        if is_over {
+            return;
+        }
+    }
+}
+
+async fn work(mut pair: Pair, shared: &Shared) {
+    while shared.statements.load(Ordering::Relaxed) < shared.wanted {
+        let seed = shared.next_seed.fetch_add(1, Ordering::Relaxed);
+        let scenario = Scenario::new(seed, pair.dialect);
+        one(&mut pair, &scenario, shared).await;
+    }
+}
+
+/// One scenario; after a difference in what a table holds there is nothing more to compare.
+async fn one(pair: &mut Pair, scenario: &Scenario, shared: &Shared) {
+    if let Err(error) = pair.set_up(scenario, &scenario.tables).await {
+        let mut report = shared.report.lock().expect("no worker panicked");
+        report.lost.push(format!("seed {}: {error}", scenario.seed));
+        return;
+    }
+    let mut changes: Vec<Step> = Vec::new();
+    let mut found = Vec::new();
+    for step in &scenario.steps {
+        let (what, [basalt, _]) = pair.compare(step).await;
+        shared.statements.fetch_add(1, Ordering::Relaxed);
+        if let Outcome::Error(REFUSED, message) = &basalt {
+            shared.report.lock().expect("no worker panicked").refuse(message);
+            // It did nothing, its peer did.
+            if step.changes.is_some() {
+                break;
+            }
+        }
+        if let Some(what) = what {
+            let case = Case { tables: scenario.tables.clone(), before: changes.clone(), step: step.clone() };
+            found.push((what, case));
+            if step.changes.is_some() || found.len() == PER_SCENARIO_MAX {
+                break;
+            }
+        }
+        if step.changes.is_some() {
+            changes.push(step.clone());
+        }
+    }
+    for (what, case) in found {
+        shared.differences.fetch_add(1, Ordering::Relaxed);
+        follow(pair, scenario, case, what, shared).await;
+    }
+}
+
+async fn follow(pair: &mut Pair, scenario: &Scenario, case: Case, what: What, shared: &Shared) {
+    let mut judge = Differs { pair, what };
+    let first = format!("seed {}: {}", scenario.seed, case.step.tree.sql());
+    let small = Shrinker { judge: &mut judge, scenario, questions: 0 }.shrink(case).await;
+    let dialect = judge.pair.dialect;
+    let again = match &small {
+        Some(case) => judge.outcomes(scenario, case).await,
+        None => None,
+    };
+    let mut report = shared.report.lock().expect("no worker panicked");
+    match (small, again) {
+        (Some(case), Some(outcomes)) => report.add(scenario, &case, &judge.what, &outcomes, dialect),
+        _ => report.lost.push(first),
+    }
+}
+
+/// The same difference between Basalt and its peer.
+struct Differs<'a> {
+    pair: &'a mut Pair,
+    what: What,
+}
+
+impl Differs<'_> {
+    async fn outcomes(&mut self, scenario: &Scenario, case: &Case) -> Option<[Outcome; 2]> {
+        self.pair.set_up(scenario, &case.tables).await.ok()?;
+        for step in &case.before {
+            if self.pair.compare(step).await.0.is_some() {
+                return None;
+            }
+        }
+        let (what, outcomes) = self.pair.compare(&case.step).await;
+        (what.as_ref() == Some(&self.what)).then_some(outcomes)
+    }
+}
+
+impl Judge for Differs<'_> {
+    async fn shows(&mut self, scenario: &Scenario, case: &Case) -> bool {
+        self.outcomes(scenario, case).await.is_some()
+    }
+
+    async fn still_shows(&mut self, step: &Step) -> bool {
+        self.pair.compare(step).await.0.as_ref() == Some(&self.what)
+    }
+}
