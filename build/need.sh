@@ -61,9 +61,9 @@ esac
 if [ "${1:-build}" = test ] || [ "${1:-build}" = bench ]; then
   want mariadb-client "the mysql client and mariadb-dump, used by the tests" command -v mariadb-dump
   want sysbench "the load generator, used by the tests" command -v sysbench
+  want mariadb-server "answers what the generator asks, and is measured in turn" command -v mariadbd
 fi
 if [ "${1:-build}" = bench ]; then
-  want mariadb-server "the server that is measured in turn" command -v mariadbd
   want galera-4 "its cluster" test -e /usr/lib/galera/libgalera_smm.so
   want rsync "copies Galera's first state" command -v rsync
   want python3-venv "runs the yardsticks" python3 -c 'import ensurepip'

@@ -74,11 +74,8 @@ impl Maker {
         let verb = self.verb();
         let from = self.table();
         let mut scope = Scope::default();
-        scope.columns = from
-            .columns
-            .iter()
-            .map(|c| Column { sql: format!("a.{}", c.name), class: c.ty.class() })
-            .collect();
+        scope.columns =
+            from.columns.iter().map(|c| Column { sql: format!("a.{}", c.name), class: c.ty.class() }).collect();
         let mut items = vec![Tree::text(format!("a.id + {}", self.dice.below(40)))];
         for column in &table.columns {
             let same = from.columns.iter().filter(|c| c.ty == column.ty).collect::<Vec<_>>();

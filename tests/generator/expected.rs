@@ -1,5 +1,5 @@
-//! Differences that are expected: faults of MariaDB, differences between MySQL 8 and MariaDB, and what Basalt does not do
-//! yet. `tests/generator/expected.toml` has an entry each, with a reason.
+//! Differences that are expected: faults of MariaDB, differences between MySQL 8 and MariaDB, and what Basalt
+//! does not do yet. `tests/generator/expected.toml` has an entry each, with a reason.
 
 use crate::pair::{Outcome, What};
 use crate::peer::Dialect;
@@ -13,7 +13,7 @@ pub struct Expected(Vec<Entry>);
 struct Entry {
     of: String,
     what: Option<String>,
-    statement: Regex,
+    script: Regex,
     reason: String,
 }
 
@@ -24,8 +24,8 @@ struct Written {
     of: String,
     /// As [`name`] says; any when left out.
     what: Option<String>,
-    /// Matches the shrunk statement.
-    statement: String,
+    /// Matches the shrunk script.
+    script: String,
     reason: String,
 }
 
@@ -41,19 +41,19 @@ impl Expected {
         let text = std::fs::read_to_string(&path).expect("the list is there");
         let file: File = toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let entry = |written: Written| {
-            let statement = Regex::new(&format!("(?is){}", written.statement)).expect("a statement's pattern is a regex");
-            Entry { of: written.of, what: written.what, statement, reason: written.reason }
+            let script = Regex::new(&format!("(?is){}", written.script)).expect("a pattern is a regex");
+            Entry { of: written.of, what: written.what, script, reason: written.reason }
         };
         Expected(file.difference.into_iter().map(entry).collect())
     }
 
     /// The reason for which this one is expected.
-    pub fn reason(&self, what: &What, sql: &str, dialect: Dialect) -> Option<&str> {
+    pub fn reason(&self, what: &What, script: &str, dialect: Dialect) -> Option<&str> {
         let peer = if dialect == Dialect::MariaDb { "mariadb" } else { "mysql" };
         let fits = |entry: &&Entry| {
             (entry.of == "basalt" || entry.of == peer)
                 && entry.what.as_ref().is_none_or(|wanted| *wanted == name(what))
-                && entry.statement.is_match(sql)
+                && entry.script.is_match(script)
         };
         self.0.iter().find(fits).map(|entry| entry.reason.as_str())
     }
@@ -63,6 +63,7 @@ impl Expected {
 pub fn name(what: &What) -> String {
     match what {
         What::Rows => "rows".into(),
+        What::Digits => "digits".into(),
         What::Shape => "shape".into(),
         What::Affected => "affected".into(),
         What::Contents => "contents".into(),
@@ -72,14 +73,15 @@ pub fn name(what: &What) -> String {
     }
 }
 
-/// What differs, without names and values: differences of one shape are reported once. Of an error its message is the shape.
+/// What differs, without names and values: differences of one shape are reported once. An error's shape is its message.
 pub fn shape(what: &What, sql: &str, outcomes: &[Outcome; 2]) -> String {
     let text = match (what, outcomes) {
         (What::Error(_), [Outcome::Error(_, message), _]) => message.lines().next().unwrap_or_default(),
         (What::NoError(_), [_, Outcome::Error(_, message)]) => message,
         _ => sql,
     };
-    let names = r"'(?:[^']|'')*'|\b(?:[a-z]+\d+(?:\.\w+)?|\d+(?:\.\d+)?(?:e-?\d+)?|x'[0-9A-F]*')\b";
+    let names =
+        r"'(?:[^']|'')*'|\b(?:[a-z]+\d+(?:\.\w+)?|\d+(?:\.\d+)?(?:e-?\d+)?|x'[0-9A-F]*')\b|Column#\d+|__\w+|`[^`]*`";
     let names = Regex::new(names).expect("a constant regex");
     format!("{}: {}", name(what), names.replace_all(text, "#"))
 }

@@ -197,8 +197,7 @@ impl Maker {
         let is_simple = self.dice.chance(35);
         let mut arms = Vec::new();
         for _ in 0..1 + self.dice.below(2) {
-            let when =
-                if is_simple { self.expression(on, scope, 0) } else { self.predicate(scope, depth) };
+            let when = if is_simple { self.expression(on, scope, 0) } else { self.predicate(scope, depth) };
             arms.push(Tree::Seq(Tree::filled(" WHEN ? THEN ?", vec![when, self.expression(class, scope, depth)])));
         }
         let mut out = vec![Tree::text("CASE ")];
@@ -232,8 +231,7 @@ impl Maker {
         match self.dice.below(100) {
             0..=37 => self.comparison(class, scope, inner),
             38..=44 => {
-                let template =
-                    self.dice.word(&["(? IS NULL)", "(? IS NOT NULL)", "ISNULL(?)"]);
+                let template = self.dice.word(&["(? IS NULL)", "(? IS NOT NULL)", "ISNULL(?)"]);
                 Tree::filled(template, vec![self.expression(class, scope, inner)])
             }
             45..=51 => {
@@ -263,12 +261,19 @@ impl Maker {
             92..=94 => {
                 let class = *self.dice.pick(&[Class::Int, Class::Decimal]);
                 vec![self.expression(class, scope, inner)]
-            },
+            }
             _ => self.comparison(class, scope, 0),
         }
     }
 
     fn comparison(&mut self, class: Class, scope: &Scope, depth: u32) -> Vec<Tree> {
+        if class == Class::Text && self.dice.chance(12) {
+            let names = ["utf8mb4_general_ci", "utf8mb4_unicode_ci", "utf8mb4_bin"];
+            let operator = self.dice.word(&["=", "<>", "<", ">=", "<=>", "LIKE"]);
+            let template = format!("(? {operator} ? COLLATE {})", self.dice.word(&names));
+            let parts = vec![self.expression(class, scope, depth), self.expression(class, scope, 0)];
+            return Tree::filled(&template, parts);
+        }
         let template = self.dice.word(COMPARISONS);
         let left = self.expression(class, scope, depth);
         let roll = self.dice.below(100);
@@ -278,7 +283,11 @@ impl Maker {
             self.expression(class, scope, depth)
         } else {
             let other = *self.dice.pick(&Class::ALL);
-            self.expression(other, scope, depth)
+            // A TIME is brought to a day by the day on which it is asked.
+            let is_time = class == Class::Time || other == Class::Time;
+            let is_day = |class| matches!(class, Class::Date | Class::Moment);
+            let by_clock = is_time && (is_day(class) || is_day(other));
+            self.expression(if by_clock { class } else { other }, scope, depth)
         };
         let parts = if self.dice.chance(15) { vec![right, left] } else { vec![left, right] };
         Tree::filled(template, parts)

@@ -1,19 +1,20 @@
-//! Statements made from seeds, answered by Basalt and by a peer; and questions whose answers must agree with each other.
+//! Statements made from seeds, answered by Basalt and by a peer; and questions whose answers must agree with each
+//! other.
 //!
 //! ```text
 //! seed ─▶ Scenario: tables, rows, statements (trees) ─▶ Pair: Basalt in a random way, the peer as text
 //!                                                          │ answers differ
-//!            expected.toml ◀─ known? ─ Shrinker: cuts as long as the same difference shows ─▶ a script of a few lines
+//!            expected.toml ◀─ known? ─ Shrinker: cuts as long as the same difference shows ─▶ a short script
 //! ```
-//! One number replays a scenario. Answers are compared as rows (in order where the statement leaves no choice), counts of
-//! affected rows, contents of the table that was changed, errors. [`oracles`] needs no peer: parts of a query's rows must
-//! be its rows.
+//! One number replays a scenario. Answers are compared as rows (in order where the statement leaves no choice),
+//! counts of affected rows, contents of the table that was changed, errors. [`oracles`] needs no peer: parts of a
+//! query's rows must be its rows.
 //!
 //! | environment | effect |
 //! |---|---|
 //! | `GENERATOR_STATEMENTS=1000000` | so many statements |
 //! | `GENERATOR_SEED=7` | the first scenario's seed; with `GENERATOR_STATEMENTS=1` that scenario alone |
-//! | `MYSQL_URL=mysql://root@127.0.0.1:3406` | a peer that runs already, a MariaDB or a MySQL; without it a MariaDB of its own |
+//! | `MYSQL_URL=mysql://root@127.0.0.1:3406` | a peer that runs already, MariaDB or MySQL; without it a MariaDB of its own |
 //! | `GENERATOR_BASALT=5150` | a Basalt that runs already, by its port |
 //! | `GENERATOR_FOUND=/tmp/found` | a file a difference in that folder |
 

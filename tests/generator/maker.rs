@@ -1,7 +1,6 @@
 //! Makes a scenario from a seed: tables, then statements that change and ask them.
 
 use crate::dice::Dice;
-use crate::peer::Dialect;
 use crate::schema::Table;
 use crate::tree::Tree;
 use crate::types::{Class, Collation};
@@ -77,8 +76,6 @@ pub struct Scenario {
 pub struct Maker {
     /// Chance.
     pub dice: Dice,
-    /// Whom the answers are compared with.
-    pub dialect: Dialect,
     /// The scenario's tables.
     pub tables: Vec<Table>,
     /// Whether values of different classes are compared.
@@ -93,24 +90,37 @@ pub struct Maker {
 
 impl Scenario {
     /// The scenario of a seed.
-    pub fn new(seed: u64, dialect: Dialect) -> Scenario {
+    pub fn new(seed: u64) -> Scenario {
         let mut dice = Dice::new(seed);
         let tables: Vec<_> = (0..1 + dice.below(3)).map(|at| Table::any(format!("t{at}"), &mut dice)).collect();
         let collation = Collation::any(&mut dice);
         let ways = [Way::Text, Way::Text, Way::Query, Way::NoIndex, Way::Index, Way::Split, Way::Optimistic];
         let way = *dice.pick(&ways);
-        let mut maker =
-            Maker { dice, dialect, tables: tables.clone(), mixes: true, changed: None, named: Vec::new(), aliases: 0, subqueries: 0 };
+        let mut maker = Maker::new(dice, tables.clone());
         let steps = (0..STEPS).map(|_| maker.step()).collect();
         Scenario { seed, tables, collation, way, steps }
     }
 }
 
 impl Maker {
-    fn step(&mut self) -> Step {
+    fn new(dice: Dice, tables: Vec<Table>) -> Maker {
+        Maker { dice, tables, mixes: true, changed: None, named: Vec::new(), aliases: 0, subqueries: 0 }
+    }
+
+    /// For more statements over a scenario's tables.
+    pub fn over(scenario: &Scenario) -> Maker {
+        Maker::new(Dice::new(!scenario.seed), scenario.tables.clone())
+    }
+
+    /// Begins a statement.
+    pub fn begin(&mut self) {
         (self.aliases, self.subqueries) = (0, 0);
         self.named.clear();
         self.changed = None;
+    }
+
+    fn step(&mut self) -> Step {
+        self.begin();
         let is_change = self.dice.chance(25);
         // In statements that change something a conversion that goes wrong is an error, and which rows are looked at
         // first is no part of the answer.

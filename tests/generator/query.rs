@@ -1,8 +1,8 @@
 //! Queries: sources and joins, plain and grouped selects, windows, set operations, WITH, subqueries.
 //!
-//! An answer must follow from the statement alone. So ORDER BY ends with the ids of all sources ([`Order`]), LIMIT stands
-//! only behind it, and a column whose value MySQL may choose (which of `'a'` and `'A'` stands for their group) is named
-//! `fuzzy…`: its values are not compared.
+//! An answer must follow from the statement alone. So ORDER BY ends with the ids of all sources ([`Order`]),
+//! LIMIT stands only behind it, and a column whose value MySQL may choose (which of `'a'` and `'A'` stands for
+//! their group) is named `fuzzy…`: its values are not compared.
 
 use crate::maker::{Column, Maker, Scope};
 use crate::tree::Tree;
@@ -136,8 +136,15 @@ impl Maker {
             _ => 2,
         };
         for _ in 0..more {
-            let kinds =
-                [" JOIN ", " INNER JOIN ", " LEFT JOIN ", " LEFT JOIN ", " RIGHT JOIN ", " CROSS JOIN ", " STRAIGHT_JOIN "];
+            let kinds = [
+                " JOIN ",
+                " INNER JOIN ",
+                " LEFT JOIN ",
+                " LEFT JOIN ",
+                " RIGHT JOIN ",
+                " CROSS JOIN ",
+                " STRAIGHT_JOIN ",
+            ];
             let kind = self.dice.word(&kinds);
             let left = scope.columns.clone();
             let source = self.source(&mut scope, depth);
@@ -261,7 +268,9 @@ impl Maker {
             for _ in 0..1 + self.dice.below(2) {
                 let class = self.class_in(scope);
                 let deep = if self.dice.chance(25) { 1 } else { 0 };
-                let Some(column) = self.column_of(class, &Scope { outer: Vec::new(), ..scope.clone() }) else { continue };
+                let Some(column) = self.column_of(class, &Scope { outer: Vec::new(), ..scope.clone() }) else {
+                    continue;
+                };
                 let key = if deep == 0 { Tree::text(column.sql) } else { self.key(class, &column) };
                 keys.push((key, class));
             }
@@ -340,7 +349,8 @@ impl Maker {
         let classes = self.classes(wish, scope);
         let mut items = Vec::new();
         for class in classes {
-            let tree = if self.dice.chance(60) { self.window(class, scope) } else { self.expression(class, scope, depth) };
+            let tree =
+                if self.dice.chance(60) { self.window(class, scope) } else { self.expression(class, scope, depth) };
             items.push((tree, class));
         }
         Select { items, tail: self.order(scope, depth), is_distinct: false }
@@ -369,7 +379,8 @@ impl Maker {
             }
             (Class::Text, _) => return inner,
             (Class::Int | Class::Decimal | Class::Real, 3) if is_total => {
-                let frames = ["ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING", "ROWS UNBOUNDED PRECEDING", "ROWS 2 PRECEDING"];
+                let frames =
+                    ["ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING", "ROWS UNBOUNDED PRECEDING", "ROWS 2 PRECEDING"];
                 let frame = self.dice.word(&frames);
                 (Tree::filled("MAX(?)", vec![inner]), format!("{order}, {ids} {frame}"))
             }
@@ -409,8 +420,15 @@ impl Maker {
             let parts = [left, vec![query]].concat();
             return Tree::filled(self.dice.word(&["((?, ?) IN (?))", "((?, ?) NOT IN (?))"]), parts);
         }
-        let templates =
-            ["(? IN (?))", "(? IN (?))", "(? NOT IN (?))", "(? = ANY (?))", "(? > ALL (?))", "(? <= ANY (?))", "(? <> ALL (?))"];
+        let templates = [
+            "(? IN (?))",
+            "(? IN (?))",
+            "(? NOT IN (?))",
+            "(? = ANY (?))",
+            "(? > ALL (?))",
+            "(? <= ANY (?))",
+            "(? <> ALL (?))",
+        ];
         Tree::filled(self.dice.word(&templates), [left, vec![query]].concat())
     }
 

@@ -19,6 +19,8 @@ pub struct Report {
     expected: Expected,
     /// By shape: how often, and the first one.
     shapes: BTreeMap<String, (usize, String)>,
+    /// Shapes of expected errors, with the reason.
+    expected_errors: BTreeMap<String, String>,
     /// Reasons of expected ones: how often.
     reasons: BTreeMap<String, usize>,
     /// What Basalt refuses: how often.
@@ -35,6 +37,7 @@ impl Report {
         Report {
             expected: Expected::read(),
             shapes: BTreeMap::new(),
+            expected_errors: BTreeMap::new(),
             reasons: BTreeMap::new(),
             refused: BTreeMap::new(),
             lost: Vec::new(),
@@ -45,20 +48,44 @@ impl Report {
     /// Adds a difference that has been shrunk.
     pub fn add(&mut self, scenario: &Scenario, case: &Case, what: &What, outcomes: &[Outcome; 2], dialect: Dialect) {
         let sql = case.step.tree.sql();
-        if let Some(reason) = self.expected.reason(what, &sql, dialect) {
+        let text = script(scenario, case, what, outcomes, dialect);
+        if let Some(reason) = self.expected.reason(what, &text, dialect) {
             *self.reasons.entry(reason.to_string()).or_default() += 1;
+            if matches!(what, What::Error(_) | What::NoError(_)) {
+                self.expected_errors.insert(shape(what, &sql, outcomes), reason.to_string());
+            }
             return;
         }
-        let text = script(scenario, case, what, outcomes, dialect);
         let next = self.shapes.len();
         let (count, _) = self.shapes.entry(shape(what, &sql, outcomes)).or_insert_with(|| {
             if let Some(folder) = &self.folder {
                 // A folder that cannot be written does not make an answer wrong.
-                let _ = std::fs::write(folder.join(format!("{}-seed{:05}-{next:03}.sql", name(what).replace(' ', "-"), scenario.seed)), &text);
+                let _ = std::fs::write(
+                    folder.join(format!("{}-seed{:05}-{next:03}.sql", name(what).replace(' ', "-"), scenario.seed)),
+                    &text,
+                );
             }
             (0, text)
         });
         *count += 1;
+    }
+
+    /// Whether an error like this one has been followed already; then it is counted.
+    pub fn has_error(&mut self, what: &What, outcomes: &[Outcome; 2]) -> bool {
+        if !matches!(what, What::Error(_) | What::NoError(_)) {
+            return false;
+        }
+        let shape = shape(what, "", outcomes);
+        if let Some(reason) = self.expected_errors.get(&shape) {
+            *self.reasons.entry(reason.clone()).or_default() += 1;
+            return true;
+        }
+        let found = self.shapes.get_mut(&shape);
+        let has = found.is_some();
+        if let Some((count, _)) = found {
+            *count += 1;
+        }
+        has
     }
 
     /// Notes what Basalt refused.

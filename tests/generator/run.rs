@@ -87,7 +87,7 @@ async fn progress(shared: &Shared) {
 async fn work(mut pair: Pair, shared: &Shared) {
     while shared.statements.load(Ordering::Relaxed) < shared.wanted {
         let seed = shared.next_seed.fetch_add(1, Ordering::Relaxed);
-        let scenario = Scenario::new(seed, pair.dialect);
+        let scenario = Scenario::new(seed);
         one(&mut pair, &scenario, shared).await;
     }
 }
@@ -102,21 +102,26 @@ async fn one(pair: &mut Pair, scenario: &Scenario, shared: &Shared) {
     let mut changes: Vec<Step> = Vec::new();
     let mut found = Vec::new();
     for step in &scenario.steps {
-        let (what, [basalt, _]) = pair.compare(step).await;
+        let (what, outcomes) = pair.compare(step).await;
         shared.statements.fetch_add(1, Ordering::Relaxed);
-        if let Outcome::Error(REFUSED, message) = &basalt {
+        if let Outcome::Error(REFUSED, message) = &outcomes[0] {
             shared.report.lock().expect("no worker panicked").refuse(message);
             // It did nothing, its peer did.
             if step.changes.is_some() {
                 break;
             }
         }
-        if let Some(what) = what {
+        let is_new = |what: &What| !shared.report.lock().expect("no worker panicked").has_error(what, &outcomes);
+        let is_over = what.is_some() && step.changes.is_some();
+        if let Some(what) = what.filter(is_new) {
             let case = Case { tables: scenario.tables.clone(), before: changes.clone(), step: step.clone() };
             found.push((what, case));
-            if step.changes.is_some() || found.len() == PER_SCENARIO_MAX {
+            if found.len() == PER_SCENARIO_MAX {
                 break;
             }
+        }
+        if is_over {
+            break;
         }
         if step.changes.is_some() {
             changes.push(step.clone());
@@ -145,13 +150,16 @@ async fn follow(pair: &mut Pair, scenario: &Scenario, case: Case, what: What, sh
 }
 
 /// The same difference between Basalt and its peer.
-struct Differs<'a> {
-    pair: &'a mut Pair,
-    what: What,
+pub struct Differs<'a> {
+    /// The sessions.
+    pub pair: &'a mut Pair,
+    /// In what they differ.
+    pub what: What,
 }
 
 impl Differs<'_> {
-    async fn outcomes(&mut self, scenario: &Scenario, case: &Case) -> Option<[Outcome; 2]> {
+    /// Both outcomes, if they show it.
+    pub async fn outcomes(&mut self, scenario: &Scenario, case: &Case) -> Option<[Outcome; 2]> {
         self.pair.set_up(scenario, &case.tables).await.ok()?;
         for step in &case.before {
             if self.pair.compare(step).await.0.is_some() {

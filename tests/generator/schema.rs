@@ -74,6 +74,9 @@ impl Table {
         }
         let primary: Vec<&str> = self.primary.iter().map(String::as_str).chain(["id"]).collect();
         parts.push(format!("PRIMARY KEY ({})", primary.join(", ")));
+        if !self.primary.is_empty() {
+            parts.push("UNIQUE KEY id (id)".into());
+        }
         for (at, key) in self.keys.iter().enumerate() {
             let columns = key.parts.iter().map(|(name, prefix)| match prefix {
                 Some(prefix) => format!("{name}({prefix})"),

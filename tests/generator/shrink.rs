@@ -1,7 +1,7 @@
 //! Makes what shows a difference small: statements before it, rows, columns, keys, then the statement itself.
 //!
-//! Delta debugging: cut, ask whether the same difference is still there, keep the cut if so. What "the same" means is the
-//! judge's business.
+//! Delta debugging: cut, ask whether the same difference is still there, keep the cut if so. What "the same"
+//! means is the judge's business.
 
 use crate::maker::{Scenario, Send, Step};
 use crate::schema::Table;

@@ -1,7 +1,8 @@
 //! A statement as a tree that can be cut: what may be left out, what may stand for what.
 //!
-//! The generator writes text and says with it how the text may be made smaller; nobody else needs to know SQL's grammar.
-//! A cut may give a statement that is wrong: then both servers refuse it, which is no difference, and the cut is not kept.
+//! The generator writes text and says with it how the text may be made smaller; nobody else needs to know SQL's
+//! grammar. A cut may give a statement that is wrong: then both servers refuse it, which is no difference, and
+//! the cut is not kept.
 
 use crate::types::Class;
 

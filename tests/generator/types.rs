@@ -26,16 +26,8 @@ pub enum Class {
 
 impl Class {
     /// All of them.
-    pub const ALL: [Class; 8] = [
-        Class::Int,
-        Class::Decimal,
-        Class::Real,
-        Class::Text,
-        Class::Bytes,
-        Class::Date,
-        Class::Time,
-        Class::Moment,
-    ];
+    pub const ALL: [Class; 8] =
+        [Class::Int, Class::Decimal, Class::Real, Class::Text, Class::Bytes, Class::Date, Class::Time, Class::Moment];
 
     /// A constant that can stand for any expression of the class.
     pub fn constant(self) -> &'static str {
@@ -120,12 +112,43 @@ const BYTES: [&str; 3] = ["BINARY(4)", "VARBINARY(12)", "BLOB"];
 
 /// Texts in which collations, pads, patterns and conversions to numbers differ.
 const WORDS: &[&str] = &[
-    "", "a", "A", "á", "a ", "ab", "Ab", "aB ", "b", "B", "c", "e", "é", "e\u{301}", "E", "ss", "ß", "日本", "日本語", "😀", "z",
-    "10", "1", "2", "-3", "0", "1.5", "a%", "a_b", "n", "ñ", " a", "Z", "1a",
+    "",
+    "a",
+    "A",
+    "á",
+    "a ",
+    "ab",
+    "Ab",
+    "aB ",
+    "b",
+    "B",
+    "c",
+    "e",
+    "é",
+    "e\u{301}",
+    "E",
+    "ss",
+    "ß",
+    "日本",
+    "日本語",
+    "😀",
+    "z",
+    "10",
+    "1",
+    "2",
+    "-3",
+    "0",
+    "1.5",
+    "a%",
+    "a_b",
+    "n",
+    "ñ",
+    " a",
+    "Z",
+    "1a",
 ];
-const DATES: &[&str] = &[
-    "2020-01-31", "2020-02-29", "2019-12-31", "1999-01-01", "2038-01-19", "2020-03-01", "1970-01-02", "2020-01-01",
-];
+const DATES: &[&str] =
+    &["2020-01-31", "2020-02-29", "2019-12-31", "1999-01-01", "2038-01-19", "2020-03-01", "1970-01-02", "2020-01-01"];
 const TIMES: &[&str] =
     &["10:11:12", "00:00:00", "23:59:59", "-01:30:00", "100:00:01", "00:00:01", "12:30:00.5", "12:30:00.123456"];
 const CLOCKS: &[&str] = &["00:00:00", "23:59:59", "10:11:12", "12:30:00.5", "01:02:03.123456"];
@@ -205,6 +228,8 @@ impl Type {
             Type::Double => dice.pick(&["0", "1", "0.5", "-2.25", "1.5", "0.1", "1e15", "-1e-3", "3"]).to_string(),
             Type::Bit(bits) => format!("{}", dice.below(if bits == 1 { 2 } else { 200 })),
             Type::Year => dice.pick(&["1999", "2020", "2000", "1901", "2155", "2020"]).to_string(),
+            // What lies outside of a TIMESTAMP's range becomes no date at all.
+            Type::Timestamp(_) => constant(Class::Moment, dice).replace("2038-01-19", "2038-01-18"),
             _ => constant(self.class(), dice),
         }
     }
