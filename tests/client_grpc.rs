@@ -22,6 +22,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 /// Answers a get with its key; never answers a get of `silence`.
@@ -106,7 +107,8 @@ async fn requests_find_their_answers_over_the_network() {
     let meta_store = Arc::new(MemoryMetaStore::new());
     let service = PdService::open(Env::real(), meta_store, PdConfig::default()).await.expect("PD opens");
     let (listener, pd_address) = listen().await;
-    let server = tonic::transport::Server::builder().add_service(PdGrpc::server(service.clone()));
+    let server =
+        tonic::transport::Server::builder().add_service(PdGrpc::server(service.clone(), CancellationToken::new()));
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     let (store, address) = serve_store().await;
     register(&service, address).await;

@@ -80,7 +80,7 @@ impl Admin {
             let region = r.region.unwrap_or_default();
             let epoch = region.epoch.unwrap_or_default();
             json!({
-                "id": region.id, "start_key": hex(&region.start_key), "end_key": hex(&region.end_key),
+                "id": region.id, "start_key": hex::encode(&region.start_key), "end_key": hex::encode(&region.end_key),
                 "conf_ver": epoch.conf_ver, "version": epoch.version,
                 "leader_store": r.leader.map(|l| l.store_id),
                 "peers": region.peers.iter().map(|p| json!({"id": p.id, "store": p.store_id, "role": p.role().as_str_name().to_lowercase()})).collect::<Vec<_>>(),
@@ -125,7 +125,9 @@ impl Admin {
             response
                 .regions
                 .iter()
-                .map(|r| json!({"id": r.id, "start_key": hex(&r.start_key), "end_key": hex(&r.end_key)}))
+                .map(
+                    |r| json!({"id": r.id, "start_key": hex::encode(&r.start_key), "end_key": hex::encode(&r.end_key)})
+                )
                 .collect::<Vec<_>>()
         ))
     }
@@ -237,18 +239,7 @@ fn check(region_error: Option<errors::RegionError>, error: &str) -> Result<()> {
     Ok(())
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
 /// Reads a key that was written in hexadecimal.
 pub fn unhex(text: &str) -> Result<Bytes> {
-    if !text.len().is_multiple_of(2) || !text.is_ascii() {
-        bail!("{text:?} is not hexadecimal");
-    }
-    (0..text.len())
-        .step_by(2)
-        .map(|i| u8::from_str_radix(&text[i..i + 2], 16).with_context(|| format!("{text:?} is not hexadecimal")))
-        .collect::<Result<Vec<u8>>>()
-        .map(Bytes::from)
+    hex::decode(text).map(Bytes::from).with_context(|| format!("{text:?} is not hexadecimal"))
 }

@@ -1,11 +1,14 @@
 //! Flags and their environment variables. A flag beats the environment, which beats the TOML file, which beats defaults.
+//!
+//! Defaults that a file may change are not clap's, which could not be told from what somebody typed: help texts name them,
+//! and a test compares those with [`crate::config::defaults`].
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
 /// A distributed SQL database that speaks the MySQL protocol.
 #[derive(Parser)]
-#[command(name = "basalt", version, propagate_version = true)]
+#[command(name = "basalt", version = env!("BASALT_VERSION"), propagate_version = true)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -33,73 +36,94 @@ pub struct Common {
     /// TOML file with settings; unknown keys are errors
     #[arg(long, env = "BASALT_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// What to log: error, warn, info, debug, trace, or a filter such as `basalt_storage=debug`
+    /// What to log: error, warn, info, debug, trace, or a filter such as `info,basalt_storage=debug` [default: info]
     #[arg(long, env = "BASALT_LOG", value_name = "FILTER")]
     pub log: Option<String>,
+    /// File to append the log to [default: standard error]
+    #[arg(long, env = "BASALT_LOG_FILE", value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
+}
+
+/// How accounts are made or mended before anybody can log in.
+#[derive(Args, Clone, Default)]
+pub struct Accounts {
+    /// Run the statements of this file as root at each start, before clients are let in
+    #[arg(long, env = "BASALT_INIT_FILE", value_name = "FILE")]
+    pub init_file: Option<PathBuf>,
 }
 
 #[derive(Args)]
 pub struct Up {
-    /// Folder for everything that must survive
+    /// Folder for everything that must survive [default: ./basalt-data]
     #[arg(long, env = "BASALT_DATA", value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Address for MySQL clients
+    /// Address for MySQL clients [default: 127.0.0.1:4000]
     #[arg(long, env = "BASALT_LISTEN", value_name = "HOST:PORT")]
     pub listen: Option<String>,
-    /// Address for metrics, status and `basalt ctl`
+    /// Address for metrics, status and `basalt ctl`, loopback only [default: 127.0.0.1:10080]
     #[arg(long, env = "BASALT_STATUS", value_name = "HOST:PORT")]
     pub status: Option<String>,
-    /// Stores in this process; with 3, every region has three replicas
+    /// Stores in this process; with 3, every region has three replicas [default: 1]
     #[arg(long, env = "BASALT_STORES", value_name = "N")]
     pub stores: Option<u32>,
+    #[command(flatten)]
+    pub accounts: Accounts,
     #[command(flatten)]
     pub common: Common,
 }
 
 #[derive(Args)]
 pub struct Pd {
-    /// Folder for PD's records
+    /// Folder for PD's records [default: ./basalt-pd]
     #[arg(long, env = "BASALT_DATA", value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Address for the other processes (gRPC)
+    /// Address for the other processes (gRPC) [default: 127.0.0.1:6000]
     #[arg(long, env = "BASALT_LISTEN", value_name = "HOST:PORT")]
     pub listen: Option<String>,
-    /// Address for metrics and status
+    /// Address for metrics and status, loopback only [default: 127.0.0.1:6500]
     #[arg(long, env = "BASALT_STATUS", value_name = "HOST:PORT")]
     pub status: Option<String>,
+    /// Serve other processes beyond loopback, although gRPC has no password and no encryption: the network is trusted
+    #[arg(long, env = "BASALT_TRUSTED_NETWORK")]
+    pub trusted_network: bool,
     #[command(flatten)]
     pub common: Common,
 }
 
 #[derive(Args)]
 pub struct Storage {
-    /// Folder for regions and raft log
+    /// Folder for regions and raft log [default: ./basalt-storage]
     #[arg(long, env = "BASALT_DATA", value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Address for the other processes (gRPC)
+    /// Address for the other processes (gRPC) [default: 127.0.0.1:7000]
     #[arg(long, env = "BASALT_LISTEN", value_name = "HOST:PORT")]
     pub listen: Option<String>,
-    /// Address for metrics and status
+    /// Address for metrics and status, loopback only [default: 127.0.0.1:7500]
     #[arg(long, env = "BASALT_STATUS", value_name = "HOST:PORT")]
     pub status: Option<String>,
-    /// Address of PD
+    /// Address of PD; no default
     #[arg(long, env = "BASALT_PD", value_name = "HOST:PORT")]
     pub pd: Option<String>,
+    /// Serve other processes beyond loopback, although gRPC has no password and no encryption: the network is trusted
+    #[arg(long, env = "BASALT_TRUSTED_NETWORK")]
+    pub trusted_network: bool,
     #[command(flatten)]
     pub common: Common,
 }
 
 #[derive(Args)]
 pub struct Sql {
-    /// Address for MySQL clients
+    /// Address for MySQL clients [default: 127.0.0.1:4000]
     #[arg(long, env = "BASALT_LISTEN", value_name = "HOST:PORT")]
     pub listen: Option<String>,
-    /// Address for metrics, status and `basalt ctl`
+    /// Address for metrics, status and `basalt ctl`, loopback only [default: 127.0.0.1:10080]
     #[arg(long, env = "BASALT_STATUS", value_name = "HOST:PORT")]
     pub status: Option<String>,
-    /// Address of PD
+    /// Address of PD; no default
     #[arg(long, env = "BASALT_PD", value_name = "HOST:PORT")]
     pub pd: Option<String>,
+    #[command(flatten)]
+    pub accounts: Accounts,
     #[command(flatten)]
     pub common: Common,
 }
@@ -190,4 +214,31 @@ pub enum CtlVerb {
         /// The store's id
         store: u64,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::defaults;
+    use clap::CommandFactory;
+
+    #[test]
+    fn help_names_the_defaults() {
+        let help = |name: &str| {
+            let mut cli = Cli::command();
+            cli.find_subcommand_mut(name).expect("a subcommand").render_long_help().to_string()
+        };
+        for (name, shown) in [
+            ("up", &[defaults::UP_DATA, defaults::SQL_LISTEN, defaults::SQL_STATUS, "[default: 1]"][..]),
+            ("pd", &[defaults::PD_DATA, defaults::PD_LISTEN, defaults::PD_STATUS]),
+            ("storage", &[defaults::STORAGE_DATA, defaults::STORAGE_LISTEN, defaults::STORAGE_STATUS]),
+            ("sql", &[defaults::SQL_LISTEN, defaults::SQL_STATUS, "[default: info]"]),
+        ] {
+            let text = help(name);
+            for value in shown {
+                assert!(text.contains(value), "`basalt {name} --help` does not name {value}:\n{text}");
+            }
+        }
+        Cli::command().debug_assert();
+    }
 }

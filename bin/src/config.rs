@@ -7,6 +7,9 @@
 //! pd = "127.0.0.1:6000"
 //! stores = 1
 //! log = "info"
+//! log_file = "/var/log/basalt.log"   # appended to; standard error when not said
+//! init_file = "accounts.sql"         # run as root at each start, before clients are let in
+//! trusted_network = false            # pd, storage: serve other machines, without password and encryption
 //! advertise = "10.0.0.7:7000"        # storage: the address that others use, when it is not `listen`
 //!
 //! [storage]
@@ -22,9 +25,23 @@
 //! ```
 //! Unknown keys are errors: a misspelled setting must not be a setting that is silently ignored.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use bytesize::ByteSize;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
+
+/// What holds where nothing is said.
+pub mod defaults {
+    pub const UP_DATA: &str = "./basalt-data";
+    pub const SQL_LISTEN: &str = "127.0.0.1:4000";
+    pub const SQL_STATUS: &str = "127.0.0.1:10080";
+    pub const PD_DATA: &str = "./basalt-pd";
+    pub const PD_LISTEN: &str = "127.0.0.1:6000";
+    pub const PD_STATUS: &str = "127.0.0.1:6500";
+    pub const STORAGE_DATA: &str = "./basalt-storage";
+    pub const STORAGE_LISTEN: &str = "127.0.0.1:7000";
+    pub const STORAGE_STATUS: &str = "127.0.0.1:7500";
+}
 
 /// What a TOML file may hold.
 #[derive(Debug, Default, Clone, Deserialize)]
@@ -37,6 +54,9 @@ pub struct File {
     pub pd: Option<String>,
     pub stores: Option<u32>,
     pub log: Option<String>,
+    pub log_file: Option<PathBuf>,
+    pub init_file: Option<PathBuf>,
+    pub trusted_network: bool,
     pub storage: StorageSection,
     pub sql: SqlSection,
 }
@@ -65,43 +85,12 @@ impl File {
     pub fn load(path: Option<&Path>) -> Result<File> {
         let Some(path) = path else { return Ok(File::default()) };
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        toml::from_str(&text)
-            .map_err(|e| anyhow::anyhow!("{}: {}", path.display(), e.to_string().trim().replace('\n', " ")))
-    }
-}
-
-/// A number of bytes, written `65536`, `64KiB`, `96MiB`, `1GiB`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ByteSize(pub u64);
-
-impl std::str::FromStr for ByteSize {
-    type Err = anyhow::Error;
-    fn from_str(text: &str) -> Result<Self> {
-        let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-        let number: u64 = digits.parse().with_context(|| format!("{text:?} is not a size such as 64KiB"))?;
-        let unit = match text[digits.len()..].trim() {
-            "" | "B" => 1,
-            "KiB" => 1 << 10,
-            "MiB" => 1 << 20,
-            "GiB" => 1 << 30,
-            other => bail!("{other:?} is not a unit: use KiB, MiB or GiB"),
-        };
-        number.checked_mul(unit).map(ByteSize).with_context(|| format!("{text} is too large"))
-    }
-}
-
-impl<'de> Deserialize<'de> for ByteSize {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Raw {
-            Number(u64),
-            Text(String),
-        }
-        match Raw::deserialize(deserializer)? {
-            Raw::Number(n) => Ok(ByteSize(n)),
-            Raw::Text(text) => text.parse().map_err(serde::de::Error::custom),
-        }
+        toml::from_str(&text).map_err(|error| {
+            // What is wrong first; then the parser's lines, whose caret shows where.
+            let (shown, what) = (error.to_string(), error.message());
+            let place = shown.trim_end().strip_suffix(what).unwrap_or(&shown).trim_end();
+            anyhow::anyhow!("{}: {what}\n{place}", path.display())
+        })
     }
 }
 
@@ -111,9 +100,13 @@ mod tests {
 
     #[test]
     fn sizes_have_units() {
-        assert_eq!("64KiB".parse::<ByteSize>().unwrap(), ByteSize(65_536));
-        assert_eq!("7".parse::<ByteSize>().unwrap(), ByteSize(7));
-        assert!("64kb".parse::<ByteSize>().is_err() && "x".parse::<ByteSize>().is_err());
+        let size = |text: &str| {
+            toml::from_str::<File>(&format!("[storage]\nblock_cache = {text}")).map(|f| f.storage.block_cache)
+        };
+        assert_eq!(size("\"64KiB\"").unwrap(), Some(ByteSize(65_536)));
+        assert_eq!(size("\"1GB\"").unwrap(), Some(ByteSize(1_000_000_000)));
+        assert_eq!(size("7").unwrap(), Some(ByteSize(7)));
+        assert!(size("\"64 elephants\"").is_err() && size("\"x\"").is_err() && size("-1").is_err());
     }
 
     #[test]

@@ -29,12 +29,19 @@ fn main() -> std::process::ExitCode {
     let cli = cli::Cli::parse();
     match run(cli) {
         Ok(()) => std::process::ExitCode::SUCCESS,
+        // `basalt cluster status | head`: who reads has read enough.
+        Err(error) if is_broken_pipe(&error) => std::process::ExitCode::SUCCESS,
         Err(error) => {
             // One clear line: the chain of causes, most general first.
             eprintln!("basalt: {error:#}");
             std::process::ExitCode::FAILURE
         }
     }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.downcast_ref::<std::io::Error>();
+    io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 fn run(cli: cli::Cli) -> anyhow::Result<()> {

@@ -1,6 +1,7 @@
 //! Waiting for the signal to stop.
 
 use anyhow::Result;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Returns at SIGINT (Ctrl-C) or SIGTERM.
@@ -15,4 +16,6 @@ pub async fn requested() -> Result<()> {
 }
 
 /// How long a server may take to finish what it has begun.
-pub const GRACE: std::time::Duration = std::time::Duration::from_secs(5);
+pub const GRACE: Duration = Duration::from_secs(5);
+/// How long its last answers may take to leave.
+pub const FLUSH: Duration = Duration::from_millis(50);

@@ -7,10 +7,11 @@
 //! ```
 
 use crate::admin::Admin;
-use crate::config::File;
+use crate::config::{File, defaults};
 use crate::local::{LocalKv, LocalPd};
+use crate::role::network::resolve;
 use crate::role::storage::{self, OpenStore, StoreParams};
-use crate::role::{self, data_folder, resolve, runtime};
+use crate::role::{self, Kind, accounts, data_folder, runtime};
 use crate::status::{self, Status};
 use crate::{cli, logging, shutdown};
 use anyhow::{Context, Result, bail};
@@ -19,7 +20,6 @@ use basalt_client::{Cluster, TsoMode};
 use basalt_common::env::Env;
 use basalt_sql::session::SqlServer;
 use basalt_storage::raftstore::transport::LocalTransport;
-use std::path::PathBuf;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -33,15 +33,16 @@ const REPLICAS_WAIT_TRIES: u32 = 300;
 /// Runs everything until it is asked to stop.
 pub fn run(args: cli::Up) -> Result<()> {
     let file = File::load(args.common.config.as_deref())?;
-    logging::init(args.common.log.as_deref().or(file.log.as_deref()).or(Some("warn")))?;
+    logging::init(&args.common, &file)?;
+    let accounts = accounts::read(&args.accounts, &file)?;
     let stores = args.stores.or(file.stores).unwrap_or(1);
     if !(1..=STORES_MAX).contains(&stores) {
         bail!("--stores {stores}: between 1 and {STORES_MAX}");
     }
     runtime()?.block_on(async {
-        let listen = args.listen.or_else(|| file.listen.clone()).unwrap_or_else(|| "127.0.0.1:4000".into());
-        let status_address = args.status.or_else(|| file.status.clone()).unwrap_or_else(|| "127.0.0.1:10080".into());
-        let data = args.data.or_else(|| file.data.clone()).unwrap_or_else(|| PathBuf::from("./basalt-data"));
+        let listen = args.listen.or_else(|| file.listen.clone()).unwrap_or_else(|| defaults::SQL_LISTEN.into());
+        let status_address = args.status.or_else(|| file.status.clone()).unwrap_or_else(|| defaults::SQL_STATUS.into());
+        let data = args.data.or_else(|| file.data.clone()).unwrap_or_else(|| defaults::UP_DATA.into());
         let address = resolve(&listen, "listen").await?;
         // A port in use is said before any folder is touched.
         drop(
@@ -50,7 +51,7 @@ pub fn run(args: cli::Up) -> Result<()> {
                 .with_context(|| format!("cannot listen on {listen} (MySQL clients)"))?,
         );
         let status_listener = status::bind(&status_address).await?;
-        data_folder(&data)?;
+        data_folder(&data, Kind::Up)?;
         check_stores(&data, stores)?;
 
         let env = Env::real();
@@ -68,10 +69,11 @@ pub fn run(args: cli::Up) -> Result<()> {
 
         let spill = data.join("spill");
         let _ = std::fs::remove_dir_all(&spill);
-        let server =
-            SqlServer::start(cluster.clone(), role::sql::options(address, &status_address, &file.sql, spill)?).await?;
+        let options = role::sql::options(address, &status_address, &file.sql, spill, accounts)?;
+        let server = SqlServer::start(cluster.clone(), options).await?;
         let admin = Admin { cluster_id: pd.cluster_id(), kv, pd: pd_rpc };
         let status = status::serve(status_listener, Status { role: "up", listen, admin: Some(admin) });
+        tracing::info!(%address, status = %status_address, data = %data.display(), stores, "serving");
         say_hello(&server, &status_address);
         shutdown::requested().await?;
         server.shutdown().await;
@@ -139,7 +141,9 @@ async fn wait_for_replicas(cluster: &Cluster, replicas: usize) -> Result<()> {
 
 fn say_hello(server: &SqlServer, status: &str) {
     let address = server.address();
-    let (ip, port) = (address.ip(), address.port());
+    // Who binds every address is reached on none of that name.
+    let ip = if address.ip().is_unspecified() { "127.0.0.1".to_owned() } else { address.ip().to_string() };
+    let port = address.port();
     let text = format!(
         "ready: mysql -h {ip} -P {port} -u root
 try:   create table test.t (id int primary key, name varchar(20)); insert into test.t values (1, 'basalt');

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `basalt_sql_connections` | | open client connections |
 //! | `basalt_sql_statement_seconds` | `protocol`: text, prepared | how long statements took, their results' sending included |
+//! | `basalt_sql_logins_refused_total` | `code`: MySQL's number | clients that were not let in: wrong password, no account, no such database |
 //! | `basalt_sql_errors_total` | `code`: MySQL's number | statements that failed |
 //! | `basalt_client_backoffs_total` | `cause` | waits before a request was sent again |
 //! | `basalt_store_requests_total` | `command` | requests that stores answered |
@@ -31,6 +32,12 @@ pub static SQL_STATEMENT_SECONDS: LazyLock<HistogramVec> = LazyLock::new(|| {
 /// Statements that failed, by MySQL's error number.
 pub static SQL_ERRORS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     let opts = Opts::new("basalt_sql_errors_total", "Statements that failed");
+    registered(IntCounterVec::new(opts, &["code"]))
+});
+
+/// Clients that were not let in, by MySQL's error number.
+pub static SQL_LOGINS_REFUSED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    let opts = Opts::new("basalt_sql_logins_refused_total", "Clients that were not let in");
     registered(IntCounterVec::new(opts, &["code"]))
 });
 
@@ -89,6 +96,7 @@ mod tests {
     fn every_metric_is_registered_under_its_name() {
         SQL_CONNECTIONS.set(1);
         SQL_STATEMENT_SECONDS.with_label_values(&["text"]).observe(0.1);
+        SQL_LOGINS_REFUSED.with_label_values(&["1045"]).inc();
         SQL_ERRORS.with_label_values(&["1064"]).inc();
         CLIENT_BACKOFFS.with_label_values(&["locked"]).inc();
         STORE_REQUESTS.with_label_values(&["get"]).inc();

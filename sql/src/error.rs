@@ -31,6 +31,9 @@ pub enum Error {
     /// KILL QUERY, KILL CONNECTION, or the client went away: stop.
     #[error("Query execution was interrupted")]
     Killed,
+    /// A server cannot start with what it was given: tell whoever starts it.
+    #[error("{0}")]
+    Start(String),
     /// A fault of ours: tell the user and the log.
     #[error("internal error: {0}")]
     Internal(String),
@@ -57,7 +60,7 @@ impl Error {
             Error::Client(error) => client_error(error),
             Error::SchemaChanged => (8028, "HY000", self.to_string()),
             Error::Killed => (1317, "70100", self.to_string()),
-            Error::Internal(_) => (1105, "HY000", self.to_string()),
+            Error::Start(_) | Error::Internal(_) => (1105, "HY000", self.to_string()),
         }
     }
 
@@ -69,6 +72,11 @@ impl Error {
     /// True when somebody else committed in between, or rolled this transaction back: it had no effect and may run again.
     pub fn is_write_conflict(&self) -> bool {
         matches!(self, Error::Client(basalt_client::Error::WriteConflict { .. } | basalt_client::Error::Aborted { .. }))
+    }
+
+    /// True when the account may not do it.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Error::User { code: 1142..=1144, .. })
     }
 
     /// True when it is not known whether the transaction committed; only what does no harm twice may run again.

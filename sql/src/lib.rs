@@ -17,7 +17,7 @@
 //! Nothing but the executor's table writer and the backfill of indexes makes rows or entries. No statement works under a
 //! schema that is more than one step from another server's. DataFusion decides no conversion.
 //!
-//! **Not done.** Statistics and costs, SERIALIZABLE, privileges finer than all or nothing, global variables that survive
+//! **Not done.** Statistics and costs, SERIALIZABLE, roles and privileges on columns, global variables that survive
 //! (SET GLOBAL is this server's), stored programs, views, foreign keys, partitions; each layer says more.
 
 pub mod binder;
@@ -29,7 +29,9 @@ pub mod executor;
 pub mod parser;
 pub mod plan;
 pub mod planner;
+pub mod privilege;
 pub mod query;
 pub mod server;
 pub mod session;
 pub mod transaction;
+pub mod version;

@@ -51,8 +51,13 @@ impl Cluster {
 
     /// Runs `basalt cluster VERB …` on this cluster.
     pub fn run(&self, arguments: &[&str]) -> Output {
-        let dir = self.folder.path().join("cluster").display().to_string();
+        let dir = self.dir();
         cmd::basalt(&[&["cluster"], arguments, &["--dir", &dir]].concat())
+    }
+
+    /// Its folder.
+    pub fn dir(&self) -> String {
+        self.folder.path().join("cluster").display().to_string()
     }
 
     /// Its processes.

@@ -8,6 +8,7 @@ mod ctl;
 mod disk_full;
 mod failover;
 mod idle;
+mod operate;
 mod protocol;
 mod regions;
 mod roles;

@@ -53,36 +53,78 @@ pub fn run(args: cli::Cluster) -> Result<()> {
 
 fn up(dir: &Path, wanted: Layout) -> Result<()> {
     wanted.check()?;
-    let layout = match Layout::load(dir)? {
-        None => {
-            wanted.save(dir)?;
-            wanted
-        }
+    let (layout, is_new) = match Layout::load(dir)? {
+        None => (wanted, true),
         // A folder keeps its shape: data of three stores must not be started as two.
-        Some(saved) if saved.same_shape(&wanted) => saved,
+        Some(saved) if saved.same_shape(&wanted) => (saved, false),
         Some(saved) => bail!(
             "{} holds a cluster of {}; start it with those numbers, or give another --dir",
             dir.display(),
             saved.describe()
         ),
     };
+    check_ports(&layout.processes(dir)?)?;
+    if is_new {
+        layout.save(dir)?;
+    }
+    let mut started = Vec::new();
+    if let Err(error) = start_all(&layout, dir, &mut started) {
+        return Err(give_up(error, started));
+    }
+    let out = &mut std::io::stdout();
+    use std::io::Write;
+    writeln!(out, "ready: mysql -h 127.0.0.1 -P {} -u root", layout.port_base)?;
+    writeln!(out, "  {}; see `basalt cluster status --dir {}`", layout.describe(), dir.display())?;
+    Ok(())
+}
+
+/// Finds ports in use before anything is started.
+fn check_ports(processes: &[Process]) -> Result<()> {
+    for process in processes {
+        if process.state()? == State::Running {
+            continue;
+        }
+        for address in [&process.listen, &process.status] {
+            if let Err(error) = std::net::TcpListener::bind(address) {
+                bail!(
+                    "{address}, which {} needs: {error}. Stop what uses it (`basalt up`, another cluster?), or give --dir and --port-base of its own",
+                    process.name
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Starts what does not run, role by role, and waits; `started` is what there is to stop when it fails.
+fn start_all(layout: &Layout, dir: &Path, started: &mut Vec<Process>) -> Result<()> {
     for role in [Role::Pd, Role::Storage, Role::Sql] {
         let processes = layout.processes(dir)?.into_iter().filter(|p| p.role == role).collect::<Vec<_>>();
         for process in &processes {
             if process.state()? != State::Running {
                 process.spawn()?;
+                started.push(process.clone());
             }
         }
         for process in &processes {
             process.wait_ready(READY_TIMEOUT)?;
         }
     }
-    wait_for_replicas(&layout, dir)?;
-    let out = &mut std::io::stdout();
-    use std::io::Write;
-    writeln!(out, "ready: mysql -h 127.0.0.1 -P {} -u root", layout.port_base)?;
-    writeln!(out, "  {}; see `basalt cluster status --dir {}`", layout.describe(), dir.display())?;
-    Ok(())
+    wait_for_replicas(layout, dir)
+}
+
+/// Stops what a start that failed has started; the error says so.
+fn give_up(error: anyhow::Error, mut started: Vec<Process>) -> anyhow::Error {
+    started.retain(|process| process.state().is_ok_and(|state| state == State::Running));
+    started.reverse();
+    let names = started.iter().map(|process| process.name.as_str()).collect::<Vec<_>>().join(", ");
+    if names.is_empty() {
+        return error;
+    }
+    match stop_all(&started) {
+        Ok(()) => anyhow::anyhow!("{error:#}; stopped again: {names}"),
+        Err(stopping) => anyhow::anyhow!("{error:#}; {names} run on: {stopping:#}"),
+    }
 }
 
 /// A cluster is ready when its regions have their replicas: what is acknowledged from then on survives the loss of a store.
@@ -108,9 +150,21 @@ fn wait_for_replicas(layout: &Layout, dir: &Path) -> Result<()> {
 fn down(dir: &Path) -> Result<()> {
     let mut processes = load(dir)?.processes(dir)?;
     processes.reverse(); // SQL servers first, PD last
-    for process in processes {
-        if process.state()? == State::Running {
-            stop(&process)?;
+    stop_all(&processes)
+}
+
+/// Stops processes, those of one role together: first all are asked, then all are waited for.
+fn stop_all(processes: &[Process]) -> Result<()> {
+    for role in processes.chunk_by(|a, b| a.role == b.role) {
+        let mut asked = Vec::new();
+        for process in role {
+            if process.state()? == State::Running {
+                process.ask_to_stop()?;
+                asked.push(process);
+            }
+        }
+        for process in asked {
+            process.wait_stopped(STOP_TIMEOUT)?;
         }
     }
     Ok(())
@@ -120,7 +174,8 @@ fn stop(process: &Process) -> Result<()> {
     if process.state()? != State::Running {
         bail!("{} is not running", process.name);
     }
-    process.stop(STOP_TIMEOUT)
+    process.ask_to_stop()?;
+    process.wait_stopped(STOP_TIMEOUT)
 }
 
 fn status(dir: &Path, json: bool) -> Result<()> {

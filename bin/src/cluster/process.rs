@@ -122,9 +122,13 @@ impl Process {
         Ok(if self.is_ours(pid) { State::Running } else { State::Dead })
     }
 
-    /// Asks it to stop and waits; kills it after `timeout`.
-    pub fn stop(&self, timeout: Duration) -> Result<()> {
-        self.signal(Signal::TERM)?;
+    /// Asks it to stop.
+    pub fn ask_to_stop(&self) -> Result<()> {
+        self.signal(Signal::TERM)
+    }
+
+    /// Waits until it has stopped; kills it after `timeout`.
+    pub fn wait_stopped(&self, timeout: Duration) -> Result<()> {
         for _ in 0..timeout.as_millis() / POLL.as_millis() {
             if self.state()? != State::Running {
                 let _ = fs::remove_file(self.pid_file());

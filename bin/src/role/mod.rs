@@ -1,12 +1,16 @@
 //! One role each, put together from its crate: a folder, ports, and what to do at the end. `up` uses the same parts.
 
+pub mod accounts;
 pub mod disk;
+pub mod network;
 pub mod pd;
 pub mod sql;
+mod stamp;
 pub mod storage;
 
+pub use stamp::Kind;
+
 use anyhow::{Context, Result};
-use std::net::SocketAddr;
 use std::path::Path;
 use tokio::runtime::Runtime;
 
@@ -24,8 +28,8 @@ fn raise_file_limit() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
-/// Makes a data folder, for the owner only.
-pub fn data_folder(path: &Path) -> Result<()> {
+/// Makes a data folder, for the owner only, or opens one that this version can read.
+pub fn data_folder(path: &Path, kind: Kind) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new()
         .recursive(true)
@@ -37,22 +41,8 @@ pub fn data_folder(path: &Path) -> Result<()> {
     std::fs::write(&probe, b"")
         .and_then(|()| std::fs::remove_file(&probe))
         .with_context(|| format!("cannot write in {}", path.display()))?;
-    disk::check_start(path)
-}
-
-/// An address, resolved.
-pub async fn resolve(address: &str, flag: &str) -> Result<SocketAddr> {
-    tokio::net::lookup_host(address)
-        .await
-        .ok()
-        .and_then(|mut found| found.next())
-        .with_context(|| format!("--{flag} {address}: not an address such as 127.0.0.1:4000"))
-}
-
-/// Binds a port for gRPC.
-pub async fn bind(address: &str) -> Result<tokio::net::TcpListener> {
-    let resolved = resolve(address, "listen").await?;
-    tokio::net::TcpListener::bind(resolved).await.with_context(|| format!("cannot listen on {address}"))
+    disk::check_start(path)?;
+    stamp::check(path, kind)
 }
 
 /// Says on standard output that the process is ready; `cluster up` and tests wait for this line.

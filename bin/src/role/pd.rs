@@ -1,7 +1,8 @@
 //! `basalt pd`: one placement driver.
 
-use super::{bind, data_folder, runtime, say_ready};
-use crate::config::File;
+use super::network::bind;
+use super::{Kind, data_folder, runtime, say_ready};
+use crate::config::{File, defaults};
 use crate::status::{self, Status};
 use crate::{cli, logging, shutdown};
 use anyhow::{Context, Result};
@@ -10,13 +11,13 @@ use basalt_pd::grpc::PdGrpc;
 use basalt_pd::meta_store::rocks::RocksMetaStore;
 use basalt_pd::{PdConfig, PdService};
 use basalt_proto::serve::serve;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// Opens PD on a folder.
 pub async fn open(folder: &Path, env: Env) -> Result<Arc<PdService>> {
-    data_folder(folder)?;
+    data_folder(folder, Kind::Pd)?;
     let store = RocksMetaStore::open(folder).with_context(|| format!("PD cannot use {}", folder.display()))?;
     PdService::open(env, Arc::new(store), PdConfig::default()).await.context("PD cannot start")
 }
@@ -24,12 +25,12 @@ pub async fn open(folder: &Path, env: Env) -> Result<Arc<PdService>> {
 /// Runs the role until it is asked to stop.
 pub fn run(args: cli::Pd) -> Result<()> {
     let file = File::load(args.common.config.as_deref())?;
-    logging::init(args.common.log.as_deref().or(file.log.as_deref()))?;
+    logging::init(&args.common, &file)?;
     runtime()?.block_on(async {
-        let listen = args.listen.or(file.listen).unwrap_or_else(|| "127.0.0.1:6000".into());
-        let status_address = args.status.or(file.status).unwrap_or_else(|| "127.0.0.1:6500".into());
-        let data = args.data.or(file.data).unwrap_or_else(|| PathBuf::from("./basalt-pd"));
-        let listener = bind(&listen).await?;
+        let listen = args.listen.or(file.listen).unwrap_or_else(|| defaults::PD_LISTEN.into());
+        let status_address = args.status.or(file.status).unwrap_or_else(|| defaults::PD_STATUS.into());
+        let data = args.data.or(file.data).unwrap_or_else(|| defaults::PD_DATA.into());
+        let listener = bind(&listen, args.trusted_network || file.trusted_network).await?;
         let status_listener = status::bind(&status_address).await?;
         let service = open(&data, Env::real()).await?;
         let stop = CancellationToken::new();
@@ -38,11 +39,12 @@ pub fn run(args: cli::Pd) -> Result<()> {
             async move { service.run(stop.cancelled_owned()).await }
         });
         let status = status::serve(status_listener, Status { role: "pd", listen: listen.clone(), admin: None });
-        let server = tokio::spawn(serve(PdGrpc::routes(service), listener, stop.clone().cancelled_owned()));
+        let routes = PdGrpc::routes(service, stop.clone());
+        let server = tokio::spawn(serve(routes, listener, stop.clone().cancelled_owned()));
+        tracing::info!(%listen, status = %status_address, data = %data.display(), "serving");
         say_ready(&format!("pd on {listen}"));
         shutdown::requested().await?;
         stop.cancel();
-        // Streams of clients that are still connected end with the process.
         let _ = tokio::time::timeout(shutdown::GRACE, server).await;
         keeper.await?;
         status.abort();

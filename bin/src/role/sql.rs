@@ -1,8 +1,9 @@
 //! `basalt sql`: one SQL server.
 
-use super::{resolve, runtime, say_ready};
+use super::network::resolve;
+use super::{accounts, runtime, say_ready};
 use crate::admin::Admin;
-use crate::config::{File, SqlSection};
+use crate::config::{File, SqlSection, defaults};
 use crate::status::{self, Status};
 use crate::{cli, logging, shutdown};
 use anyhow::{Context, Result};
@@ -10,7 +11,7 @@ use basalt_client::grpc::{GrpcKv, GrpcPd};
 use basalt_client::rpc::{KvRpc, PdRpc};
 use basalt_client::{Cluster, PdClient, TsoMode};
 use basalt_common::env::Env;
-use basalt_sql::session::{SqlServer, SqlServerOptions};
+use basalt_sql::session::{SqlServer, SqlServerOptions, StartAccounts};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub fn options(
     status: &str,
     settings: &SqlSection,
     spill_dir: PathBuf,
+    accounts: StartAccounts,
 ) -> Result<SqlServerOptions> {
     let read = |path: &PathBuf| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
     let tls = match (&settings.tls_cert, &settings.tls_key) {
@@ -37,16 +39,18 @@ pub fn options(
         tls,
         max_connections: settings.max_connections.unwrap_or(MAX_CONNECTIONS) as usize,
         spill_dir,
+        accounts,
     })
 }
 
 /// Runs the role until it is asked to stop.
 pub fn run(args: cli::Sql) -> Result<()> {
     let file = File::load(args.common.config.as_deref())?;
-    logging::init(args.common.log.as_deref().or(file.log.as_deref()))?;
+    logging::init(&args.common, &file)?;
+    let accounts = accounts::read(&args.accounts, &file)?;
     runtime()?.block_on(async {
-        let listen = args.listen.or(file.listen).unwrap_or_else(|| "127.0.0.1:4000".into());
-        let status_address = args.status.or(file.status).unwrap_or_else(|| "127.0.0.1:10080".into());
+        let listen = args.listen.or(file.listen).unwrap_or_else(|| defaults::SQL_LISTEN.into());
+        let status_address = args.status.or(file.status).unwrap_or_else(|| defaults::SQL_STATUS.into());
         let pd_address = args.pd.or(file.pd).context("--pd HOST:PORT: where is the placement driver?")?;
         let address = resolve(&listen, "listen").await?;
         let status_listener = status::bind(&status_address).await?;
@@ -57,10 +61,11 @@ pub fn run(args: cli::Sql) -> Result<()> {
         let kv: Arc<dyn KvRpc> = Arc::new(GrpcKv::new(client.clone()));
         let cluster = Cluster::with_pd(env, kv.clone(), client);
         let spill = std::env::temp_dir().join(format!("basalt-spill-{}", std::process::id()));
-        let server =
-            SqlServer::start(cluster.clone(), options(address, &status_address, &file.sql, spill.clone())?).await?;
+        let options = options(address, &status_address, &file.sql, spill.clone(), accounts)?;
+        let server = SqlServer::start(cluster.clone(), options).await?;
         let admin = Admin { cluster_id: info.cluster_id, kv, pd };
         let status = status::serve(status_listener, Status { role: "sql", listen: listen.clone(), admin: Some(admin) });
+        tracing::info!(%listen, status = %status_address, pd = %pd_address, "serving");
         say_ready(&format!("mysql -h {} -P {} -u root", address.ip(), address.port()));
         shutdown::requested().await?;
         server.shutdown().await;

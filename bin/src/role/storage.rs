@@ -1,7 +1,8 @@
 //! `basalt storage`: one storage node.
 
-use super::{bind, data_folder, disk, runtime, say_ready};
-use crate::config::{File, StorageSection};
+use super::network::bind;
+use super::{Kind, data_folder, disk, runtime, say_ready};
+use crate::config::{File, StorageSection, defaults};
 use crate::status::{self, Status};
 use crate::{cli, logging, shutdown};
 use anyhow::{Context, Result};
@@ -19,9 +20,10 @@ use basalt_storage::raftstore::node::pd::PdCaller;
 use basalt_storage::raftstore::node::{Driver, Node, NodeParams};
 use basalt_storage::raftstore::transport::grpc::GrpcTransport;
 use basalt_storage::raftstore::transport::{LocalTransport, Transport};
+use basalt_storage::service::grpc::{self, Drain};
 use basalt_storage::service::{StoreIdentity, StoreService};
 use basalt_storage::txn::{ConcurrencyManager, Scheduler};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -79,7 +81,7 @@ pub fn raft_config(settings: &StorageSection) -> Result<Arc<RaftConfig>> {
 
 /// Opens the folder and starts the store.
 pub async fn open(params: StoreParams<'_>) -> Result<OpenStore> {
-    data_folder(params.folder)?;
+    data_folder(params.folder, Kind::Storage)?;
     let mut engine_config = EngineConfig::default();
     if let Some(size) = params.settings.block_cache {
         engine_config.block_cache_bytes = usize::try_from(size.0).unwrap_or(usize::MAX);
@@ -123,13 +125,13 @@ pub async fn open(params: StoreParams<'_>) -> Result<OpenStore> {
 /// Runs the role until it is asked to stop.
 pub fn run(args: cli::Storage) -> Result<()> {
     let file = File::load(args.common.config.as_deref())?;
-    logging::init(args.common.log.as_deref().or(file.log.as_deref()))?;
+    logging::init(&args.common, &file)?;
     runtime()?.block_on(async {
-        let listen = args.listen.or(file.listen).unwrap_or_else(|| "127.0.0.1:7000".into());
-        let status_address = args.status.or(file.status).unwrap_or_else(|| "127.0.0.1:7500".into());
-        let data = args.data.or(file.data).unwrap_or_else(|| PathBuf::from("./basalt-storage"));
+        let listen = args.listen.or(file.listen).unwrap_or_else(|| defaults::STORAGE_LISTEN.into());
+        let status_address = args.status.or(file.status).unwrap_or_else(|| defaults::STORAGE_STATUS.into());
+        let data = args.data.or(file.data).unwrap_or_else(|| defaults::STORAGE_DATA.into());
         let pd_address = args.pd.or(file.pd).context("--pd HOST:PORT: where is the placement driver?")?;
-        let listener = bind(&listen).await?;
+        let listener = bind(&listen, args.trusted_network || file.trusted_network).await?;
         let status_listener = status::bind(&status_address).await?;
         let raft = raft_config(&file.storage)?;
         let pd: Arc<dyn PdRpc> = Arc::new(GrpcPd::new(vec![pd_address]));
@@ -149,12 +151,16 @@ pub fn run(args: cli::Storage) -> Result<()> {
         local.join(store.node.inbound().clone());
         let status = status::serve(status_listener, Status { role: "storage", listen: listen.clone(), admin: None });
         let stop = CancellationToken::new();
-        let routes = basalt_storage::service::grpc::routes(store.service.clone(), store.node.inbound().clone());
+        let drain = Drain::default();
+        let routes = grpc::routes(store.service.clone(), store.node.inbound().clone(), drain.clone());
         let server = tokio::spawn(serve(routes, listener, stop.clone().cancelled_owned()));
+        tracing::info!(%listen, status = %status_address, store = %store.node.id(), "serving");
         say_ready(&format!("storage node {} on {listen}", store.node.id()));
         shutdown::requested().await?;
         stop.cancel();
-        let _ = tokio::time::timeout(shutdown::GRACE, server).await;
+        drain.finish(shutdown::GRACE).await;
+        // Requests are answered; the streams of the other stores' raft messages go on for ever.
+        let _ = tokio::time::timeout(shutdown::FLUSH, server).await;
         store.stop().await?;
         status.abort();
         Ok(())

@@ -7,6 +7,7 @@ use crate::catalog::model::{Handle, Index, SchemaState, Table};
 use crate::error::{Error, Result};
 use crate::parser::ast::{self, ColumnName, JoinConstraint, ObjectName, TableRef};
 use crate::plan::{IndexHint, JoinKind, KeyFlags, LogicalPlan, Origin, OutputColumn, Scan, UseIndexes, VirtualScan};
+use crate::privilege::Privileges;
 use basalt_expr::expr::Expr;
 use basalt_expr::func::Func;
 use basalt_expr::types::FieldType;
@@ -64,11 +65,14 @@ impl super::Binder<'_> {
         if let Some(columns) = information_schema::columns(&database, &name.name) {
             return Ok(made_up(&database, &name.name, alias_or_name, columns));
         }
+        // Before it is looked up: whoever may not read a table is not told whether it is there.
+        let one_of = if self.full_scans { self.target_privileges } else { Privileges::SELECT };
+        self.ctx.variables.check_any(&database, &name.name, one_of)?;
         let (database, table) = self.stored_table(name)?;
         self.scan(database, table, alias_or_name, hints)
     }
 
-    fn database_of(&self, name: &ObjectName) -> Result<String> {
+    pub(super) fn database_of(&self, name: &ObjectName) -> Result<String> {
         match (&name.database, self.ctx.database) {
             (Some(database), _) => Ok(database.clone()),
             (None, Some(database)) => Ok(database.to_string()),

@@ -7,12 +7,15 @@ use crate::error::{Error, Result};
 use crate::parser::ast::{self, ColumnName};
 use crate::parser::statement::{Insert as InsertTree, InsertRows};
 use crate::plan::{Assignment, Insert, InsertSource};
+use crate::privilege::Privileges;
 use basalt_expr::expr::Expr;
 use std::sync::Arc;
 
 impl super::Binder<'_> {
     /// Binds an INSERT or REPLACE.
     pub(super) fn insert(&mut self, insert: &InsertTree) -> Result<Insert> {
+        let needed = if insert.replace { Privileges::INSERT.with(Privileges::DELETE) } else { Privileges::INSERT };
+        self.ctx.variables.check_all(&self.database_of(&insert.table)?, &insert.table.name, needed)?;
         let (database, table) = self.stored_table(&insert.table)?;
         let columns = self.insert_columns(insert, &table)?;
         let source = match &insert.source {

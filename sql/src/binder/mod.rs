@@ -45,6 +45,7 @@ use crate::parser::ast::{self, VariableScope};
 use crate::parser::statement::Show;
 use crate::plan::UseIndexes;
 use crate::plan::{BoundStatement, OutputColumn};
+use crate::privilege::Privileges;
 use basalt_expr::collation::Collation;
 use basalt_expr::expr::Expr;
 use basalt_expr::types::FieldType;
@@ -59,6 +60,22 @@ pub trait Variables {
     fn system(&self, scope: Option<VariableScope>, name: &str) -> Result<Value>;
     /// A user variable, NULL when it was never set.
     fn user(&self, name: &str) -> Value;
+
+    /// Refuses (1142) a table on which the account holds none of the privileges.
+    ///
+    /// # Errors
+    /// That.
+    fn check_any(&self, _database: &str, _table: &str, _one_of: Privileges) -> Result<()> {
+        Ok(())
+    }
+
+    /// Refuses (1142) a table on which the account does not hold all of the privileges.
+    ///
+    /// # Errors
+    /// That.
+    fn check_all(&self, _database: &str, _table: &str, _all_of: Privileges) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// What a statement is bound against.
@@ -137,12 +154,21 @@ struct Binder<'a> {
     ctes: Vec<query::CteInSight>,
     /// Scans put out all columns of their table (targets of UPDATE and DELETE).
     full_scans: bool,
+    /// Of which an account needs one to name a table; SELECT except for targets of UPDATE and DELETE.
+    target_privileges: Privileges,
     uses_variables: bool,
 }
 
 impl<'a> Binder<'a> {
     fn new(ctx: &'a BindContext<'a>) -> Self {
-        Binder { ctx, frames: Vec::new(), ctes: Vec::new(), full_scans: false, uses_variables: false }
+        Binder {
+            ctx,
+            frames: Vec::new(),
+            ctes: Vec::new(),
+            full_scans: false,
+            target_privileges: Privileges::SELECT,
+            uses_variables: false,
+        }
     }
 
     fn show(&mut self, show: &Show) -> Result<crate::plan::Query> {

@@ -7,12 +7,13 @@ use crate::error::{Error, Result};
 use crate::parser::ast::{self, LimitClause, ObjectName, OrderItem, TableRef};
 use crate::parser::statement::{Delete as DeleteTree, Update as UpdateTree};
 use crate::plan::{Assignment, Delete, DeleteTarget, LogicalPlan, SortKey, Update, UpdateTarget};
+use crate::privilege::Privileges;
 use basalt_expr::expr::Expr;
 
 impl super::Binder<'_> {
     /// Binds an UPDATE.
     pub(super) fn update(&mut self, update: &UpdateTree) -> Result<Update> {
-        let relation = self.target_relation(&update.tables)?;
+        let relation = self.target_relation(&update.tables, Privileges::UPDATE)?;
         let mut block = Block::new(relation.columns.clone());
         let mut targets: Vec<UpdateTarget> = Vec::new();
         let mut assigned: Vec<(usize, usize, Option<Expr>)> = Vec::new();
@@ -55,7 +56,7 @@ impl super::Binder<'_> {
 
     /// Binds a DELETE.
     pub(super) fn delete(&mut self, delete: &DeleteTree) -> Result<Delete> {
-        let relation = self.target_relation(&delete.from)?;
+        let relation = self.target_relation(&delete.from, Privileges::DELETE)?;
         let targets = match delete.targets.is_empty() {
             true => relation.tables.iter().take(1).map(delete_target).collect(),
             false => named_targets(&delete.targets, &relation)?,
@@ -70,7 +71,10 @@ impl super::Binder<'_> {
     }
 
     /// FROM with all columns of every stored table, for rows to be written back.
-    fn target_relation(&mut self, tables: &[TableRef]) -> Result<Relation> {
+    fn target_relation(&mut self, tables: &[TableRef], verb: Privileges) -> Result<Relation> {
+        // Of several tables some may only be read; which, the plan tells.
+        let is_one = matches!(tables, [TableRef::Table { .. }]);
+        self.target_privileges = if is_one { verb } else { verb.with(Privileges::SELECT) };
         self.full_scans = true;
         let relation = self.from(tables);
         self.full_scans = false;

@@ -276,10 +276,8 @@ fn grants(user: Option<&(String, String)>, ctx: &BindContext<'_>) -> Template {
         _ => ctx.account,
     };
     let column = quoted(&format!("Grants for {user}@{host}"));
-    let all = literal(&format!("GRANT ALL PRIVILEGES ON *.* TO `{user}`@`{host}` WITH GRANT OPTION"));
-    let none = literal(&format!("GRANT USAGE ON *.* TO `{user}`@`{host}`"));
     let sql = format!(
-        "SELECT IF(SUPER_PRIV = 'Y', {all}, {none}) {column} FROM mysql.USER WHERE USER = {} AND HOST = {}",
+        "SELECT GRANT_TEXT {column} FROM information_schema.BASALT_GRANTS WHERE USER = {} AND HOST = {} ORDER BY POSITION",
         literal(user),
         literal(host)
     );

@@ -29,7 +29,7 @@ impl Variables for TestVariables {
     fn system(&self, _: Option<VariableScope>, name: &str) -> Result<Value> {
         match name {
             "autocommit" => Ok(Value::Int(1)),
-            "version" => Ok(Value::from("8.0.11")),
+            "version" => Ok(Value::from("8.0.36")),
             _ => Err(Error::unknown_variable(name)),
         }
     }

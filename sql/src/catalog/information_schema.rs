@@ -29,8 +29,12 @@ pub trait SessionInfo: Send + Sync {
     fn processes(&self) -> Vec<Process>;
     /// Warnings of the statement before: level, code, text.
     fn warnings(&self) -> Vec<(&'static str, u16, String)>;
-    /// Users: name, host, plugin, whether all privileges.
-    fn users(&self) -> Vec<(String, String, String, bool)>;
+    /// The accounts that may be seen: all, or the session's own.
+    fn accounts(&self) -> Vec<AccountInfo>;
+    /// Whether SHOW DATABASES lists a made-up database.
+    fn sees_database(&self, name: &str) -> bool;
+    /// What may be done with a table's columns, as COLUMNS tells it.
+    fn column_privileges(&self, database: &str, table: &str) -> String;
     /// Regions that hold keys of `[start, end)`.
     ///
     /// # Errors
@@ -51,6 +55,34 @@ pub trait SessionInfo: Send + Sync {
     /// # Errors
     /// When the cluster cannot be asked.
     async fn table_sizes(&self, tables: &[TableId]) -> Result<Vec<TableSize>>;
+}
+
+/// An account, for SHOW GRANTS and the tables of privileges.
+#[derive(Debug, Clone, Default)]
+pub struct AccountInfo {
+    /// Name.
+    pub user: String,
+    /// Host pattern.
+    pub host: String,
+    /// Plugin that checks its password.
+    pub plugin: String,
+    /// What it holds: first ON *.*, then on databases, then on tables.
+    pub grants: Vec<GrantInfo>,
+}
+
+/// What an account holds at one place.
+#[derive(Debug, Clone, Default)]
+pub struct GrantInfo {
+    /// Database; empty for *.*.
+    pub database: String,
+    /// Table; empty for all of a database.
+    pub table: String,
+    /// Names, in MySQL's order.
+    pub privileges: Vec<&'static str>,
+    /// WITH GRANT OPTION
+    pub grantable: bool,
+    /// The GRANT that gives it.
+    pub text: String,
 }
 
 /// A connection, for SHOW PROCESSLIST.
@@ -298,6 +330,7 @@ const TABLES: &[(&str, &str, &str)] = &[
     ),
     (IS, "TABLESPACES", "TABLESPACE_NAME:n ENGINE:n"),
     (IS, "BASALT_WARNINGS", "LEVEL:n CODE:u MESSAGE:t"),
+    (IS, "BASALT_GRANTS", "USER:n HOST:s POSITION:u GRANT_TEXT:t"),
     (
         IS,
         "BASALT_REGIONS",

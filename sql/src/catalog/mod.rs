@@ -33,6 +33,7 @@ pub mod information_schema;
 mod key_text;
 pub mod keys;
 pub mod model;
+mod privileges;
 pub(crate) mod record;
 mod rows;
 pub mod seen;

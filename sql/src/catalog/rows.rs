@@ -3,6 +3,7 @@
 use super::information_schema::{self, DATABASES, Row, SessionInfo};
 use super::key_text::key_text;
 use super::model::{Column, Schema, Table};
+use super::privileges;
 use super::show_create;
 use crate::error::Result;
 use basalt_common::TableId;
@@ -22,10 +23,11 @@ const NULL: Value = Value::Null;
 /// Rows of `database.table`, lower-cased and upper-cased; none for tables that are always empty.
 pub(super) async fn produce(database: &str, table: &str, schema: &Schema, info: &dyn SessionInfo) -> Result<Vec<Row>> {
     let rows = match (database, table) {
-        ("mysql", "USER") => users(info),
-        ("information_schema", "SCHEMATA") => schemata(schema),
+        ("mysql", "USER") => privileges::users(info),
+        ("mysql", "DB") => privileges::databases(info),
+        ("information_schema", "SCHEMATA") => schemata(schema, info),
         ("information_schema", "TABLES") => tables(schema, info).await?,
-        ("information_schema", "COLUMNS") => columns(schema),
+        ("information_schema", "COLUMNS") => columns(schema, info),
         ("information_schema", "STATISTICS") => statistics(schema),
         ("information_schema", "KEY_COLUMN_USAGE") => key_column_usage(schema),
         ("information_schema", "TABLE_CONSTRAINTS") => table_constraints(schema),
@@ -45,12 +47,10 @@ pub(super) async fn produce(database: &str, table: &str, schema: &Schema, info: 
             Collation::all().into_iter().map(|c| vec![s(c.name()), s(c.charset())]).collect()
         }
         ("information_schema", "PROCESSLIST") => processes(info),
-        ("information_schema", "USER_PRIVILEGES") => {
-            let grantee = |(user, host, _, _): (String, String, String, bool)| {
-                vec![s(format!("'{user}'@'{host}'")), s("def"), s("SUPER"), s("YES")]
-            };
-            info.users().into_iter().filter(|u| u.3).map(grantee).collect()
-        }
+        ("information_schema", "USER_PRIVILEGES") => privileges::user_privileges(info),
+        ("information_schema", "SCHEMA_PRIVILEGES") => privileges::schema_privileges(info),
+        ("information_schema", "TABLE_PRIVILEGES") => privileges::table_privileges(info),
+        (_, "BASALT_GRANTS") => privileges::grants(info),
         (_, "SESSION_VARIABLES") => pairs(info.variables(false)),
         (_, "GLOBAL_VARIABLES") => pairs(info.variables(true)),
         (_, "SESSION_STATUS") => pairs(info.status(false)),
@@ -70,8 +70,9 @@ fn pairs(pairs: Vec<(String, String)>) -> Vec<Row> {
     pairs.into_iter().map(|(name, value)| vec![s(name), s(value)]).collect()
 }
 
-fn schemata(schema: &Schema) -> Vec<Row> {
-    let made_up = DATABASES.iter().map(|d| (d.to_string(), "utf8mb4".to_string(), "utf8mb4_bin".to_string()));
+fn schemata(schema: &Schema, info: &dyn SessionInfo) -> Vec<Row> {
+    let shown = DATABASES.iter().filter(|database| info.sees_database(database));
+    let made_up = shown.map(|d| (d.to_string(), "utf8mb4".to_string(), "utf8mb4_bin".to_string()));
     let stored = schema.databases.values().map(|d| (d.name.clone(), d.charset.clone(), d.collation.clone()));
     stored
         .chain(made_up)
@@ -129,11 +130,12 @@ fn stored(schema: &Schema) -> impl Iterator<Item = (&str, &Table)> {
     schema.databases.values().flat_map(|d| d.tables.values().map(move |t| (d.name.as_str(), t.as_ref())))
 }
 
-fn columns(schema: &Schema) -> Vec<Row> {
+fn columns(schema: &Schema, info: &dyn SessionInfo) -> Vec<Row> {
     let mut rows = Vec::new();
     for (database, table) in stored(schema) {
+        let privileges = info.column_privileges(database, &table.name);
         for (position, (offset, column)) in table.public_columns().enumerate() {
-            rows.push(column_row(database, table, offset, column, position as u64 + 1));
+            rows.push(column_row(database, table, offset, column, position as u64 + 1, &privileges));
         }
     }
     for (database, table) in information_schema::tables() {
@@ -148,18 +150,11 @@ fn columns(schema: &Schema) -> Vec<Row> {
     rows
 }
 
-fn column_row(database: &str, table: &Table, offset: usize, column: &Column, position: u64) -> Row {
+fn column_row(database: &str, table: &Table, offset: usize, column: &Column, position: u64, rights: &str) -> Row {
     let mut row = vec![s("def"), s(database), s(&table.name), s(&column.name), u(position)];
     row.push(show_create::default_text(column).map_or(NULL, s));
     row.extend(type_cells(&column.ty));
-    row.extend([
-        s(column_key(table, offset)),
-        s(extra(column)),
-        s("select,insert,update,references"),
-        s(&column.comment),
-        s(""),
-        NULL,
-    ]);
+    row.extend([s(column_key(table, offset)), s(extra(column)), s(rights), s(&column.comment), s(""), NULL]);
     row
 }
 
@@ -325,17 +320,6 @@ fn processes(info: &dyn SessionInfo) -> Vec<Row> {
     info.processes().into_iter().map(row).collect()
 }
 
-fn users(info: &dyn SessionInfo) -> Vec<Row> {
-    let row = |(user, host, plugin, all): (String, String, String, bool)| {
-        let yes = if all { "Y" } else { "N" };
-        let mut row = vec![s(host), s(user)];
-        row.extend(std::iter::repeat_n(s(yes), 8));
-        row.extend([s(plugin), s(""), s("N")]);
-        row
-    };
-    info.users().into_iter().map(row).collect()
-}
-
 async fn regions(schema: &Schema, info: &dyn SessionInfo) -> Result<Vec<Row>> {
     let row = |r: information_schema::RegionInfo| {
         let peers: Vec<String> = r.peers.iter().map(u64::to_string).collect();
@@ -392,8 +376,26 @@ mod tests {
         fn warnings(&self) -> Vec<(&'static str, u16, String)> {
             vec![("Warning", 1365, "Division by 0".into())]
         }
-        fn users(&self) -> Vec<(String, String, String, bool)> {
-            vec![("root".into(), "%".into(), "mysql_native_password".into(), true)]
+        fn sees_database(&self, _: &str) -> bool {
+            true
+        }
+        fn column_privileges(&self, _: &str, _: &str) -> String {
+            "select".into()
+        }
+        fn accounts(&self) -> Vec<information_schema::AccountInfo> {
+            let grant = information_schema::GrantInfo { privileges: vec!["SELECT"], ..Default::default() };
+            let finer = |table: &str| information_schema::GrantInfo {
+                database: "d".into(),
+                table: table.into(),
+                ..grant.clone()
+            };
+            let grants = vec![grant.clone(), finer(""), finer("t")];
+            vec![information_schema::AccountInfo {
+                user: "root".into(),
+                host: "%".into(),
+                grants,
+                ..Default::default()
+            }]
         }
         async fn regions(&self, _: &[u8], _: &[u8]) -> Result<Vec<RegionInfo>> {
             Ok(vec![RegionInfo { id: 2, peers: vec![3, 4], ..RegionInfo::default() }])

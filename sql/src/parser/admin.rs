@@ -1,9 +1,9 @@
 //! Transactions, sessions, maintenance, users, regions.
 
-use super::ast::Expr;
+use super::ast::{Expr, ObjectName};
 use super::core::Parser;
 use super::lexer::Kind;
-use super::statement::{Grant, Split, SplitAt, Statement, UserSpec};
+use super::statement::{Grant, GrantLevel, Split, SplitAt, Statement, UserSpec};
 use crate::error::{Error, Result};
 
 impl Parser<'_> {
@@ -273,12 +273,16 @@ impl Parser<'_> {
             }
             if words.is_empty() { p.error() } else { Ok(words.join(" ")) }
         })?;
-        if !self.is_word("ON") {
-            return Err(Error::unsupported("roles"));
-        }
-        self.advance();
-        self.eat("TABLE");
-        let (database, table) = self.grant_level()?;
+        let level = match self.eat("ON") {
+            true => {
+                self.eat("TABLE");
+                self.grant_level()?
+            }
+            false if revoke && privileges.len() == 2 && is_all(&privileges[0]) && privileges[1] == "GRANT OPTION" => {
+                GrantLevel::Anything
+            }
+            false => return Err(Error::unsupported("roles")),
+        };
         if !self.eat(if revoke { "FROM" } else { "TO" }) {
             return self.error();
         }
@@ -287,26 +291,35 @@ impl Parser<'_> {
             let (name, host) = p.account()?;
             Ok(UserSpec { name, host, plugin: None, password: None, hash: None })
         })?;
-        self.eat_words(&["WITH", "GRANT", "OPTION"]);
-        Ok(Statement::Grant(Box::new(Grant { revoke, privileges, database, table, users })))
+        let grant_option = !revoke && self.eat_words(&["WITH", "GRANT", "OPTION"]);
+        Ok(Statement::Grant(Box::new(Grant { revoke, privileges, level, users, grant_option })))
     }
 
-    /// `*.*`, `d.*`, `d.t`, `t`.
-    fn grant_level(&mut self) -> Result<(Option<String>, Option<String>)> {
-        let part = |p: &mut Self| if p.eat_symbol("*") { Ok(None) } else { p.identifier().map(Some) };
-        let first = part(self)?;
-        if self.eat_symbol(".") {
-            let second = part(self)?;
-            return Ok((first, second));
+    /// `*.*`, `*`, `d.*`, `d.t`, `t`.
+    fn grant_level(&mut self) -> Result<GrantLevel> {
+        if self.eat_symbol("*") {
+            if !self.eat_symbol(".") {
+                return Ok(GrantLevel::Current);
+            }
+            self.expect_symbol("*")?;
+            return Ok(GrantLevel::Everything);
         }
-        match first {
-            None => Err(Error::unsupported("privileges ON *, which are those on the current database")),
-            table => Ok((None, table)),
+        let first = self.identifier()?;
+        if !self.eat_symbol(".") {
+            return Ok(GrantLevel::Table(ObjectName { database: None, name: first }));
         }
+        if self.eat_symbol("*") {
+            return Ok(GrantLevel::Database(first));
+        }
+        Ok(GrantLevel::Table(ObjectName { database: Some(first), name: self.identifier()? }))
     }
 
     /// Whether `expr` may stand where a statement's text is asked for.
     fn is_statement_text(expr: &Expr) -> bool {
         matches!(expr, Expr::UserVariable(_) | Expr::Literal(super::ast::Literal::String { .. }))
     }
+}
+
+fn is_all(privilege: &str) -> bool {
+    matches!(privilege, "ALL" | "ALL PRIVILEGES")
 }

@@ -3,8 +3,8 @@
 //! Works on bytes, because the text of a command need not be UTF-8: strings are handed on as bytes, only names must be
 //! text. Reads up to the first `;` outside of strings and comments.
 
+use super::PARAMETERS_MAX;
 use super::core::ParseOptions;
-use super::{MYSQL_VERSION_ID, PARAMETERS_MAX};
 use crate::error::{Error, Result};
 
 /// What a token is. Words and numbers keep their text in the source, between the token's offsets.
@@ -136,7 +136,7 @@ impl Lexer<'_> {
         let digits = if digits < 5 { 0 } else { digits };
         let number = &self.text[self.at + 3..self.at + 3 + digits];
         let version = number.iter().fold(0u32, |v, b| v * 10 + u32::from(b - b'0'));
-        if version > MYSQL_VERSION_ID {
+        if version > crate::version::MYSQL_VERSION_ID {
             return self.skip_comment(3 + digits);
         }
         self.at += 3 + digits;

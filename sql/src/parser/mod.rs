@@ -15,7 +15,7 @@
 //! [`parse_one`] reads the first statement of a text and says where the next begins; the session runs them in turn, so a
 //! syntax error in the third statement comes after the first two have run, as in MySQL.
 //!
-//! Version comments: `/*!40101 … */` counts as text when its number is at most [`MYSQL_VERSION_ID`]; `/*T! … */`, `/*M! … */`
+//! Version comments: `/*!40101 … */` counts as text when its number is at most [`crate::version::MYSQL_VERSION_ID`]; `/*T! … */`, `/*M! … */`
 //! and hints `/*+ … */` are skipped.
 //!
 //! Invariants, as absences: no input panics; no name is resolved here; nothing recurses deeper than [`DEPTH_MAX`], and no
@@ -45,8 +45,6 @@ pub use self::core::{ParseOptions, Parsed, parse_expression, parse_one};
 pub use keywords::is_reserved;
 pub use statement::Statement;
 
-/// The version that `/*!NNNNN … */` is compared with.
-pub const MYSQL_VERSION_ID: u32 = 80011;
 /// Levels of parentheses, subqueries and chained operators.
 pub const DEPTH_MAX: usize = 160;
 /// Placeholders of a prepared statement.

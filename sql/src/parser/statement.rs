@@ -630,10 +630,25 @@ pub struct Grant {
     pub revoke: bool,
     /// Upper-cased privileges.
     pub privileges: Vec<String>,
-    /// Database, `None` = `*`.
-    pub database: Option<String>,
-    /// Table, `None` = `*`.
-    pub table: Option<String>,
+    /// On what.
+    pub level: GrantLevel,
     /// To whom.
     pub users: Vec<UserSpec>,
+    /// WITH GRANT OPTION
+    pub grant_option: bool,
+}
+
+/// What privileges are granted on.
+#[derive(Debug, Clone, PartialEq)]
+pub enum GrantLevel {
+    /// `*.*`
+    Everything,
+    /// `*`: the current database.
+    Current,
+    /// `d.*`
+    Database(String),
+    /// `d.t`, `t`
+    Table(ObjectName),
+    /// `REVOKE ALL, GRANT OPTION FROM u`: whatever there is.
+    Anything,
 }

@@ -78,7 +78,7 @@ pub struct ServerConfig {
 impl Default for ServerConfig {
     fn default() -> ServerConfig {
         ServerConfig {
-            server_version: concat!("8.0.36-Basalt-", env!("CARGO_PKG_VERSION")).to_owned(),
+            server_version: crate::version::SERVER_VERSION.to_owned(),
             max_connections: 10_000,
             connect_timeout: Duration::from_secs(10),
             net_write_timeout: Duration::from_secs(60),

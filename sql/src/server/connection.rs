@@ -22,6 +22,7 @@ use super::prepared::{Param, Statements};
 use super::registry::ConnectionEntry;
 use super::result::{OkSummary, Protocol, ResultWriter};
 use super::session_api::{ConnectionVariables, Peer, Session, SessionContext};
+use basalt_common::metrics;
 use bytes::BytesMut;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -29,7 +30,7 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
-use tracing::debug;
+use tracing::{debug, warn};
 
 /// A connection after its handshake.
 pub(super) struct Connection {
@@ -231,6 +232,23 @@ pub(super) struct Link<'a> {
 impl Link<'_> {
     /// Checks who the client is and starts its session. The final OK is the caller's.
     pub async fn open_session(
+        self,
+        login: Login,
+        capabilities: Capabilities,
+        challenge: Challenge<'_>,
+    ) -> Result<Authenticated, LoginError> {
+        let (user, peer) = (login.user.clone(), self.peer);
+        let connection = self.entry.id();
+        let opened = self.try_open_session(login, capabilities, challenge).await;
+        if let Err(LoginError::Refused(error)) = &opened {
+            let (code, tls) = (error.code.code, peer.tls);
+            warn!(connection, user = %format!("'{user}'@'{}'", peer.host()), address = %peer.address, tls, code, %error, "login refused");
+            metrics::SQL_LOGINS_REFUSED.with_label_values(&[&code.to_string()]).inc();
+        }
+        opened
+    }
+
+    async fn try_open_session(
         self,
         login: Login,
         capabilities: Capabilities,

@@ -67,6 +67,7 @@ pub mod prepared;
 pub mod registry;
 pub mod result;
 pub mod session_api;
+pub mod silent;
 pub mod temporal;
 pub mod tls;
 

@@ -10,6 +10,7 @@ use crate::parser::ast::{Expr, VariableScope};
 use crate::plan::BoundStatement;
 use crate::planner::digest::LexMode;
 use crate::planner::{self, PhysicalPlan};
+use crate::privilege::Privileges;
 use basalt_expr::EvalContext;
 use basalt_expr::collation::Collation;
 use basalt_expr::context::{SessionInfo, SqlMode};
@@ -21,6 +22,23 @@ use std::sync::Arc;
 impl Variables for SqlSession {
     fn system(&self, scope: Option<VariableScope>, name: &str) -> Result<Value> {
         self.system_variable(scope, name)
+    }
+
+    fn check_any(&self, database: &str, table: &str, one_of: Privileges) -> Result<()> {
+        let rights = self.rights();
+        match rights.is_everything() || rights.on_table(database, table).has_any(one_of) {
+            true => Ok(()),
+            // The verb of the statement, where SELECT would do too.
+            false => {
+                let verb = one_of.without(Privileges::SELECT);
+                let verb = if verb.is_empty() { one_of } else { verb };
+                Err(self.table_denied(&verb.commands(), table))
+            }
+        }
+    }
+
+    fn check_all(&self, database: &str, table: &str, all_of: Privileges) -> Result<()> {
+        self.check_on_table(database, table, all_of)
     }
 
     fn user(&self, name: &str) -> Value {
@@ -39,7 +57,7 @@ impl SqlSession {
             only_full_group_by: self.has_mode("ONLY_FULL_GROUP_BY"),
             collation: self.connection_collation(),
             use_indexes: self.variables.typed().use_indexes,
-            account: (&self.account.0, &self.account.1),
+            account: (&self.connection.account.user, &self.connection.account.host),
         }
     }
 
@@ -105,7 +123,7 @@ impl SqlSession {
                 last_insert_id: self.last_insert_id,
                 found_rows: self.found_rows,
                 row_count: self.row_count,
-                version: variables::SERVER_VERSION.to_string(),
+                version: crate::version::SERVER_VERSION.to_string(),
                 collation: self.connection_collation(),
                 recursion_depth_max: Some(typed.recursion_depth_max),
                 group_concat_bytes_max: Some(typed.group_concat_bytes_max),

@@ -1,12 +1,11 @@
 //! BEGIN, COMMIT, ROLLBACK, savepoints, and what SET TRANSACTION said of the next one.
 
-use super::data::{Effect, virtual_scans};
+use super::data::Effect;
 use super::session::{Diagnostic, SqlSession};
 use super::variables;
 use crate::error::{Error, Result};
 use crate::executor;
 use crate::parser::statement::{Ddl, UserSpec, UserStatement};
-use crate::planner::{self, PhysicalPlan};
 use crate::transaction::{Isolation, TxnSettings};
 use basalt_expr::EvalContext;
 use std::sync::Arc;
@@ -130,34 +129,6 @@ impl SqlSession {
         }
     }
 
-    /// Refuses a plan that reads or writes tables to accounts without privileges, which have those of no table alone yet.
-    /// SELECT without a table, and what drivers ask about the server, is everybody's.
-    pub(super) fn check_plan(&self, plan: &PhysicalPlan) -> Result<()> {
-        if self.server.users.has_all_privileges(&self.connection.account) {
-            return Ok(());
-        }
-        const PUBLIC: &[&str] = &[
-            "SESSION_VARIABLES",
-            "GLOBAL_VARIABLES",
-            "SESSION_STATUS",
-            "GLOBAL_STATUS",
-            "ENGINES",
-            "CHARACTER_SETS",
-            "COLLATIONS",
-        ];
-        let is_public = match plan {
-            PhysicalPlan::Short(short) => short.table().is_none(),
-            PhysicalPlan::Query(query) => {
-                let mut reads_tables = false;
-                planner::visit_scans(&query.root, &mut |_| reads_tables = true);
-                let made_up = virtual_scans(plan);
-                !reads_tables && made_up.iter().all(|scan| PUBLIC.iter().any(|p| p.eq_ignore_ascii_case(&scan.table)))
-            }
-            PhysicalPlan::Insert(_) | PhysicalPlan::Update(_) | PhysicalPlan::Delete(_) => false,
-        };
-        if is_public { Ok(()) } else { self.check_allowed() }
-    }
-
     /// True for a change of nothing but the own account's password.
     pub(super) fn is_own_password(&self, statement: &UserStatement) -> bool {
         let own = &self.connection.account;
@@ -166,18 +137,6 @@ impl SqlSession {
             (spec.is_current_user() || is_account) && spec.plugin.is_none() && spec.password.is_some()
         };
         matches!(statement, UserStatement::Alter { users, .. } if users.iter().all(is_own))
-    }
-
-    /// Refuses statements of accounts without privileges: what they may do is not asked finely enough yet.
-    pub(super) fn check_allowed(&self) -> Result<()> {
-        if self.server.users.has_all_privileges(&self.connection.account) {
-            return Ok(());
-        }
-        Err(Error::User {
-            code: 1142,
-            sqlstate: "42000",
-            message: format!("command denied to user '{}'@'{}': it has no privileges", self.account.0, self.account.1),
-        })
     }
 }
 

@@ -11,6 +11,7 @@ use crate::parser::Statement;
 use crate::parser::ast::{Expr, Query, QueryBody, Select, SelectItem};
 use crate::plan::OutputColumn;
 use crate::planner::{self, PhysicalPlan, RowsPlan};
+use crate::privilege::Privileges;
 use crate::query::{self, VirtualTables};
 use crate::server::column::{ColumnDef, ColumnSet};
 use crate::server::constant::{Capabilities, ColumnFlags};
@@ -113,9 +114,9 @@ impl SqlSession {
     ) -> Result<Arc<StatementContext>> {
         let mut virtual_tables = VirtualTables::default();
         if !scans.is_empty() {
-            let info = self.session_info();
+            let (info, visible) = (self.session_info(), self.visible_schema(&schema));
             for scan in scans {
-                let rows = information_schema::rows(&scan.database, &scan.table, &schema, &info).await?;
+                let rows = information_schema::rows(&scan.database, &scan.table, &visible, &info).await?;
                 query::virtual_table::add(&mut virtual_tables, &scan, &rows)?;
             }
         }
@@ -269,8 +270,8 @@ impl SqlSession {
 
     /// The columns of a table, for COM_FIELD_LIST.
     pub(super) fn fields_of(&self, table: &str, wildcard: &str) -> Result<Vec<ColumnDef>> {
-        self.check_allowed()?;
         let name = crate::parser::ast::ObjectName { database: None, name: table.to_string() };
+        self.check_named(&name, Privileges::SELECT)?;
         let (database, table) = self.table(&name)?;
         let matches = |column: &str| wildcard.is_empty() || wildcard == "%" || super::users::like(column, wildcard);
         let def = |column: &crate::catalog::model::Column| ColumnDef {

@@ -1,16 +1,20 @@
 //! What the made-up tables tell of this session and its server.
 
+use super::grants;
 use super::server::Shared;
 use super::session::{Diagnostic, SqlSession};
+use super::users::same;
 use super::variables::{DEFINITIONS, Globals, Scope};
-use crate::catalog::information_schema::{Process, RegionInfo, Row, SessionInfo, StoreInfo};
+use crate::catalog::information_schema::{AccountInfo, Process, RegionInfo, Row, SessionInfo, StoreInfo};
 use crate::catalog::size::{self, TableSize};
 use crate::error::Result;
+use crate::privilege::{Privileges, Rights};
 use crate::server::registry::Connections;
+use crate::server::session_api::Account;
 use async_trait::async_trait;
 use basalt_common::{KeyRange, TableId};
 use basalt_expr::value::Value;
-use basalt_proto::schema::{DdlJob, DdlJobState};
+use basalt_proto::schema::{DdlJob, DdlJobState, User};
 use std::sync::Arc;
 
 /// A copy of what the tables may ask, so that filling them does not borrow the session.
@@ -19,6 +23,10 @@ pub struct Info {
     connections: Arc<Connections>,
     variables: Vec<(String, String)>,
     diagnostics: Vec<Diagnostic>,
+    /// The session's account, what it holds, and the name its client gave.
+    account: Arc<Account>,
+    rights: Arc<Rights>,
+    user: String,
 }
 
 impl SqlSession {
@@ -29,6 +37,9 @@ impl SqlSession {
             connections: self.connection.connections.clone(),
             variables,
             diagnostics: self.diagnostics.clone(),
+            account: self.connection.account.clone(),
+            rights: self.rights(),
+            user: self.account.0.clone(),
         }
     }
 }
@@ -70,15 +81,33 @@ impl SessionInfo for Info {
             state: info.state,
             statement: info.text.map(|t| String::from_utf8_lossy(&t).into_owned()),
         };
-        self.connections.all().into_iter().map(|entry| row(entry.info())).collect()
+        // Without PROCESS one sees one's own.
+        let sees_all = self.rights.global.has(Privileges::PROCESS);
+        let all = self.connections.all().into_iter().map(|entry| entry.info());
+        all.filter(|info| sees_all || info.user == self.user).map(row).collect()
     }
 
     fn warnings(&self) -> Vec<(&'static str, u16, String)> {
         self.diagnostics.iter().map(|d| (d.level, d.code, d.message.clone())).collect()
     }
 
-    fn users(&self) -> Vec<(String, String, String, bool)> {
-        self.server.users.list()
+    fn accounts(&self) -> Vec<AccountInfo> {
+        let sees_all = self.rights.on_table("mysql", "user").has(Privileges::SELECT);
+        let is_own = |user: &User| same(user, &self.account.user, &self.account.host);
+        let all = self.server.users.list().into_iter().filter(|(user, _)| sees_all || is_own(user));
+        all.map(|(user, rights)| grants::describe(&user, &rights)).collect()
+    }
+
+    fn sees_database(&self, name: &str) -> bool {
+        // As MySQL lists them; of performance_schema only some tables can be read.
+        matches!(name, "information_schema" | "performance_schema") || self.rights.sees_database(name)
+    }
+
+    fn column_privileges(&self, database: &str, table: &str) -> String {
+        let of_columns = [Privileges::SELECT, Privileges::INSERT, Privileges::UPDATE, Privileges::REFERENCES];
+        let here = self.rights.on_table(database, table);
+        let held = of_columns.into_iter().filter(|privilege| here.has(*privilege));
+        held.map(|privilege| privilege.names().to_lowercase()).collect::<Vec<_>>().join(",")
     }
 
     async fn regions(&self, start: &[u8], end: &[u8]) -> Result<Vec<RegionInfo>> {

@@ -20,11 +20,14 @@
 //!
 //! Not done: SERIALIZABLE, TEMPORARY tables, CHECK, ANALYZE and OPTIMIZE TABLE, LOCK TABLES (a warning says so).
 
+mod access;
 mod bind;
 mod control;
 mod data;
+mod grants;
 mod info;
 mod maintain;
+mod needs;
 mod prepared;
 mod schema;
 pub mod server;
@@ -32,9 +35,11 @@ pub mod server;
 mod session;
 mod set;
 mod split;
+mod start;
 mod statement;
 pub mod users;
 pub mod variables;
 
 pub use server::{SqlServer, SqlServerOptions};
 pub use session::SqlSession;
+pub use start::{InitFile, StartAccounts};

@@ -84,6 +84,7 @@ impl SqlSession {
         if !may_be_prepared(&parsed.statement) {
             return Err(Error::not_in_prepared());
         }
+        self.check_statement(&parsed.statement)?;
         if !is_data(&parsed.statement) {
             return Ok((parsed, Arc::default()));
         }
@@ -137,11 +138,13 @@ impl SqlSession {
         if values.len() != prepared.parameters {
             return Err(wrong_arguments());
         }
+        let statement = prepared.statement.clone();
+        self.check_statement(&statement)?;
+        let prepared = self.statements.get(&id).ok_or_else(|| unknown_name(&id.to_string(), "EXECUTE"))?;
         if !is_data(&prepared.statement) {
             let text = prepared.text.clone();
             return self.run_with(&text, values, out, false).await;
         }
-        let statement = prepared.statement.clone();
         let types: Vec<FieldType> = values.iter().map(basalt_expr::func::literal_type).collect();
         let schema = self.use_schema()?;
         let version = schema.newest().version;
@@ -218,7 +221,9 @@ impl SqlSession {
         let parsed = parse_one(&text, self.parse_options())?.ok_or_else(Error::empty_query)?;
         let database = named.database.clone();
         let current = std::mem::replace(&mut self.database, database);
+        let allowed = self.check_statement(&parsed.statement);
         let outcome = match is_data(&parsed.statement) {
+            _ if allowed.is_err() => allowed,
             true => self.run_data(&parsed.statement, values, out, more).await,
             false => self.run_with(&text, values, out, more).await,
         };

@@ -1,8 +1,9 @@
 //! The SQL server as a whole: what its sessions share, and its tasks.
 
 use super::session::{SqlSession, to_protocol};
+use super::start::{self, StartAccounts};
 use super::users::Users;
-use super::variables::{Globals, SERVER_VERSION};
+use super::variables::Globals;
 use crate::catalog::Catalog;
 use crate::ddl;
 use crate::error::{Error, Result};
@@ -42,6 +43,8 @@ pub struct SqlServerOptions {
     pub max_connections: usize,
     /// Where large queries spill.
     pub spill_dir: PathBuf,
+    /// What is done to accounts before clients are let in.
+    pub accounts: StartAccounts,
 }
 
 /// What all sessions of a server share.
@@ -91,12 +94,6 @@ impl SqlServer {
             ensure_test_database(&catalog).await?;
             let users = Users::default();
             users.load(&cluster).await?;
-            if !options.listen.ip().is_loopback() && users.root_is_open() {
-                return Err(Error::Internal(format!(
-                    "root has no password: set one (ALTER USER root IDENTIFIED BY '…') over a loopback address before listening on {}",
-                    options.listen
-                )));
-            }
             QuerySession::configure(options.spill_dir);
             let globals = Arc::new(Globals::default());
             globals.set_fact("port", &options.listen.port().to_string());
@@ -106,7 +103,7 @@ impl SqlServer {
                 Some((certificates, key)) => {
                     globals.set_fact("have_ssl", "YES");
                     globals.set_fact("have_openssl", "YES");
-                    Some(Tls::from_pem(certificates, key).map_err(|e| Error::Internal(format!("TLS: {e}")))?)
+                    Some(Tls::from_pem(certificates, key).map_err(|e| Error::Start(format!("TLS: {e}")))?)
                 }
             };
             let connections = Arc::new(Connections::default());
@@ -121,17 +118,20 @@ impl SqlServer {
                 questions: AtomicU64::new(0),
                 connections: connections.clone(),
             });
-            let config = ServerConfig {
-                server_version: SERVER_VERSION.to_string(),
-                max_connections: options.max_connections,
-                ..ServerConfig::default()
-            };
+            start::prepare(&shared, options.accounts).await?;
+            if !options.listen.ip().is_loopback() && shared.users.root_is_open() {
+                return Err(Error::Start(format!(
+                    "root has no password, so this server does not listen on {}: set BASALT_ROOT_PASSWORD or BASALT_ROOT_PASSWORD_FILE, or run ALTER USER root IDENTIFIED BY '…' over a loopback address first",
+                    options.listen
+                )));
+            }
+            let config = ServerConfig { max_connections: options.max_connections, ..ServerConfig::default() };
             let front = Arc::new(Front(shared.clone()));
             let server = Server { config, handler: front.clone(), authenticator: front, tls, env, connections };
             let running = server
                 .start(options.listen)
                 .await
-                .map_err(|e| Error::Internal(format!("cannot listen on {} (MySQL clients): {e}", options.listen)))?;
+                .map_err(|e| Error::Start(format!("cannot listen on {} (MySQL clients): {e}", options.listen)))?;
             let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
             let (catalog, token) = (shared.catalog.clone(), stop.clone());
             tasks.spawn(async move { catalog.run(token).await });

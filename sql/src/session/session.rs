@@ -93,6 +93,7 @@ impl SqlSession {
         };
         session.take_over_globals();
         if let Some(database) = wanted.filter(|d| !d.is_empty()) {
+            session.check_sees_database(&database)?;
             session.use_database(&database)?;
         }
         Ok(session)
@@ -140,18 +141,6 @@ impl SqlSession {
         let table =
             schema.table(database, &name.name).cloned().ok_or_else(|| Error::no_such_table(&found.name, &name.name))?;
         Ok((found.name.clone(), table))
-    }
-
-    /// Refuses what only accounts with all privileges may do.
-    pub(super) fn require_admin(&self) -> Result<()> {
-        if self.server.users.has_all_privileges(&self.connection.account) {
-            return Ok(());
-        }
-        Err(Error::User {
-            code: 1227,
-            sqlstate: "42000",
-            message: "Access denied; you need (at least one of) the SUPER privilege(s) for this operation".into(),
-        })
     }
 
     /// State flags of the protocol.
@@ -238,7 +227,7 @@ impl Session for SqlSession {
     }
 
     async fn init_db(&mut self, schema: &str) -> Result<(), MySqlError> {
-        match self.use_database(schema) {
+        match self.check_sees_database(schema).and_then(|()| self.use_database(schema)) {
             Ok(()) => Ok(()),
             Err(error) => Err(self.failed(&error)),
         }

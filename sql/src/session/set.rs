@@ -5,6 +5,7 @@ use super::variables::{self, Definition, Scope};
 use crate::error::{Error, Result};
 use crate::parser::ast::{Expr, Literal, VariableScope};
 use crate::parser::statement::SetItem;
+use crate::privilege::Privileges;
 use basalt_expr::value::Value;
 use std::time::Duration;
 
@@ -43,7 +44,7 @@ impl SqlSession {
             return Err(Error::unsupported("SET PERSIST"));
         }
         if scope == Some(VariableScope::Global) {
-            self.require_admin()?;
+            self.require(Privileges::SUPER, "SUPER or SYSTEM_VARIABLES_ADMIN")?;
             return self.server.globals.set(definition, text.as_deref());
         }
         self.set_session(definition, text.as_deref()).await
@@ -89,7 +90,7 @@ impl SqlSession {
             let definition = variables::definition(name).expect("a variable of the table");
             match scope {
                 Some(VariableScope::Global) => {
-                    self.require_admin()?;
+                    self.require(Privileges::SUPER, "SUPER or SYSTEM_VARIABLES_ADMIN")?;
                     self.server.globals.set(definition, Some(value))?;
                 }
                 Some(VariableScope::Persist) => return Err(Error::unsupported("SET PERSIST")),

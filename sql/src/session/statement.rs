@@ -9,6 +9,7 @@ use crate::parser::ast::{Expr, Literal};
 use crate::parser::statement::{Show, ShowWhat};
 use crate::parser::{Parsed, Statement, parse_one};
 use crate::planner::cache::{CacheScope, Lookup};
+use crate::privilege::Privileges;
 use crate::server::result::{OkSummary, ResultWriter};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -78,8 +79,13 @@ impl SqlSession {
                     parse_one(template.text.as_bytes(), self.parse_options()).ok().flatten().and_then(|parsed| {
                         let cacheable = matches!(parsed.statement, Statement::Query(_)) || is_write(&parsed.statement);
                         let ctx = self.bind_context(&current, &template.types);
-                        cacheable.then(|| binder::bind(&parsed.statement, &ctx).ok()).flatten()
+                        cacheable.then(|| binder::bind(&parsed.statement, &ctx))
                     });
+                let bound = match bound {
+                    // Others may run it: nothing is remembered.
+                    Some(Err(error)) if error.is_denied() => return Ok(false),
+                    bound => bound.and_then(Result::ok),
+                };
                 // Whatever the template runs into, the text itself is bound again and says it in its own words.
                 let plan = bound.filter(|b| b.cacheable).map(|b| self.plan(b.statement));
                 if !self.server.plans.insert(&template, plan.as_ref()) {
@@ -112,9 +118,7 @@ impl SqlSession {
         if !keeps_diagnostics(statement) {
             self.diagnostics.clear();
         }
-        if !needs_no_privilege(statement) {
-            self.check_allowed()?;
-        }
+        self.check_statement(statement)?;
         match statement {
             Statement::Query(_)
             | Statement::Insert(_)
@@ -167,7 +171,6 @@ impl SqlSession {
     async fn run_effect(&mut self, parsed: &Parsed, text: &[u8]) -> Result<()> {
         match &parsed.statement {
             Statement::Ddl(ddl) => {
-                self.require_admin()?;
                 // MySQL's implicit commit. What SET TRANSACTION said was for the transaction that would have been next.
                 self.commit_transaction().await?;
                 self.next_transaction.clear();
@@ -224,26 +227,19 @@ impl SqlSession {
             },
             Statement::AdminCheck(_) => Err(Error::unsupported("ADMIN CHECK TABLE")),
             Statement::User(statement) => {
-                if !self.is_own_password(statement) {
-                    self.require_admin()?;
-                }
                 self.commit_transaction().await?;
                 self.server.users.change(&self.server.cluster, statement, &self.connection.account).await
             }
-            Statement::Grant(grant) => {
-                self.require_admin()?;
-                self.commit_transaction().await?;
-                self.server.users.grant(&self.server.cluster, grant).await
-            }
+            Statement::Grant(grant) => self.grant(grant).await,
             other => Err(Error::internal(format!("nobody runs {other:?}"))),
         }
     }
 
-    /// KILL: of one's own connections, or of any with all privileges.
+    /// KILL: of one's own connections, or of any with SUPER.
     pub(super) fn kill_connection(&self, id: u64, query: bool) -> Result<()> {
         let entry = self.connection.connections.get(id).ok_or_else(|| unknown_thread(id))?;
         if entry.info().user != self.account.0 {
-            self.require_admin().map_err(|_| Error::User {
+            self.require(Privileges::SUPER, "SUPER").map_err(|_| Error::User {
                 code: 1095,
                 sqlstate: "HY000",
                 message: format!("You are not owner of thread {id}"),
@@ -256,36 +252,6 @@ impl SqlSession {
         }
         Ok(())
     }
-}
-
-/// Statements that every account may run, and those whose plan is asked instead ([`SqlSession::check_plan`]).
-fn needs_no_privilege(statement: &Statement) -> bool {
-    matches!(
-        statement,
-        Statement::Query(_)
-            | Statement::Insert(_)
-            | Statement::Update(_)
-            | Statement::Delete(_)
-            | Statement::Show(_)
-            | Statement::Explain { .. }
-            | Statement::Do(_)
-            | Statement::Set(_)
-            | Statement::SetTransaction { .. }
-            | Statement::Begin { .. }
-            | Statement::Commit { .. }
-            | Statement::Rollback { .. }
-            | Statement::Savepoint(_)
-            | Statement::ReleaseSavepoint(_)
-            | Statement::Use(_)
-            | Statement::Prepare { .. }
-            | Statement::Execute { .. }
-            | Statement::Deallocate(_)
-            | Statement::UnlockTables
-            // These ask themselves.
-            | Statement::Kill { .. }
-            | Statement::User(_)
-            | Statement::Unsupported(_)
-    )
 }
 
 fn unknown_thread(id: impl std::fmt::Display) -> Error {

@@ -3,14 +3,14 @@
 //! Accounts are rows of the catalog (`mU`), held in memory and looked at again every few seconds and after each change. A
 //! cluster starts with `root@%` without password; until root has one, servers listen on loopback only.
 //!
-//! Privileges are all or nothing: `GRANT ALL PRIVILEGES ON *.*` gives everything, every finer grant is refused (1235), and an
-//! account without privileges may log in, set variables, select without a table and change its own password. Passwords are
-//! kept as the digests that the login exchanges need (`SHA1(SHA1(password))`, `SHA256(SHA256(password))`), never as
-//! themselves.
+//! What an account may do stands in its record ([`crate::privilege`]); [`super::grants`] changes it, [`super::access`] asks
+//! for it. Passwords are kept as the digests that the login exchanges need (`SHA1(SHA1(password))`,
+//! `SHA256(SHA256(password))`), never as themselves.
 
 use crate::catalog::{keys, store};
 use crate::error::{Error, Result};
-use crate::parser::statement::{Grant, UserSpec, UserStatement};
+use crate::parser::statement::{UserSpec, UserStatement};
+use crate::privilege::{Privileges, Rights};
 use crate::server::auth::Credential;
 use crate::server::session_api::Account;
 use basalt_client::{Cluster, Transaction, TxnOptions};
@@ -28,7 +28,13 @@ const CHANGE_TRIES: u32 = 10;
 /// The accounts, as one server knows them.
 #[derive(Default)]
 pub struct Users {
-    accounts: RwLock<Arc<Vec<User>>>,
+    accounts: RwLock<Arc<Vec<Known>>>,
+}
+
+/// An account's record, and what it holds.
+struct Known {
+    user: User,
+    rights: Arc<Rights>,
 }
 
 fn root() -> User {
@@ -37,11 +43,12 @@ fn root() -> User {
         host: "%".into(),
         plugin: CACHING.into(),
         credential: Default::default(),
-        all_privileges: true,
+        privileges: Privileges::EVERYTHING.0,
+        ..User::default()
     }
 }
 
-fn same(user: &User, name: &str, host: &str) -> bool {
+pub(super) fn same(user: &User, name: &str, host: &str) -> bool {
     user.name == name && user.host.eq_ignore_ascii_case(host)
 }
 
@@ -57,19 +64,20 @@ impl Users {
         }
         // The most specific host first, as MySQL looks: names without wildcards before patterns, `%` last.
         users.sort_by_key(|u| (u.host == "%", u.host.contains('%'), u.host.clone()));
-        *self.accounts.write() = Arc::new(users);
+        let known = users.into_iter().map(|user| Known { rights: Arc::new(Rights::of(&user)), user });
+        *self.accounts.write() = Arc::new(known.collect());
         Ok(())
     }
 
     /// True while root can log in without password.
     pub fn root_is_open(&self) -> bool {
-        self.accounts.read().iter().any(|u| u.name == "root" && u.credential.is_empty())
+        self.accounts.read().iter().any(|k| k.user.name == "root" && k.user.credential.is_empty())
     }
 
     /// The account that a client logs in to.
     pub fn find(&self, name: &str, host: &str) -> Option<Account> {
         let users = self.accounts.read().clone();
-        let user = users.iter().find(|u| u.name == name && host_matches(&u.host, host))?;
+        let user = users.iter().map(|k| &k.user).find(|u| u.name == name && host_matches(&u.host, host))?;
         Some(Account {
             user: user.name.clone(),
             host: user.host.clone(),
@@ -79,18 +87,31 @@ impl Users {
         })
     }
 
-    /// True when the account may do everything.
-    pub fn has_all_privileges(&self, account: &Account) -> bool {
-        self.accounts.read().iter().any(|u| same(u, &account.user, &account.host) && u.all_privileges)
+    /// What an account holds now; nothing once it is gone.
+    pub fn rights(&self, account: &Account) -> Arc<Rights> {
+        self.rights_of(&account.user, &account.host)
     }
 
-    /// Name, host, plugin, all privileges.
-    pub fn list(&self) -> Vec<(String, String, String, bool)> {
-        self.accounts
-            .read()
-            .iter()
-            .map(|u| (u.name.clone(), u.host.clone(), u.plugin.clone(), u.all_privileges))
-            .collect()
+    /// The same by name.
+    pub fn rights_of(&self, name: &str, host: &str) -> Arc<Rights> {
+        let accounts = self.accounts.read();
+        accounts.iter().find(|k| same(&k.user, name, host)).map(|k| k.rights.clone()).unwrap_or_default()
+    }
+
+    /// 1141 for an account that does not exist.
+    ///
+    /// # Errors
+    /// That.
+    pub fn check_exists(&self, name: &str, host: &str) -> Result<()> {
+        match self.accounts.read().iter().any(|k| same(&k.user, name, host)) {
+            true => Ok(()),
+            false => Err(no_such_grant(name, host)),
+        }
+    }
+
+    /// Every account: record and rights.
+    pub fn list(&self) -> Vec<(User, Arc<Rights>)> {
+        self.accounts.read().iter().map(|k| (k.user.clone(), k.rights.clone())).collect()
     }
 
     /// CREATE, ALTER and DROP USER.
@@ -106,36 +127,11 @@ impl Users {
         .await
     }
 
-    /// GRANT and REVOKE of all privileges on everything.
+    /// Changes the accounts in one transaction, again when another change gets in between.
     ///
     /// # Errors
-    /// 1235 for anything finer, 1410 for an account that does not exist.
-    pub async fn grant(&self, cluster: &Cluster, grant: &Grant) -> Result<()> {
-        let all = matches!(grant.privileges.as_slice(), [p] if p == "ALL" || p == "ALL PRIVILEGES");
-        let nothing = matches!(grant.privileges.as_slice(), [p] if p == "USAGE") && !grant.revoke;
-        if !(all || nothing) || grant.database.is_some() || grant.table.is_some() {
-            return Err(Error::unsupported("privileges other than ALL PRIVILEGES ON *.*"));
-        }
-        self.edit(cluster, |users| {
-            for spec in &grant.users {
-                let user = users.iter_mut().find(|u| same(u, &spec.name, &spec.host)).ok_or_else(|| Error::User {
-                    code: 1410,
-                    sqlstate: "42000",
-                    message: "You are not allowed to create a user with GRANT".into(),
-                })?;
-                if grant.revoke && same(user, "root", "%") {
-                    return Err(Error::unsupported("taking root's privileges"));
-                }
-                if all {
-                    user.all_privileges = !grant.revoke;
-                }
-            }
-            Ok(())
-        })
-        .await
-    }
-
-    async fn edit(&self, cluster: &Cluster, change: impl Fn(&mut Vec<User>) -> Result<()>) -> Result<()> {
+    /// What `change` refuses; nothing is changed then.
+    pub(super) async fn edit(&self, cluster: &Cluster, change: impl Fn(&mut Vec<User>) -> Result<()>) -> Result<()> {
         let mut tries = 0;
         loop {
             let mut txn = cluster.begin(TxnOptions::default()).await?;
@@ -163,6 +159,12 @@ fn write_difference(txn: &mut Transaction, before: &[User], after: &[User]) -> R
         txn.put(keys::user(&user.name, &user.host), user.encode_to_vec())?;
     }
     Ok(())
+}
+
+/// 1141.
+pub(super) fn no_such_grant(name: &str, host: &str) -> Error {
+    let message = format!("There is no such grant defined for user '{name}' on host '{host}'");
+    Error::User { code: 1141, sqlstate: "42000", message }
 }
 
 fn failed(what: &str, name: &str, host: &str) -> Error {

@@ -10,12 +10,10 @@
 use crate::error::Error;
 use crate::plan::UseIndexes;
 use crate::planner::ShortPath;
+use crate::version::SERVER_VERSION;
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// The version that clients see; the number before the dash decides which `/*!NNNNN` comments are executed.
-pub const SERVER_VERSION: &str = concat!("8.0.11-Basalt-", env!("CARGO_PKG_VERSION"));
 
 /// Where a variable may be set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,6 +3,9 @@
 //! Requests of a stream are started in the order in which they come. What can be answered at once (most reads) is answered
 //! by the task that reads the stream; the rest goes on in tasks of its own. Responses leave in any order, as many in one
 //! message as are ready.
+//!
+//! Streams live as long as their clients, so a server that waited for their ends would never stop. [`Drain`] ends them: no
+//! request is read any more, those that were read are answered, and then the streams close.
 
 use super::store::StoreService;
 use crate::raftstore::transport::Inbound;
@@ -14,21 +17,43 @@ use basalt_proto::kv::{BatchRequest, BatchResponse};
 use futures::stream::{BoxStream, StreamExt};
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
 /// Largest message taken, bytes: a transaction's values of one region, or a page of a scan.
 pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
+/// Ends the streams of a store's clients.
+#[derive(Clone, Default)]
+pub struct Drain {
+    stop: CancellationToken,
+    /// The readers of streams, and the requests that they have read.
+    tasks: TaskTracker,
+}
+
+impl Drain {
+    /// Reads no more requests and waits until those that were read are answered, or `grace` has passed.
+    pub async fn finish(&self, grace: Duration) {
+        self.stop.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(grace, self.tasks.wait()).await.is_err() {
+            tracing::warn!(requests = self.tasks.len(), "requests were not answered before the store stopped");
+        }
+    }
+}
+
 /// All that a store serves: requests, and messages of other stores.
-pub fn routes(service: Arc<StoreService>, inbound: Inbound) -> Routes {
-    Routes::new(server(service)).add_service(RaftService::server(inbound))
+pub fn routes(service: Arc<StoreService>, inbound: Inbound, drain: Drain) -> Routes {
+    Routes::new(server(service, drain)).add_service(RaftService::server(inbound))
 }
 
 /// A store's service for tonic's server.
-pub fn server(service: Arc<StoreService>) -> KvServer<GrpcService> {
-    KvServer::new(GrpcService { service })
+pub fn server(service: Arc<StoreService>, drain: Drain) -> KvServer<GrpcService> {
+    KvServer::new(GrpcService { service, drain })
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX)
 }
@@ -36,6 +61,7 @@ pub fn server(service: Arc<StoreService>) -> KvServer<GrpcService> {
 /// The adapter.
 pub struct GrpcService {
     service: Arc<StoreService>,
+    drain: Drain,
 }
 
 #[tonic::async_trait]
@@ -48,8 +74,15 @@ impl Kv for GrpcService {
         let (answers, ready) = mpsc::channel(config.stream_inflight_max);
         let inflight = Arc::new(Semaphore::new(config.stream_inflight_max));
         let batch_max = config.stream_batch_max;
-        // Ends when the client closes its side or the connection breaks.
-        tokio::spawn(read_requests(Arc::clone(&self.service), request.into_inner(), answers, inflight));
+        // Ends when the client closes its side, the connection breaks, or the store stops.
+        let drain = self.drain.clone();
+        self.drain.tasks.spawn(read_requests(
+            Arc::clone(&self.service),
+            request.into_inner(),
+            answers,
+            inflight,
+            drain,
+        ));
         let batches = futures::stream::unfold(ready, move |mut ready| async move {
             let mut responses = Vec::new();
             let received = ready.recv_many(&mut responses, batch_max).await;
@@ -69,9 +102,14 @@ async fn read_requests(
     mut requests: Streaming<BatchRequest>,
     answers: mpsc::Sender<Tagged>,
     inflight: Arc<Semaphore>,
+    drain: Drain,
 ) {
     loop {
-        let batch = match requests.message().await {
+        let received = tokio::select! {
+            received = requests.message() => received,
+            () = drain.stop.cancelled() => return,
+        };
+        let batch = match received {
             Ok(Some(batch)) => batch,
             Ok(None) => return,
             Err(status) => {
@@ -94,7 +132,7 @@ async fn read_requests(
                 }
                 Poll::Pending => {
                     let answers = answers.clone();
-                    tokio::spawn(async move {
+                    drain.tasks.spawn(async move {
                         let response = Some(answer.await);
                         // A client that is gone wants no answer.
                         let _ = answers.send(Tagged { id, response }).await;

@@ -164,7 +164,7 @@ async fn a_stream_carries_many_requests_and_fragments() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("just bound");
     let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
-    let server = tonic::transport::Server::builder().add_service(grpc::server(service));
+    let server = tonic::transport::Server::builder().add_service(grpc::server(service, grpc::Drain::default()));
     let server = tokio::spawn(server.serve_with_incoming(incoming));
     let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}")).expect("an address");
     let mut client = KvClient::new(endpoint.connect().await.expect("the server listens"));
