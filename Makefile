@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 CARGO := . build/env.sh && cargo
 
-.PHONY: up build test lint bare need-build need-test rocksdb
+.PHONY: up build test lint audit bench-oltp bench-olap bare need-build need-test need-bench rocksdb
 
 up: build
 	. build/env.sh && "$$CARGO_TARGET_DIR/release/basalt" up $(ARGS)
@@ -21,6 +21,18 @@ lint: need-build rocksdb
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --workspace --all-targets --locked -- -D warnings
 
+# Advisories and licenses of what is linked in. Not part of CI: cargo-deny takes minutes to compile and asks the network.
+audit:
+	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+	cargo deny --all-features check
+
+# This build and MariaDB in turn: bench/README.md. ARGS go to bench/oltp.py and bench/olap.py.
+bench-oltp: need-bench build
+	bench/run.sh oltp $(ARGS)
+
+bench-olap: need-bench build
+	bench/run.sh olap $(ARGS)
+
 # The two commands on a Debian that has nothing, without this machine's compiled code; prints how long each step took.
 bare:
 	@build/need.sh bare
@@ -31,6 +43,9 @@ rocksdb:
 
 need-build:
 	@build/need.sh build
+
+need-bench:
+	@build/need.sh bench
 
 need-test:
 	@build/need.sh test

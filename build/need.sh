@@ -66,6 +66,7 @@ fi
 if [ "${1:-build}" = bench ]; then
   want galera-4 "its cluster" test -e /usr/lib/galera/libgalera_smm.so
   want rsync "copies Galera's first state" command -v rsync
+  want iproute2 "ss, which tells whose CPU is counted" command -v ss
   want python3-venv "runs the yardsticks" python3 -c 'import ensurepip'
 fi
 [ ${#packages[@]} -eq 0 ] && exit 0

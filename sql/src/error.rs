@@ -318,6 +318,8 @@ user_errors! {
     1461 "42000" too_many_statements(max) = "Can't create more than max_prepared_stmt_count statements (current value: {max})";
     /// 1525
     1525 "HY000" wrong_value(kind, value) = "Incorrect {kind} value: '{value}'";
+    /// 1525
+    1525 "HY000" not_y_or_n(value) = "Incorrect argument (should be Y or N) value: '{value}'";
     /// 1568
     1568 "25001" in_transaction() = "Transaction characteristics can't be changed while a transaction is in progress";
     /// 1707: the index was written with other weights of its collation

@@ -9,6 +9,7 @@ mod disk_full;
 mod failover;
 mod idle;
 mod operate;
+mod privileges;
 mod protocol;
 mod regions;
 mod roles;

@@ -133,7 +133,7 @@ fn refused_logins_are_seen() {
     assert!(line.contains("WARN") && line.contains("'root'@'127.0.0.1'") && line.contains("code=1045"), "{line}");
     let aborted = mysql(up.port, &["-N"], "show global status like 'Aborted_connects'").expect_ok();
     assert_eq!(aborted, "Aborted_connects\t1\n");
-    for said in ["basalt starts", "store is open", "accepting MySQL clients", "serving"] {
+    for said in ["basalt starts", "store is recovered", "accepting MySQL clients", "serving"] {
         assert!(log.contains(said), "the log does not say {said:?}\n{log}");
     }
 }

@@ -250,6 +250,8 @@ fn passwords_and_tls() {
         }
         let status = mysql(up.port, &["--ssl"], "status").expect_ok();
         assert!(status.contains("Cipher in use is TLS_"), "{status}");
+        let cipher = mysql(up.port, &["-N", "--ssl"], "show status like 'Ssl_cipher'").expect_ok();
+        assert!(cipher.starts_with("Ssl_cipher\tTLS_"), "{cipher}");
         assert!(
             mysql(up.port, &["--skip-ssl"], "status").expect_ok().contains("Not in use"),
             "TLS only where asked for"

@@ -63,7 +63,7 @@ impl Process {
         if let Some(config) = &self.config {
             command.arg("--config").arg(config);
         }
-        for name in ["BASALT_DATA", "BASALT_LISTEN", "BASALT_STATUS", "BASALT_PD", "BASALT_CONFIG"] {
+        for name in ["BASALT_DATA", "BASALT_LISTEN", "BASALT_STATUS", "BASALT_PD", "BASALT_CONFIG", "BASALT_LOG_FILE"] {
             command.env_remove(name);
         }
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);

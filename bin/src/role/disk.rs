@@ -23,6 +23,17 @@ fn free_bytes(path: &Path) -> std::io::Result<u64> {
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
+/// Bytes of the files in a folder, as far as they can be seen: for the log.
+pub fn held_bytes(folder: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+    let held = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(data) if data.is_dir() => held_bytes(&entry.path()),
+        Ok(data) => data.len(),
+        Err(_) => 0,
+    };
+    entries.filter_map(Result::ok).map(held).sum()
+}
+
 /// Refuses a disk without room.
 pub fn check_start(path: &Path) -> Result<()> {
     match free_bytes(path) {

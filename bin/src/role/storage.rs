@@ -86,6 +86,7 @@ pub async fn open(params: StoreParams<'_>) -> Result<OpenStore> {
     if let Some(size) = params.settings.block_cache {
         engine_config.block_cache_bytes = usize::try_from(size.0).unwrap_or(usize::MAX);
     }
+    let (began, held) = (params.env.now(), disk::held_bytes(params.folder));
     let place = || format!("the store cannot use {}", params.folder.display());
     let engine: Arc<dyn Engine> =
         Arc::new(RocksEngine::open(&params.folder.join("db"), &engine_config).with_context(place)?);
@@ -112,6 +113,9 @@ pub async fn open(params: StoreParams<'_>) -> Result<OpenStore> {
     })
     .await
     .context("the store cannot start")?;
+    let took = params.env.now().since(began);
+    let recovered = bytesize::ByteSize(held).display().iec().to_string();
+    tracing::info!(store = %node.id(), folder = %params.folder.display(), recovered, ?took, "store is recovered");
     let scheduler = Scheduler::new(node.kv().clone(), concurrency, TxnConfig::default(), params.env.clone());
     let coprocessor =
         CoprocessorHandler::new(node.id(), params.env.clone(), &CoprocessorConfig::default(), Threads::Own)?;

@@ -127,8 +127,14 @@ fn of(what: &ShowWhat, ctx: &BindContext<'_>) -> Result<Template> {
         ),
         ShowWhat::Grants { user } => grants(user.as_ref(), ctx),
         ShowWhat::CreateUser(user, host) => {
-            let text = literal(&format!("CREATE USER '{user}'@'{host}'"));
-            template(format!("SELECT {text} `CREATE USER for {user}@{host}`"), &[], "")
+            let (user, host) = if user.is_empty() { ctx.account } else { (user.as_str(), host.as_str()) };
+            let column = quoted(&format!("CREATE USER for {user}@{host}"));
+            let sql = format!(
+                "SELECT ACCOUNT_TEXT {column} FROM information_schema.BASALT_GRANTS WHERE USER = {} AND HOST = {} AND POSITION = 0",
+                literal(user),
+                literal(host)
+            );
+            template(sql, &[], "")
         }
         ShowWhat::Plugins => template(
             "SELECT PLUGIN_NAME `Name`, PLUGIN_STATUS `Status`, PLUGIN_TYPE `Type`, PLUGIN_LIBRARY `Library`, PLUGIN_LICENSE `License` FROM information_schema.PLUGINS",

@@ -58,6 +58,9 @@ struct State {
     schema: Arc<Schema>,
     /// When the version was last compared with the cluster's.
     looked: Monotonic,
+    /// Whether it is being compared at the moment, and how the last try failed.
+    looking: bool,
+    failure: Option<(u16, String)>,
     /// Statements and commits under way, by the version that they work under; few, and the newest stays when it is unused.
     in_use: Vec<(u64, usize)>,
 }
@@ -116,7 +119,7 @@ impl Catalog {
         let snapshot = cluster.snapshot(cluster.timestamp().await?);
         let schema = Arc::new(store::load(&snapshot).await?);
         let env = cluster.env().clone();
-        let state = State { schema, looked: env.now(), in_use: Vec::new() };
+        let state = State { schema, looked: env.now(), looking: false, failure: None, in_use: Vec::new() };
         let sequences = Sequences::new(cluster.clone());
         let inner = Inner {
             cluster,
@@ -167,12 +170,17 @@ impl Catalog {
     }
 
     fn check_lease(&self, state: &State) -> Result<()> {
-        if self.inner.env.now().since(state.looked) > config::SCHEMA_LEASE {
-            return Err(Error::User {
-                code: 8027,
-                sqlstate: "HY000",
-                message: "Information schema is out of date: the cluster cannot be reached".into(),
-            });
+        let age = self.inner.env.now().since(state.looked);
+        if age > config::SCHEMA_LEASE {
+            // What keeps the schema from being read says more than that it is old.
+            let (code, message) = match &state.failure {
+                Some((code, text)) => (*code, format!("{text} (the schema could not be read for {} s)", age.as_secs())),
+                None if state.looking => {
+                    (9005, format!("Region is unavailable: the schema's has not answered for {} s", age.as_secs()))
+                }
+                None => (8027, "Information schema is out of date: this server was not running".into()),
+            };
+            return Err(Error::User { code, sqlstate: "HY000", message });
         }
         Ok(())
     }
@@ -197,6 +205,18 @@ impl Catalog {
     /// # Errors
     /// What the cluster answers; the schema stays as it was.
     pub async fn refresh(&self) -> Result<()> {
+        self.inner.state.lock().looking = true;
+        let outcome = self.look().await;
+        let mut state = self.inner.state.lock();
+        state.looking = false;
+        state.failure = outcome.as_ref().err().map(|error| {
+            let (code, _, text) = error.to_mysql();
+            (code, text)
+        });
+        outcome
+    }
+
+    async fn look(&self) -> Result<()> {
         let started = self.inner.env.now();
         let newest = self.inner.cluster.snapshot(Timestamp::MAX);
         let version = store::version(&newest).await?;

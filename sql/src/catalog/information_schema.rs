@@ -66,6 +66,8 @@ pub struct AccountInfo {
     pub host: String,
     /// Plugin that checks its password.
     pub plugin: String,
+    /// What the plugin checks it with, as text.
+    pub digest: String,
     /// What it holds: first ON *.*, then on databases, then on tables.
     pub grants: Vec<GrantInfo>,
 }
@@ -330,7 +332,7 @@ const TABLES: &[(&str, &str, &str)] = &[
     ),
     (IS, "TABLESPACES", "TABLESPACE_NAME:n ENGINE:n"),
     (IS, "BASALT_WARNINGS", "LEVEL:n CODE:u MESSAGE:t"),
-    (IS, "BASALT_GRANTS", "USER:n HOST:s POSITION:u GRANT_TEXT:t"),
+    (IS, "BASALT_GRANTS", "USER:n HOST:s POSITION:u GRANT_TEXT:t ACCOUNT_TEXT:t"),
     (
         IS,
         "BASALT_REGIONS",

@@ -26,7 +26,7 @@ pub(super) fn users(info: &dyn SessionInfo) -> Vec<Row> {
         let has = |name: &str| yes(global.privileges.contains(&name));
         let mut row = vec![s(&account.host), s(&account.user)];
         row.extend(["SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP"].map(has));
-        row.extend([yes(global.grantable), has("SUPER"), s(&account.plugin), s(""), s("N")]);
+        row.extend([yes(global.grantable), has("SUPER"), s(&account.plugin), s(&account.digest), s("N")]);
         row
     };
     info.accounts().into_iter().map(row).collect()
@@ -79,12 +79,27 @@ fn finer(info: &dyn SessionInfo, tables: bool, place: impl Fn(&GrantInfo) -> Vec
     rows
 }
 
-/// BASALT_GRANTS, which SHOW GRANTS reads. ON *.* is always told, USAGE if there is nothing.
+/// The statement that makes the account again, password and all.
+fn create_user(account: &AccountInfo) -> String {
+    let quoted = |name: &str| format!("`{}`", name.replace('`', "``"));
+    let digest = if account.digest.is_empty() { String::new() } else { format!(" AS '{}'", account.digest) };
+    format!(
+        "CREATE USER {}@{} IDENTIFIED WITH '{}'{digest} REQUIRE NONE PASSWORD EXPIRE DEFAULT ACCOUNT UNLOCK \
+         PASSWORD HISTORY DEFAULT PASSWORD REUSE INTERVAL DEFAULT PASSWORD REQUIRE CURRENT DEFAULT",
+        quoted(&account.user),
+        quoted(&account.host),
+        account.plugin
+    )
+}
+
+/// BASALT_GRANTS, which SHOW GRANTS and SHOW CREATE USER read. ON *.* is always told, USAGE if there is nothing.
 pub(super) fn grants(info: &dyn SessionInfo) -> Vec<Row> {
     let mut rows = Vec::new();
     for account in info.accounts() {
+        let made = create_user(&account);
+        let (user, host) = (&account.user, &account.host);
         let lines = account.grants.iter().enumerate();
-        rows.extend(lines.map(|(at, g)| vec![s(&account.user), s(&account.host), Value::UInt(at as u64), s(&g.text)]));
+        rows.extend(lines.map(|(at, g)| vec![s(user), s(host), Value::UInt(at as u64), s(&g.text), s(&made)]));
     }
     rows
 }

@@ -111,7 +111,7 @@ async fn tables(schema: &Schema, info: &dyn SessionInfo) -> Result<Vec<Row>> {
             u(table.id.0),
         ]);
     }
-    for (database, table) in information_schema::tables() {
+    for (database, table) in information_schema::tables().filter(|(database, _)| info.sees_database(database)) {
         let kind = if database == "information_schema" { "SYSTEM VIEW" } else { "BASE TABLE" };
         let mut row = vec![s("def"), s(database), s(made_up_name(database, table)), s(kind)];
         row.extend(std::iter::repeat_n(NULL, 16));
@@ -138,7 +138,7 @@ fn columns(schema: &Schema, info: &dyn SessionInfo) -> Vec<Row> {
             rows.push(column_row(database, table, offset, column, position as u64 + 1, &privileges));
         }
     }
-    for (database, table) in information_schema::tables() {
+    for (database, table) in information_schema::tables().filter(|(database, _)| info.sees_database(database)) {
         for (position, (name, ty)) in information_schema::columns(database, table).into_iter().flatten().enumerate() {
             let head = [s("def"), s(database), s(made_up_name(database, table)), s(name), u(position as u64 + 1), NULL];
             let mut row = head.to_vec();

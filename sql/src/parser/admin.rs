@@ -227,6 +227,15 @@ impl Parser<'_> {
         if self.eat("REQUIRE") && !self.eat("NONE") {
             return Err(Error::unsupported("REQUIRE"));
         }
+        // As SHOW CREATE USER writes them: what holds for every account.
+        const DEFAULTS: &[&[&str]] = &[
+            &["PASSWORD", "EXPIRE", "DEFAULT"],
+            &["PASSWORD", "HISTORY", "DEFAULT"],
+            &["PASSWORD", "REUSE", "INTERVAL", "DEFAULT"],
+            &["PASSWORD", "REQUIRE", "CURRENT", "DEFAULT"],
+            &["ACCOUNT", "UNLOCK"],
+        ];
+        while DEFAULTS.iter().any(|words| self.eat_words(words)) {}
         if self.is_any(&["WITH", "PASSWORD", "ACCOUNT", "FAILED_LOGIN_ATTEMPTS", "COMMENT", "ATTRIBUTE", "DEFAULT"]) {
             return Err(Error::unsupported("account options"));
         }

@@ -51,7 +51,14 @@ impl Parser<'_> {
             } else if self.eat("COLLATE") {
                 self.eat_symbol("=");
                 collation = Some(self.charset_name()?);
-            } else if self.eat("ENCRYPTION") || self.eat("COMMENT") {
+            } else if self.eat("ENCRYPTION") {
+                self.eat_symbol("=");
+                match self.string()?.to_uppercase().as_str() {
+                    "N" => {}
+                    "Y" => return Err(Error::unsupported("ENCRYPTION='Y'")),
+                    other => return Err(Error::not_y_or_n(other)),
+                }
+            } else if self.eat("COMMENT") {
                 self.eat_symbol("=");
                 self.string()?;
             } else {

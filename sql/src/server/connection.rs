@@ -103,7 +103,7 @@ impl Handshake {
         let packets = PacketWriter::new(Box::new(writing), shared.config.net_write_timeout);
         let (transfer_sender, transfers) = mpsc::channel(1);
         let out = ResultWriter::new(packets, transfer_sender.clone());
-        Handshake { shared, entry, peer: Peer { address, tls: false }, reader, out, transfers, transfer_sender }
+        Handshake { shared, entry, peer: Peer { address, tls: None }, reader, out, transfers, transfer_sender }
     }
 
     /// The connection ready for commands; none when it ended, with the client told as far as that was possible.
@@ -160,7 +160,7 @@ impl Handshake {
             return Err(MySqlError::new(code::ER_HANDSHAKE_ERROR, "Bad handshake").into());
         };
         let mut capabilities = login.capabilities;
-        if !self.peer.tls {
+        if self.peer.tls.is_none() {
             capabilities = capabilities.without(Capabilities::SSL);
         }
         self.out.set_capabilities(capabilities);
@@ -203,12 +203,12 @@ impl Handshake {
         let sequence = self.out.packets().next_sequence;
         let unusable = ResultWriter::new(unwritable, self.transfer_sender.clone());
         let writing = std::mem::replace(&mut self.out, unusable).into_packets().into_stream();
-        let (reading, writing) = tls.accept(reading, writing).await.map_err(PacketError::Io)?;
+        let (reading, writing, agreed) = tls.accept(reading, writing).await.map_err(PacketError::Io)?;
         self.reader = PacketReader::new(reading, PACKET_BYTES_MAX_BEFORE_AUTH);
         let mut packets = PacketWriter::new(writing, timeout);
         packets.next_sequence = sequence;
         self.out = ResultWriter::new(packets, self.transfer_sender.clone());
-        self.peer.tls = true;
+        self.peer.tls = Some(agreed);
         Ok(())
     }
 }
@@ -241,7 +241,7 @@ impl Link<'_> {
         let connection = self.entry.id();
         let opened = self.try_open_session(login, capabilities, challenge).await;
         if let Err(LoginError::Refused(error)) = &opened {
-            let (code, tls) = (error.code.code, peer.tls);
+            let (code, tls) = (error.code.code, peer.tls.is_some());
             warn!(connection, user = %format!("'{user}'@'{}'", peer.host()), address = %peer.address, tls, code, %error, "login refused");
             metrics::SQL_LOGINS_REFUSED.with_label_values(&[&code.to_string()]).inc();
         }

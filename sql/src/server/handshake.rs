@@ -229,7 +229,7 @@ impl Exchange<'_> {
     /// 1045 when the user or the password is wrong, 1251 when the client cannot do what the account needs, 3159 when it
     /// needs TLS, 3118 when the account is locked.
     pub async fn run(&mut self, login: &Login, challenge: Challenge<'_>) -> Result<Account, LoginError> {
-        if self.require_tls && !self.peer.tls {
+        if self.require_tls && self.peer.tls.is_none() {
             return Err(secure_transport_required().into());
         }
         let found = self.authenticator.find(&login.user, &self.peer).await?;
@@ -246,7 +246,7 @@ impl Exchange<'_> {
             let text = format!("Access denied for user '{}'@'{}'. Account is locked.", login.user, self.peer.host());
             return Err(MySqlError::new(code::ER_ACCOUNT_HAS_BEEN_LOCKED, text).into());
         }
-        if account.require_tls && !self.peer.tls {
+        if account.require_tls && self.peer.tls.is_none() {
             return Err(self.denied(login, proof_given).into());
         }
         Ok(account)
@@ -310,7 +310,7 @@ impl Exchange<'_> {
 
     /// Asks for the password itself and checks it against a slow hash.
     async fn prove_password(&mut self, stored: &SaltedSha256) -> Result<bool, LoginError> {
-        if !self.peer.tls {
+        if self.peer.tls.is_none() {
             let text = "Authentication requires secure connection: the first login of this account with \
                         caching_sha2_password sends its password, which is only accepted over TLS";
             return Err(MySqlError::new(code::ER_SECURE_TRANSPORT_REQUIRED, text).into());

@@ -13,6 +13,7 @@ use super::kill::KillSwitch;
 use super::prepared::Param;
 use super::registry::Connections;
 use super::result::ResultWriter;
+use super::tls::Agreed;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -23,8 +24,8 @@ use std::time::Duration;
 pub struct Peer {
     /// Its address.
     pub address: SocketAddr,
-    /// The connection is encrypted.
-    pub tls: bool,
+    /// The connection is encrypted, with this.
+    pub tls: Option<Agreed>,
 }
 
 impl Peer {

@@ -4,9 +4,9 @@
 //! an attacker put there in plain text is the first thing the TLS layer sees, and refuses.
 
 use super::packet::{Reading, Writing};
-use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{CipherSuite, ServerConfig};
 use std::io;
 use std::sync::Arc;
 use tokio_rustls::TlsAcceptor;
@@ -45,10 +45,42 @@ impl Tls {
     }
 
     /// Does the TLS handshake over the two halves of a connection.
-    pub(super) async fn accept(&self, reading: Reading, writing: Writing) -> io::Result<(Reading, Writing)> {
+    pub(super) async fn accept(&self, reading: Reading, writing: Writing) -> io::Result<(Reading, Writing, Agreed)> {
         let stream = self.acceptor.accept(tokio::io::join(reading, writing)).await?;
+        let (_, connection) = stream.get_ref();
+        let version = match connection.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
+            Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            _ => "",
+        };
+        let cipher = connection.negotiated_cipher_suite().map_or("", |suite| cipher_name(suite.suite()));
         let (reading, writing) = tokio::io::split(stream);
-        Ok((Box::new(reading), Box::new(writing)))
+        Ok((Box::new(reading), Box::new(writing), Agreed { version, cipher }))
+    }
+}
+
+/// What client and server agreed on, as `Ssl_version` and `Ssl_cipher` tell it.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Agreed {
+    /// `TLSv1.3`.
+    pub version: &'static str,
+    /// OpenSSL's name of the cipher suite.
+    pub cipher: &'static str,
+}
+
+/// OpenSSL's names, which MySQL shows, of the suites that rustls offers.
+fn cipher_name(suite: CipherSuite) -> &'static str {
+    match suite {
+        CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
+        CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 => "ECDHE-ECDSA-AES256-GCM-SHA384",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 => "ECDHE-ECDSA-AES128-GCM-SHA256",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-ECDSA-CHACHA20-POLY1305",
+        CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 => "ECDHE-RSA-AES256-GCM-SHA384",
+        CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => "ECDHE-RSA-AES128-GCM-SHA256",
+        CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-RSA-CHACHA20-POLY1305",
+        _ => "unknown",
     }
 }
 

@@ -163,7 +163,9 @@ impl SqlSession {
                 self.server.users.check_exists(&user.0, &user.1)
             }
             ShowWhat::CreateUser(user, host) if !own(&(user.clone(), host.clone())) => {
-                self.check_database("mysql", Privileges::SELECT)
+                self.check_database("mysql", Privileges::SELECT)?;
+                let known = self.server.users.check_exists(user, host);
+                known.map_err(|_| super::users::failed("SHOW CREATE USER", user, host))
             }
             _ => Ok(()),
         }

@@ -1,7 +1,7 @@
 //! GRANT and REVOKE, and what SHOW GRANTS prints.
 
 use super::session::SqlSession;
-use super::users::{no_such_grant, same};
+use super::users::{no_such_grant, same, shown_digest};
 use crate::catalog::information_schema::{AccountInfo, GrantInfo};
 use crate::error::{Error, Result};
 use crate::parser::statement::{Grant, GrantLevel};
@@ -192,6 +192,7 @@ pub(super) fn describe(user: &User, rights: &Rights) -> AccountInfo {
         user: user.name.clone(),
         host: user.host.clone(),
         plugin: user.plugin.clone(),
+        digest: shown_digest(user),
         grants: std::iter::once(global).chain(finer).collect(),
     }
 }

@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::privilege::{Privileges, Rights};
 use crate::server::registry::Connections;
 use crate::server::session_api::Account;
+use crate::server::tls::Agreed;
 use async_trait::async_trait;
 use basalt_common::{KeyRange, TableId};
 use basalt_expr::value::Value;
@@ -27,6 +28,7 @@ pub struct Info {
     account: Arc<Account>,
     rights: Arc<Rights>,
     user: String,
+    tls: Agreed,
 }
 
 impl SqlSession {
@@ -40,6 +42,7 @@ impl SqlSession {
             account: self.connection.account.clone(),
             rights: self.rights(),
             user: self.account.0.clone(),
+            tls: self.connection.peer.tls.unwrap_or_default(),
         }
     }
 }
@@ -63,7 +66,8 @@ impl SessionInfo for Info {
             pair("Connection_errors_max_connections", self.connections.refused()),
             pair("Plan_cache_plans", self.server.plans.len() as u64),
             pair("Questions", self.server.questions()),
-            ("Ssl_cipher".to_string(), String::new()),
+            ("Ssl_cipher".to_string(), self.tls.cipher.to_string()),
+            ("Ssl_version".to_string(), self.tls.version.to_string()),
             pair("Threads_connected", self.connections.len() as u64),
             pair("Uptime", self.server.uptime_s()),
         ]

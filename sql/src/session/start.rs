@@ -70,7 +70,7 @@ async fn run(shared: &Arc<Shared>, file: &InitFile) -> Result<()> {
         connection_id: 0,
         user: "root".into(),
         account: Arc::new(root()),
-        peer: Peer { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), tls: false },
+        peer: Peer { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), tls: None },
         schema: None,
         capabilities: Capabilities::OFFERED,
         collation: 0,

@@ -167,7 +167,7 @@ pub(super) fn no_such_grant(name: &str, host: &str) -> Error {
     Error::User { code: 1141, sqlstate: "42000", message }
 }
 
-fn failed(what: &str, name: &str, host: &str) -> Error {
+pub(super) fn failed(what: &str, name: &str, host: &str) -> Error {
     Error::User { code: 1396, sqlstate: "HY000", message: format!("Operation {what} failed for '{name}'@'{host}'") }
 }
 
@@ -175,6 +175,9 @@ fn create(users: &mut Vec<User>, specs: &[UserSpec], if_not_exists: bool) -> Res
     for spec in specs {
         if spec.name.is_empty() {
             return Err(Error::unsupported("accounts without a name"));
+        }
+        if spec.host.contains('/') {
+            return Err(Error::unsupported("hosts with a netmask"));
         }
         if users.iter().any(|u| same(u, &spec.name, &spec.host)) {
             if if_not_exists {
@@ -230,8 +233,11 @@ fn set_credential(user: &mut User, spec: &UserSpec) -> Result<()> {
         // As in MySQL: a plugin without a password is an account without one. A digest of another plugin's would lock it out.
         user.credential = Default::default();
     }
-    if spec.hash.is_some() {
-        return Err(Error::unsupported("IDENTIFIED … AS"));
+    if let Some(hash) = &spec.hash {
+        if spec.plugin.is_none() {
+            return Err(Error::unsupported("IDENTIFIED BY PASSWORD"));
+        }
+        user.credential = stored_digest(&user.plugin, hash)?.into();
     }
     if let Some(password) = &spec.password {
         let password = password.as_bytes();
@@ -245,6 +251,32 @@ fn set_credential(user: &mut User, spec: &UserSpec) -> Result<()> {
         user.credential = digest.into();
     }
     Ok(())
+}
+
+/// Before the digest of the sha2 exchange, which is not MySQL's `$A$`: that one is salted.
+const SHA2_MARK: &str = "$B$";
+
+/// A digest as SHOW CREATE USER prints it; empty for an account without a password.
+pub(super) fn shown_digest(user: &User) -> String {
+    match (user.credential.is_empty(), user.plugin.as_str()) {
+        (true, _) => String::new(),
+        (_, NATIVE) => format!("*{}", hex::encode_upper(&user.credential)),
+        _ => format!("{SHA2_MARK}{}", hex::encode_upper(&user.credential)),
+    }
+}
+
+/// The digest that SHOW CREATE USER printed.
+fn stored_digest(plugin: &str, text: &[u8]) -> Result<Vec<u8>> {
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (mark, bytes) = if plugin == NATIVE { ("*", 20) } else { (SHA2_MARK, 32) };
+    let digest = text.strip_prefix(mark.as_bytes()).and_then(|digits| hex::decode(digits).ok());
+    digest.filter(|digest| digest.len() == bytes).ok_or_else(|| Error::User {
+        code: 1827,
+        sqlstate: "HY000",
+        message: "The password hash doesn't have the expected format.".into(),
+    })
 }
 
 fn credential(user: &User) -> Option<Credential> {
@@ -307,6 +339,12 @@ mod tests {
         assert!(
             !users[0].credential.is_empty() && drop_users(&mut users, &[("root".into(), "%".into())], true).is_err()
         );
+        let digest = "*0123456789ABCDEF0123456789ABCDEF01234567";
+        let moved =
+            UserSpec { plugin: Some(NATIVE.into()), password: None, hash: Some(digest.into()), ..spec("a", "") };
+        alter(&mut users, &[moved], false, &me).unwrap();
+        assert_eq!(shown_digest(&users[1]), digest);
+        assert!(stored_digest(CACHING, b"$A$005$x").is_err() && stored_digest(NATIVE, b"*00").is_err());
         drop_users(&mut users, &[("a".into(), "%".into())], false).unwrap();
         assert_eq!(users.len(), 1);
     }
