@@ -144,9 +144,11 @@ impl Pair {
     fn setups(&self, scenario: &Scenario) -> [Vec<String>; 2] {
         let [ours, theirs] = self.ways.unwrap_or([scenario.way, Way::Text]);
         [(Dialect::MySql, ours), (self.dialect, theirs)].map(|(dialect, way)| {
+            // MariaDB cuts fractions of a second off unless it is told to round as MySQL does.
+            let rounds = if dialect == Dialect::MariaDb { ",TIME_ROUND_FRACTIONAL" } else { "" };
             let mut out = vec![
                 format!("SET NAMES utf8mb4 COLLATE {}", scenario.collation.name(dialect)),
-                format!("SET time_zone = '+00:00', sql_mode = '{MODE}'"),
+                format!("SET time_zone = '+00:00', sql_mode = '{MODE}{rounds}'"),
             ];
             out.extend(way.setup().iter().map(|sql| sql.to_string()));
             out
