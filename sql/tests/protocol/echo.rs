@@ -108,7 +108,7 @@ impl EchoSession {
                 let cells = [
                     context.user.as_bytes(),
                     schema.as_bytes(),
-                    if context.peer.tls { b"tls" } else { b"plain" },
+                    if context.peer.tls.is_some() { b"tls" } else { b"plain" },
                     program.map_or(&b""[..], |value| value.as_bytes()),
                 ];
                 self.row(&cells, status, out)

@@ -438,15 +438,21 @@ impl Printer {
             Bound::UnboundedPreceding => self.text("UNBOUNDED PRECEDING"),
             Bound::UnboundedFollowing => self.text("UNBOUNDED FOLLOWING"),
             Bound::CurrentRow => self.text("CURRENT ROW"),
-            Bound::Preceding(n) => {
-                self.operand(n);
-                self.text(" PRECEDING");
-            }
-            Bound::Following(n) => {
-                self.operand(n);
-                self.text(" FOLLOWING");
-            }
+            Bound::Preceding(n, unit) => self.distance(n, unit.as_deref(), " PRECEDING"),
+            Bound::Following(n, unit) => self.distance(n, unit.as_deref(), " FOLLOWING"),
         }
+    }
+
+    fn distance(&mut self, n: &Expr, unit: Option<&str>, side: &str) {
+        if unit.is_some() {
+            self.text("INTERVAL ");
+        }
+        self.operand(n);
+        if let Some(unit) = unit {
+            self.text(" ");
+            self.text(unit);
+        }
+        self.text(side);
     }
 }
 
