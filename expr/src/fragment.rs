@@ -246,6 +246,7 @@ fn check(plan: &Arc<dyn ExecutionPlan>) -> Result<()> {
 static DECODE_CONTEXT: LazyLock<TaskContext> = LazyLock::new(|| {
     let mut aggregates = datafusion_functions_aggregate::all_default_aggregate_functions();
     aggregates.push(crate::first_row::FirstRow::udaf());
+    aggregates.push(crate::sum_in_order::SumInOrder::udaf());
     TaskContext::new(
         None,
         String::new(),

@@ -38,6 +38,7 @@ pub mod number;
 pub mod row;
 pub mod scan_decoder;
 pub mod store;
+pub mod sum_in_order;
 pub mod temporal;
 pub mod types;
 pub mod value;

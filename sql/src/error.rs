@@ -336,6 +336,8 @@ user_errors! {
     3572 "HY000" no_wait() = "Statement aborted because lock(s) could not be acquired immediately and NOWAIT is set.";
     /// 3573
     3573 "HY000" cte_needs_union(name) = "Recursive Common Table Expression '{name}' should have one or more non-recursive query blocks followed by one or more recursive ones";
+    /// 3029
+    3029 "HY000" aggregate_orders_rows(position) = "Expression #{position} of ORDER BY contains aggregate function and applies to the result of a non-aggregated query";
     /// 3579
     3579 "HY000" unknown_window(name) = "Window name '{name}' is not defined.";
     /// 3580

@@ -11,6 +11,11 @@ use basalt_expr::func::Func;
 use basalt_expr::types::{FieldType, TypeKind};
 use basalt_expr::value::Value;
 
+/// Digits that a sum is calculated with at most.
+const SUM_DIGITS_MAX: u32 = 76;
+/// Digits of an argument up to which no sum is longer than a DECIMAL.
+const SUM_ARGUMENT_DIGITS: u32 = 43;
+
 impl super::Binder<'_> {
     /// The function of a name, or 1305.
     pub(super) fn native(&self, name: &str) -> Result<Func> {
@@ -98,10 +103,14 @@ impl super::Binder<'_> {
         };
         let args: Vec<Expr> = if sums { args.into_iter().map(as_number).collect() } else { args };
         let mut ty = func.result_type(&args)?;
-        if func == AggregateFunc::GroupConcat {
-            ty = self.concat_type(ty)?;
+        match (func, args.first().map(Expr::ty)) {
+            (AggregateFunc::GroupConcat, _) => ty = self.concat_type(ty)?,
+            // A sum may have more digits than any column.
+            (AggregateFunc::Sum, Some(arg)) if grouped && arg.decimal_precision() > SUM_ARGUMENT_DIGITS => {
+                ty.length = SUM_DIGITS_MAX;
+            }
+            _ => {}
         }
-        let args = if sums { args.into_iter().map(basalt_expr::func::with_hidden_digits).collect() } else { args };
         let separator =
             (func == AggregateFunc::GroupConcat).then(|| call.separator.clone().unwrap_or_else(|| ",".to_string()));
         Ok(AggregateCall { func, args, distinct: call.distinct, order_by, separator, ty })

@@ -1,7 +1,8 @@
 //! Groups: expressions over FROM rewritten into expressions over GROUP BY's keys and aggregates.
 
+use super::dependencies::Dependencies;
 use super::pending::{self, Stage};
-use super::scope::{Block, Named, TableInSight};
+use super::scope::{Block, Named};
 use super::select::output_of;
 use crate::error::{Error, Result};
 use crate::plan::{AggregateCall, LogicalPlan, OutputColumn, SortKey};
@@ -9,18 +10,20 @@ use basalt_expr::aggregate::AggregateFunc;
 use basalt_expr::expr::Expr;
 use basalt_expr::func::Func;
 use basalt_expr::types::FieldType;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 /// Rewrites expressions over FROM into expressions over groups.
-pub(super) struct Groups<'b> {
+pub(super) struct Groups {
     keys: Vec<Expr>,
     aggregates: Vec<AggregateCall>,
     columns: Rc<[Named]>,
-    tables: &'b [TableInSight],
+    /// Columns that have one value in each group.
+    determined: BTreeSet<usize>,
     /// ONLY_FULL_GROUP_BY
     full: bool,
     /// WITH ROLLUP.
-    pub rollup: bool,
+    rollup: bool,
     groupings: Vec<Vec<Expr>>,
     /// Of what is rewritten, for errors.
     pub position: usize,
@@ -28,11 +31,13 @@ pub(super) struct Groups<'b> {
     pub clause: &'static str,
 }
 
-impl<'b> Groups<'b> {
-    pub fn new(keys: Vec<Expr>, block: &Block, tables: &'b [TableInSight], full: bool) -> Self {
+impl Groups {
+    pub fn new(keys: Vec<Expr>, block: &Block, known: &Dependencies, full: bool, rollup: bool) -> Self {
         let (aggregates, columns) = (block.aggregates.clone(), block.columns.clone());
         let groupings = block.groupings.clone();
-        Groups { keys, aggregates, columns, tables, full, rollup: false, groupings, position: 1, clause: "SELECT list" }
+        let determined = known.determined_by(&keys);
+        let clause = "SELECT list";
+        Groups { keys, aggregates, columns, determined, full, rollup, groupings, position: 1, clause }
     }
 
     /// Over the groups: keys and aggregates by their columns.
@@ -130,26 +135,9 @@ impl<'b> Groups<'b> {
         Ok(Expr::Column { index: self.first_aggregate() + j, ty })
     }
 
-    /// Whether the groups have one value of the column: all columns of a unique key of its table, none of them nullable, are
-    /// grouped.
+    /// Whether the groups have one value of the column.
     fn is_determined(&self, index: usize) -> bool {
-        let Some((table, _)) = self.columns[index].source.filter(|_| !self.rollup) else { return false };
-        let grouped = |offset: usize| {
-            self.keys.iter().any(|k| match k {
-                Expr::Column { index, .. } => {
-                    self.columns.get(*index).is_some_and(|c| c.source == Some((table, offset)))
-                }
-                _ => false,
-            })
-        };
-        let columns = &self.tables[table].table.columns;
-        self.tables[table].table.indexes.iter().any(|key| {
-            (key.primary || key.unique)
-                && key
-                    .columns
-                    .iter()
-                    .all(|c| c.prefix_length.is_none() && columns[c.column].ty.not_null && grouped(c.column))
-        })
+        !self.rollup && self.determined.contains(&index)
     }
 
     /// Windows and those subqueries that are not there yet come to stand above the groups.
@@ -214,13 +202,7 @@ impl<'b> Groups<'b> {
         }));
         let width = output.len();
         stage.forget();
-        stage.stack(width, |input| LogicalPlan::Aggregate {
-            input,
-            group_by: keys,
-            aggregates,
-            rollup,
-            output,
-        });
+        stage.stack(width, |input| LogicalPlan::Aggregate { input, group_by: keys, aggregates, rollup, output });
         Ok(())
     }
 }

@@ -18,10 +18,11 @@
 //! **Scopes.** A name is looked up in the block's own FROM, then outwards, one [`scope::Frame`] per enclosing subquery; an
 //! outer column is numbered by [`crate::plan::outer_column`] with the count of subqueries crossed.
 //!
-//! Not done (1235): LATERAL, ROLLUP, GROUPING, SQL_CALC_FOUND_ROWS, DISTINCT with OVER, JSON, assignments to user variables
+//! Not done (1235): LATERAL, SQL_CALC_FOUND_ROWS, JSON, assignments to user variables
 //! within expressions, subqueries in ON of an outer join, NOT IN of rows with a subquery.
 
 mod call;
+mod dependencies;
 mod expr;
 mod from;
 mod groups;

@@ -40,6 +40,10 @@ pub(super) fn as_window(index: usize) -> Option<usize> {
 pub(super) fn as_subquery(index: usize) -> Option<usize> {
     (SUBQUERY..GROUPING).contains(&index).then(|| index - SUBQUERY)
 }
+/// Whether a column is one of those that are not there yet.
+pub(super) fn is_pending(index: usize) -> bool {
+    (AGGREGATE..OUTER).contains(&index)
+}
 pub(super) fn grouping(j: usize) -> usize {
     GROUPING + j
 }

@@ -112,6 +112,8 @@ pub(super) struct Block {
     pub groupings: Vec<Vec<Expr>>,
     /// Within the arguments of an aggregate: no other aggregate may stand there.
     pub in_aggregate: bool,
+    /// Columns that HAVING may name; `None` before they are known.
+    pub in_having: Option<Vec<usize>>,
     /// Within the clauses of the window of this name: no other window may stand there.
     pub in_window: Option<String>,
     /// Within the arguments of a window function.
@@ -132,6 +134,7 @@ impl Block {
             subqueries: Vec::new(),
             groupings: Vec::new(),
             in_aggregate: false,
+            in_having: None,
             in_window: None,
             in_window_args: false,
             inserted_from: None,
@@ -215,7 +218,10 @@ impl super::Binder<'_> {
         {
             return Ok(expr.clone());
         }
-        if let Some(index) = find(&block.columns, name, block.clause)? {
+        let having = block.in_having.as_ref().filter(|_| block.clause == Clause::Having && !block.in_aggregate);
+        if let Some(index) = find(&block.columns, name, block.clause)?
+            && having.is_none_or(|seen| seen.contains(&index))
+        {
             return Ok(Expr::Column { index, ty: block.columns[index].ty.clone() });
         }
         if bare

@@ -1,5 +1,6 @@
 //! One SELECT: its clauses bound, then put up as operators from FROM upwards.
 
+use super::dependencies::Dependencies;
 use super::groups::Groups;
 use super::pending::{self, Stage};
 use super::scope::{Block, Clause, Named, Relation};
@@ -39,10 +40,20 @@ impl super::Binder<'_> {
         block.clause = Clause::Fields;
         self.check_windows(&mut block)?;
         block.clause = Clause::Having;
+        block.in_having = Some(seen_by_having(&items, &group_by));
         let mut having = select.having.as_ref().map(|e| self.expr(e, &mut block)).transpose()?;
         block.clause = Clause::OrderBy;
+        let aggregates = block.aggregates.len();
         let mut keys = self.order_by(order_by, &items, &mut block)?;
+        if group_by.is_empty() && aggregates > 0 {
+            // One row is in order.
+            keys.clear();
+        } else if group_by.is_empty() && block.aggregates.len() > aggregates {
+            return Err(Error::aggregate_orders_rows(aggregate_position(&keys)));
+        }
 
+        let mut known = Dependencies::of_plan(&relation.plan);
+        known.add_filter(filter.as_ref());
         let mut stage = Stage::new(relation.plan);
         if let Some(predicate) = filter {
             let predicate = stage.settle_one(predicate, &block.subqueries)?;
@@ -51,8 +62,7 @@ impl super::Binder<'_> {
         }
         if !group_by.is_empty() || !block.aggregates.is_empty() {
             group_by = stage.settle(group_by, &block.subqueries)?;
-            let mut groups = Groups::new(group_by, &block, &relation.tables, self.ctx.only_full_group_by);
-            groups.rollup = select.rollup;
+            let mut groups = Groups::new(group_by, &block, &known, self.ctx.only_full_group_by, select.rollup);
             for (position, item) in items.iter_mut().enumerate() {
                 groups.position = position + 1;
                 item.expr = groups.rewrite(item.expr.clone())?;
@@ -114,9 +124,13 @@ impl super::Binder<'_> {
         let mut keys: Vec<Expr> = Vec::with_capacity(select.group_by.len());
         for expr in &select.group_by {
             block.clause = Clause::GroupBy;
-            let key = match Self::position(expr) {
-                Some(position) => at_position(items, position, block.clause)?.expr.clone(),
-                None => self.expr(expr, block)?,
+            let (key, name) = match (Self::position(expr), expr) {
+                (Some(position), _) => {
+                    let item = at_position(items, position, block.clause)?;
+                    (item.expr.clone(), item.output.name.clone())
+                }
+                (None, ast::Expr::Column(name)) => (self.column(name, block)?, name.name.clone()),
+                (None, _) => (self.expr(expr, block)?, String::new()),
             };
             let mut grouped = false;
             key.visit(&mut |e| {
@@ -125,7 +139,7 @@ impl super::Binder<'_> {
                 }
             });
             if grouped {
-                return Err(Error::cannot_group_on(format!("{:?}", expr)));
+                return Err(Error::cannot_group_on(name));
             }
             if select.rollup || !keys.contains(&key) {
                 keys.push(key);
@@ -250,6 +264,18 @@ impl super::Binder<'_> {
         let select = Select { items: exprs.iter().map(item).collect(), ..Select::default() };
         Ok(crate::plan::Query { root: self.select(&select, &[], None)?, locking: None })
     }
+}
+
+/// Columns of FROM that HAVING sees: those of the select list and of GROUP BY.
+fn seen_by_having(items: &[Item], group_by: &[Expr]) -> Vec<usize> {
+    let exprs = items.iter().map(|item| &item.expr).chain(group_by);
+    exprs.filter_map(|e| if let Expr::Column { index, .. } = e { Some(*index) } else { None }).collect()
+}
+
+/// Which key of ORDER BY, counted from 1, holds an aggregate.
+fn aggregate_position(keys: &[SortKey]) -> usize {
+    let has_aggregate = |key: &SortKey| key.expr.columns().into_iter().any(|c| pending::as_aggregate(c).is_some());
+    keys.iter().position(has_aggregate).map_or(1, |position| position + 1)
 }
 
 fn project(stage: &mut Stage, items: Vec<Item>, block: &Block) -> Result<()> {

@@ -137,7 +137,9 @@ impl super::Binder<'_> {
             let [SortKey { expr, .. }] = order_by else { return Err(Error::range_order(name)) };
             let ty = expr.ty();
             match unit {
-                _ if is_volatile(expr) || !(ty.is_numeric() || ty.is_temporal()) => return Err(Error::range_order(name)),
+                _ if is_volatile(expr) || !(ty.is_numeric() || ty.is_temporal()) => {
+                    return Err(Error::range_order(name));
+                }
                 None if ty.is_temporal() => return Err(Error::range_wants_interval(name)),
                 Some(_) if !ty.is_temporal() => return Err(Error::range_wants_number(name)),
                 _ => {}

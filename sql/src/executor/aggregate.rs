@@ -130,7 +130,7 @@ impl Accumulator {
         self.count += 1;
         let ty = call.args.first().map_or(&call.ty, Expr::ty);
         match call.func {
-            AggregateFunc::Sum | AggregateFunc::Avg => self.add_number(value, ty),
+            AggregateFunc::Sum | AggregateFunc::Avg => self.add_number(value, ty)?,
             AggregateFunc::Min => self.keep(value, ty, Ordering::Less),
             AggregateFunc::Max => self.keep(value, ty, Ordering::Greater),
             _ => {}
@@ -138,15 +138,18 @@ impl Accumulator {
         Ok(())
     }
 
-    fn add_number(&mut self, value: &Value, ty: &FieldType) {
+    fn add_number(&mut self, value: &Value, ty: &FieldType) -> Result<()> {
         match (value, ty.eval_type()) {
             (Value::Int(_) | Value::UInt(_), _) => self.integer += value.as_i128().unwrap_or(0),
             (Value::Decimal(v), _) => {
-                let sum = self.decimal.take().and_then(|sum| sum.add(v));
-                self.decimal = Some(sum.unwrap_or(*v));
+                self.decimal = Some(match self.decimal.take() {
+                    Some(sum) => sum.add(v).ok_or_else(out_of_range)?,
+                    None => *v,
+                });
             }
             _ => self.double += basalt_expr::cast::to_f64_quiet(value),
         }
+        Ok(())
     }
 
     fn keep(&mut self, value: &Value, ty: &FieldType, wanted: Ordering) {

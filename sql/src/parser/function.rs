@@ -1,8 +1,6 @@
 //! Words that begin an expression and are not columns, and calls whose arguments have a grammar of their own.
 
-use super::ast::{
-    AggregateCall, ColumnName, DataType, Expr, Literal, OrderItem, TemporalKind, TrimSide,
-};
+use super::ast::{AggregateCall, ColumnName, DataType, Expr, Literal, OrderItem, TemporalKind, TrimSide};
 use super::core::Parser;
 use super::lexer::Kind;
 use crate::error::{Error, Result};
@@ -405,7 +403,7 @@ impl Parser<'_> {
         let distinct = self.eat("DISTINCT");
         let args = self.list(Self::expr)?;
         let order_by = self.order_by()?;
-        let separator = if self.eat("SEPARATOR") { Some(self.string()?) } else { None };
+        let separator = if self.eat("SEPARATOR") { Some(self.separator()?) } else { None };
         self.expect_symbol(")")?;
         self.finish_call(AggregateCall {
             name: "group_concat".to_string(),
@@ -415,6 +413,16 @@ impl Parser<'_> {
             separator,
             over: None,
         })
+    }
+
+    fn separator(&mut self) -> Result<String> {
+        if let Kind::Hex(bytes) | Kind::Bit(bytes) = self.kind()
+            && let Ok(text) = String::from_utf8(bytes.clone())
+        {
+            self.advance();
+            return Ok(text);
+        }
+        self.string()
     }
 
     /// ORDER BY, or nothing.

@@ -186,11 +186,7 @@ impl Parser<'_> {
             select.filter = Some(self.expr()?);
         }
         if self.eat_words(&["GROUP", "BY"]) {
-            select.group_by = self.list(|p| {
-                let expr = p.expr()?;
-                p.eat_any(&["ASC", "DESC"]);
-                Ok(expr)
-            })?;
+            select.group_by = self.list(Self::expr)?;
             select.rollup = self.eat_words(&["WITH", "ROLLUP"]);
         }
         if self.eat("HAVING") {

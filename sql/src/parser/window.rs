@@ -34,16 +34,12 @@ impl Parser<'_> {
     /// An integer that is the same for all rows: a literal, a parameter, a variable.
     fn stable_integer(&mut self) -> Result<Expr> {
         match self.kind() {
-            Kind::Word | Kind::Quoted(_) if self.is_identifier() => {
-                Err(Error::undeclared_variable(self.identifier()?))
-            }
+            Kind::Word | Kind::Quoted(_) if self.is_identifier() => Err(Error::undeclared_variable(self.identifier()?)),
             _ => {
                 let start = self.position();
                 let value = self.operators(15)?;
-                let stable = matches!(
-                    value,
-                    Expr::Literal(Literal::Integer(_)) | Expr::Parameter(_) | Expr::UserVariable(_)
-                );
+                let stable =
+                    matches!(value, Expr::Literal(Literal::Integer(_)) | Expr::Parameter(_) | Expr::UserVariable(_));
                 if stable {
                     return Ok(value);
                 }

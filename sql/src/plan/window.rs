@@ -224,7 +224,11 @@ impl WindowFrame {
         let value = eval_scalar(&offset.value, ctx)?;
         if let Some(unit) = offset.unit {
             let interval = interval_value(&value, offset.value.ty(), unit, ctx)?.ok_or_else(bad)?;
-            return if interval.months < 0 || interval.micros < 0 { Err(bad()) } else { Ok(Offset::Interval(interval)) };
+            return if interval.months < 0 || interval.micros < 0 {
+                Err(bad())
+            } else {
+                Ok(Offset::Interval(interval))
+            };
         }
         let fits = match &value {
             Value::Null => return Err(bad()),

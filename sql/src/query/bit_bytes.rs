@@ -1,10 +1,10 @@
 //! BIT_AND, BIT_OR and BIT_XOR of binary strings, byte by byte.
 
+use arrow::array::{ArrayRef, AsArray};
+use arrow::datatypes::{DataType, Field, FieldRef};
 use basalt_expr::aggregate::{Accumulator as Bits, AggregateFunc};
 use basalt_expr::value::Value;
 use basalt_expr::{EvalContext, FieldType};
-use arrow::array::{ArrayRef, AsArray};
-use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion_common::{DataFusionError, Result, ScalarValue};
 use datafusion_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion_expr::{Accumulator, AggregateUDFImpl, Signature, Volatility};

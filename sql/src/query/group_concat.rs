@@ -6,9 +6,10 @@
 //! ```text
 //! the row's string, NULL when the row has none │ what DISTINCT compares │ ORDER BY
 //! ```
-//! Both are keys as everywhere (strings by weight). Without ORDER BY the order is that of the rows, or with DISTINCT that of
-//! what is compared, as in MySQL. Of rows that DISTINCT does not tell apart the first one is taken, whatever ORDER BY says;
-//! only to know them must all keys of a group be kept, and that is counted as the query's memory.
+//! Both are keys as everywhere (strings by weight). Without ORDER BY the order is that of the rows, or with DISTINCT that
+//! of what is compared; rows that ORDER BY does not tell apart stand last one first. All that is MySQL's. Of rows that
+//! DISTINCT does not tell apart the first one is taken, whatever ORDER BY says; only to know them must all keys of a group
+//! be kept, and that is counted as the query's memory.
 
 use crate::error::Result;
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray};
@@ -108,7 +109,7 @@ impl AggregateUDFImpl for GroupConcat {
 struct Group {
     spec: Arc<Spec>,
     bytes_max: usize,
-    /// By place in the result: order, then arrival.
+    /// By place in the result: order, then arrival (counted down where there is an ORDER BY).
     rows: BTreeMap<(Box<[u8]>, u64), Row>,
     /// Length of the result that `rows` make.
     bytes: usize,
@@ -139,7 +140,12 @@ impl Group {
             self.seen.insert(key.into());
         }
         let is_full = self.bytes > self.bytes_max;
-        if is_full && self.rows.last_key_value().is_some_and(|((last, _), _)| last.as_ref() <= order) {
+        if is_full
+            && self.rows.last_key_value().is_some_and(|((last, _), _)| match self.spec.descending.is_empty() {
+                true => last.as_ref() <= order,
+                false => last.as_ref() < order,
+            })
+        {
             self.is_cut = true;
             return;
         }
@@ -151,7 +157,8 @@ impl Group {
         }
         self.bytes += separator + text.len();
         let row = Row { text: text.into(), key: if distinct { key.into() } else { Box::default() } };
-        self.rows.insert((order.into(), self.arrived), row);
+        let place = if self.spec.descending.is_empty() { self.arrived } else { u64::MAX - self.arrived };
+        self.rows.insert((order.into(), place), row);
         self.arrived += 1;
         self.forget_last();
     }
@@ -267,11 +274,16 @@ impl Accumulator for Group {
         let mut out = Vec::with_capacity(self.bytes);
         encode_varint(&mut out, u64::from(self.is_cut));
         encode_varint(&mut out, self.rows.len() as u64);
-        for ((order, _), row) in &self.rows {
+        let mut write = |order: &[u8], row: &Row| {
             for part in [order, &row.key, &row.text] {
                 encode_varint(&mut out, part.len() as u64);
                 out.extend_from_slice(part);
             }
+        };
+        // As they arrived, as far as that matters.
+        match self.spec.descending.is_empty() {
+            true => self.rows.iter().for_each(|((order, _), row)| write(order, row)),
+            false => self.rows.iter().rev().for_each(|((order, _), row)| write(order, row)),
         }
         Ok(vec![ScalarValue::Binary(Some(out))])
     }

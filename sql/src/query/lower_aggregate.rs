@@ -9,7 +9,8 @@
 //! | COUNT(DISTINCT s) | count(distinct weight(s)) | |
 //! | COUNT(DISTINCT a, b) | count(distinct a text of both) | |
 //! | SUM(integer or decimal) | sum over a decimal that cannot overflow | cast to the result's type |
-//! | AVG(integer or decimal) | sum, count | sum / count, four digits more |
+//! | SUM(of anything else) | [`SumInOrder`] of doubles | |
+//! | AVG | sum, count | sum / count, of decimals with four digits more |
 //! | MIN, MAX of a string | min, max; by weight when the collation is not binary | |
 //! | BIT_AND, BIT_OR, BIT_XOR | bit_and … | value of no rows |
 //! | GROUP_CONCAT | [`GroupConcat`] | |
@@ -22,9 +23,12 @@ use super::lower_expr::Exprs;
 use crate::error::{Error, Result};
 use crate::plan::{AggregateCall, SortKey};
 use basalt_expr::aggregate::{AggregateFunc, of_bytes};
+use basalt_expr::Decimal;
 use basalt_expr::datafusion::has_weight;
 use basalt_expr::expr::Expr;
 use basalt_expr::func::Func;
+use basalt_expr::sum_in_order::SumInOrder;
+use basalt_expr::temporal::DateTime;
 use basalt_expr::types::{EvalType, FieldType, TypeKind};
 use basalt_expr::value::Value;
 use datafusion_expr::expr::Sort;
@@ -71,7 +75,7 @@ pub fn lower(call: &AggregateCall, exprs: &Exprs<'_>) -> Result<Lowered> {
         (AggregateFunc::Count | AggregateFunc::CountDistinct, Some(arg)) => count(call, arg, exprs),
         (AggregateFunc::Sum, Some(arg)) => {
             let (sum, ty) = sum_argument(arg, exprs)?;
-            Ok(single(Part { distinct: call.distinct, ..part(df::sum::sum_udaf(), vec![sum], ty) }, &call.ty))
+            Ok(single(sum_part(sum, ty, call.distinct), &call.ty))
         }
         (AggregateFunc::Avg, Some(arg)) => average(call, arg, exprs),
         (AggregateFunc::Min | AggregateFunc::Max, Some(arg)) => extreme(call, arg, exprs),
@@ -160,18 +164,21 @@ fn sum_argument(arg: &Expr, exprs: &Exprs<'_>) -> Result<(DfExpr, FieldType)> {
     Ok((value, FieldType { length, ..FieldType::decimal(65, scale) }))
 }
 
+fn sum_part(value: DfExpr, ty: FieldType, distinct: bool) -> Part {
+    let is_real = ty.eval_type() == EvalType::Real;
+    let function = if is_real && !distinct { SumInOrder::udaf() } else { df::sum::sum_udaf() };
+    Part { distinct, ..part(function, vec![value], ty) }
+}
+
 fn average(call: &AggregateCall, arg: &Expr, exprs: &Exprs<'_>) -> Result<Lowered> {
     let (sum, sum_type) = sum_argument(arg, exprs)?;
     let distinct = call.distinct;
-    if sum_type.eval_type() == EvalType::Real {
-        let average = Part { distinct, ..part(df::average::avg_udaf(), vec![sum], sum_type) };
-        return Ok(single(average, &call.ty));
-    }
-    let sums = Part { distinct, ..part(df::sum::sum_udaf(), vec![sum.clone()], sum_type.clone()) };
+    let sums = sum_part(sum.clone(), sum_type.clone(), distinct);
     let counts = Part { distinct, ..part(df::count::count_udaf(), vec![sum], count_type()) };
+    let divisor = if sum_type.eval_type() == EvalType::Real { sum_type.clone() } else { FieldType::decimal(20, 0) };
     let quotient = Expr::Call {
         func: Func::Div,
-        args: vec![Expr::column(0, sum_type.clone()), Expr::column(1, count_type()).cast(FieldType::decimal(20, 0))],
+        args: vec![Expr::column(0, sum_type), Expr::column(1, count_type()).cast(divisor)],
         ty: call.ty.clone(),
     };
     Ok(Lowered { parts: vec![sums, counts], result: quotient })
@@ -219,7 +226,7 @@ fn group_concat(call: &AggregateCall, exprs: &Exprs<'_>) -> Result<Lowered> {
     if call.distinct {
         args.extend(call.args.iter().map(|arg| exprs.key(arg)).collect::<Result<Vec<_>>>()?);
     }
-    args.extend(call.order_by.iter().map(|key| exprs.key(&key.expr)).collect::<Result<Vec<_>>>()?);
+    args.extend(call.order_by.iter().map(|key| exprs.key(&zero_for_null(&key.expr))).collect::<Result<Vec<_>>>()?);
     let spec = Spec {
         separator: call.separator.clone().unwrap_or_else(|| ",".to_string()),
         distinct: if call.distinct { call.args.len() } else { 0 },
@@ -230,6 +237,24 @@ fn group_concat(call: &AggregateCall, exprs: &Exprs<'_>) -> Result<Lowered> {
     };
     let function = Arc::new(AggregateUDF::new_from_impl(GroupConcat::new(spec)));
     Ok(single(part(function, args, call.ty.clone()), &call.ty))
+}
+
+/// What GROUP_CONCAT sorts by: its ORDER BY takes NULL for the type's zero, unlike any other.
+fn zero_for_null(expr: &Expr) -> Expr {
+    let ty = expr.ty().clone().required();
+    let zero = match ty.eval_type() {
+        EvalType::Null => return expr.clone(),
+        EvalType::Int if ty.unsigned => Value::UInt(0),
+        EvalType::Int => Value::Int(0),
+        EvalType::Real => Value::Double(0.0),
+        EvalType::Decimal => Value::Decimal(Decimal::ZERO),
+        EvalType::DateTime => Value::DateTime(DateTime(0)),
+        EvalType::Duration => Value::Time(0),
+        _ if ty.is_binary_string() => Value::from(Vec::new()),
+        _ => Value::from(""),
+    };
+    let args = vec![expr.clone(), Expr::Literal(zero, ty.clone())];
+    Expr::Call { func: Func::Coalesce, args, ty }
 }
 
 /// MySQL's order: NULLs first ascending, last descending; strings by weight.

@@ -138,7 +138,11 @@ impl Order {
     fn new(column: &ArrayRef, ty: &FieldType, descending: bool, frame: &Frame) -> Result<Order> {
         let is_real = ty.eval_type() == EvalType::Real
             || [&frame.start, &frame.end].into_iter().any(|bound| {
-                matches!(bound, Bound::Preceding(Offset::Number(Value::Double(_))) | Bound::Following(Offset::Number(Value::Double(_))))
+                matches!(
+                    bound,
+                    Bound::Preceding(Offset::Number(Value::Double(_)))
+                        | Bound::Following(Offset::Number(Value::Double(_)))
+                )
             });
         let reader = ColumnReader::new(column.as_ref(), ty)?;
         let mut keys = Vec::with_capacity(column.len());
