@@ -19,7 +19,7 @@ const SETUP: &str = "
 /// Account, statement, and what must come: a part of the error, or the rows (tabs between columns, newlines after rows).
 const ASK: &[(&str, &str, &str)] = &[
     ("nobody", "select 1", "1\n"),
-    ("nobody", "use d", "ERROR 1044 (42000): Access denied for user 'nobody'@'%' to database 'd'"),
+    ("nobody", "use d", "Access denied for user 'nobody'@'%' to database 'd'"),
     ("nobody", "select * from d.t", "SELECT command denied to user 'nobody'@'127.0.0.1' for table 't'"),
     ("nobody", "select nosuch from d.t", "ERROR 1142"),
     ("nobody", "select * from d.nosuch", "ERROR 1142"),
@@ -58,11 +58,7 @@ const ASK: &[(&str, &str, &str)] = &[
     ("nobody", "set global max_execution_time = 5", "the SUPER or SYSTEM_VARIABLES_ADMIN privilege(s)"),
     ("nobody", "flush privileges", "the RELOAD or FLUSH_PRIVILEGES privilege(s)"),
     ("nobody", "grant select on d.* to nobody", "ERROR 1044"),
-    (
-        "nobody",
-        "grant select on *.* to nobody",
-        "ERROR 1045 (28000): Access denied for user 'nobody'@'%' (using password: NO)",
-    ),
+    ("nobody", "grant select on *.* to nobody", "Access denied for user 'nobody'@'%' (using password: NO)"),
     ("nobody", "grant select on d.t to nobody", "SELECT, GRANT command denied"),
     ("nobody", "revoke select on d.* from reader", "ERROR 1044"),
     ("nobody", "kill 4000000", "ERROR 1094"),
