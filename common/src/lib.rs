@@ -10,6 +10,7 @@
 //! | [`region`] | regions, epochs, peers, and their conversion from and to messages |
 //! | [`env`] | the clock and the source of chance, handed to constructors |
 //! | [`metrics`] | what a process counts, in one list |
+//! | [`memory`] | who holds how many bytes: the tree of trackers |
 //!
 //! Invariants, as absences: nothing here is `async`, nothing reads the system clock outside [`env`], nothing knows SQL,
 //! Raft or RocksDB.
@@ -18,6 +19,7 @@ pub mod codec;
 pub mod env;
 pub mod id;
 pub mod key;
+pub mod memory;
 pub mod metrics;
 pub mod region;
 pub mod table_key;

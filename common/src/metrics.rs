@@ -6,6 +6,8 @@
 //! | `basalt_sql_statement_seconds` | `protocol`: text, prepared | how long statements took, their results' sending included |
 //! | `basalt_sql_logins_refused_total` | `code`: MySQL's number | clients that were not let in: wrong password, no account, no such database |
 //! | `basalt_sql_errors_total` | `code`: MySQL's number | statements that failed |
+//! | `basalt_sql_memory_bytes`, `basalt_process_memory_bytes` | | bytes that statements and caches account for; resident memory of the process |
+//! | `basalt_sql_memory_cancelled_total` | `limit`: statement, process | statements ended because of their memory |
 //! | `basalt_client_backoffs_total` | `cause` | waits before a request was sent again |
 //! | `basalt_store_requests_total` | `command` | requests that stores answered |
 //! | `basalt_store_regions`, `basalt_store_leaders`, `basalt_store_bytes` | `store` | what a store holds, as of its last report to PD |
@@ -39,6 +41,20 @@ pub static SQL_ERRORS: LazyLock<IntCounterVec> = LazyLock::new(|| {
 pub static SQL_LOGINS_REFUSED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     let opts = Opts::new("basalt_sql_logins_refused_total", "Clients that were not let in");
     registered(IntCounterVec::new(opts, &["code"]))
+});
+
+/// Bytes that the tree of [`crate::memory`] accounts for, as of the governor's last look.
+pub static SQL_MEMORY: LazyLock<IntGauge> =
+    LazyLock::new(|| registered(IntGauge::new("basalt_sql_memory_bytes", "Bytes accounted for")));
+
+/// Resident memory of the process, as of the governor's last look.
+pub static PROCESS_MEMORY: LazyLock<IntGauge> =
+    LazyLock::new(|| registered(IntGauge::new("basalt_process_memory_bytes", "Resident memory")));
+
+/// Statements ended because of their memory, by whose limit they met.
+pub static SQL_MEMORY_CANCELLED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    let opts = Opts::new("basalt_sql_memory_cancelled_total", "Statements ended because of their memory");
+    registered(IntCounterVec::new(opts, &["limit"]))
 });
 
 /// Waits before a request was sent again, by cause.
@@ -98,6 +114,9 @@ mod tests {
         SQL_STATEMENT_SECONDS.with_label_values(&["text"]).observe(0.1);
         SQL_LOGINS_REFUSED.with_label_values(&["1045"]).inc();
         SQL_ERRORS.with_label_values(&["1064"]).inc();
+        SQL_MEMORY.set(1);
+        PROCESS_MEMORY.set(1);
+        SQL_MEMORY_CANCELLED.with_label_values(&["process"]).inc();
         CLIENT_BACKOFFS.with_label_values(&["locked"]).inc();
         STORE_REQUESTS.with_label_values(&["get"]).inc();
         for gauge in [&STORE_REGIONS, &STORE_LEADERS, &STORE_BYTES] {
