@@ -12,6 +12,7 @@
 //!        │         │
 //!        ├─ describe, wire                                                a tree as text, as bytes
 //!        └─ datafusion, aggregate, fragment                               the same inside DataFusion's and the stores' plans
+//!           memory_pool                                                  what those hold, as leaves of the memory tree
 //! ```
 //!
 //! Invariants, as absences: nothing here is `async`, does I/O or reads a clock (the statement's time is in
@@ -34,6 +35,7 @@ pub mod first_row;
 pub mod fragment;
 pub mod func;
 pub mod key;
+pub mod memory_pool;
 pub mod number;
 pub mod row;
 pub mod scan_decoder;
