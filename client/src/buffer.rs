@@ -12,6 +12,7 @@
 use crate::config::{KEY_BYTES_MAX, TXN_BYTES_MAX, TXN_KEYS_MAX, VALUE_BYTES_MAX};
 use crate::error::{Error, Result};
 use basalt_common::KeyRange;
+use basalt_common::memory::Account;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -35,9 +36,32 @@ pub(crate) struct Buffer {
     entries: BTreeMap<Bytes, Entry>,
     journal: Vec<(Bytes, Option<Entry>)>,
     bytes: usize,
+    /// Bytes of values that only the journal still holds.
+    undo_bytes: usize,
+    /// Where all that is counted, if anywhere.
+    account: Option<Account>,
 }
 
+/// What an entry takes beside its key and value, and what undoing a write does: nodes of the tree, handles of shared bytes,
+/// the allocator's rounding.
+const ENTRY_BYTES: usize = 192;
+const JOURNAL_BYTES: usize = 112;
+
 impl Buffer {
+    /// From now on, what the buffer holds is told to `account`.
+    pub(crate) fn count_in(&mut self, account: Account) {
+        self.account = Some(account);
+        self.count();
+    }
+
+    fn count(&mut self) {
+        let overhead = self.entries.len() * ENTRY_BYTES + self.journal.len() * JOURNAL_BYTES;
+        let held = self.bytes + self.undo_bytes + overhead;
+        if let Some(account) = &mut self.account {
+            account.set(held);
+        }
+    }
+
     pub(crate) fn put(&mut self, key: Bytes, value: Bytes) -> Result<()> {
         let presumed_new = self.entries.get(&key).is_some_and(|e| e.presumed_new);
         self.set(key, Entry { value: Some(value), presumed_new })
@@ -93,17 +117,21 @@ impl Buffer {
 
     pub(crate) fn rollback_to(&mut self, savepoint: Savepoint) {
         while self.journal.len() > savepoint.0 {
-            let Some((key, before)) = self.journal.pop() else { return };
+            let Some((key, before)) = self.journal.pop() else { break };
+            self.undo_bytes -= stored_bytes(&before);
             match before {
                 Some(entry) => self.replace(key, entry),
                 None => self.remove(&key),
             };
         }
+        self.count();
     }
 
     /// Forgets how to undo: no savepoint is held any more.
     pub(crate) fn release_savepoints(&mut self) {
-        self.journal.clear();
+        self.journal = Vec::new();
+        self.undo_bytes = 0;
+        self.count();
     }
 
     fn set(&mut self, key: Bytes, entry: Entry) -> Result<()> {
@@ -123,7 +151,9 @@ impl Buffer {
             return Err(Error::TxnTooLarge { size: self.journal.len(), limit: TXN_KEYS_MAX });
         }
         let before = self.replace(key.clone(), entry);
+        self.undo_bytes += stored_bytes(&before);
         self.journal.push((key, before));
+        self.count();
         Ok(())
     }
 
@@ -141,6 +171,10 @@ impl Buffer {
         self.bytes -= key.len() + before.value.as_ref().map_or(0, Bytes::len);
         Some(before)
     }
+}
+
+fn stored_bytes(entry: &Option<Entry>) -> usize {
+    entry.as_ref().and_then(|entry| entry.value.as_ref()).map_or(0, Bytes::len)
 }
 
 #[cfg(test)]

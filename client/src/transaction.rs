@@ -23,6 +23,7 @@ use crate::pessimistic::HeldLock;
 use crate::snapshot::{ScanOptions, Scanner, Snapshot};
 use crate::two_phase;
 use basalt_common::env::Monotonic;
+use basalt_common::memory::Account;
 use basalt_common::{KeyRange, Timestamp};
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -105,6 +106,11 @@ impl Transaction {
             heartbeat: None,
             finished: false,
         }
+    }
+
+    /// Counts in `account` what the transaction has written and how to undo it.
+    pub fn count_in(&mut self, account: Account) {
+        self.buffer.count_in(account);
     }
 
     /// What the transaction reads at.
