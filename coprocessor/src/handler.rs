@@ -6,7 +6,7 @@
 //! ends it at the next batch. A simulation passes [`Threads::Current`], and everything runs on its own single thread.
 
 use crate::config::{
-    BATCH_ROWS_DEFAULT, BATCH_ROWS_MAX, BUSY_BACKOFF_MS, Config, PROGRESS_INTERVAL, RESPONSES_BUFFERED,
+    BATCH_ROWS_DEFAULT, BATCH_ROWS_MAX, BUSY_BACKOFF_MS, Config, PROGRESS_INTERVAL, RESPONSES_BUFFERED, STACK_BYTES,
 };
 use crate::encode;
 use crate::error::{Error, Result};
@@ -15,13 +15,14 @@ use crate::scan::{RegionScan, eval_context};
 use crate::source::BatchSource;
 use basalt_common::StoreId;
 use basalt_common::env::Env;
+use basalt_common::memory::{Account, Tracker, process};
 use basalt_expr::fragment::FRAGMENT_VERSION;
+use basalt_expr::memory_pool::TrackedPool;
 use basalt_proto::coprocessor::{CoprocessorRequest, CoprocessorResponse, ScanSummary, Warning};
 use basalt_proto::errors::{RegionError, ServerIsBusy, region_error};
 use basalt_storage::replicated::RegionSnapshot;
 use basalt_storage::service::coprocessor::Coprocessor;
 use datafusion_execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion_execution::memory_pool::GreedyMemoryPool;
 use datafusion_execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -53,6 +54,8 @@ struct Shared {
     running: Semaphore,
     plans: FragmentCache,
     runtime_env: Arc<RuntimeEnv>,
+    /// What fragments hold, and batches on their way to clients.
+    memory: Arc<Tracker>,
 }
 
 impl CoprocessorHandler {
@@ -68,12 +71,15 @@ impl CoprocessorHandler {
                     .worker_threads(config.threads.max(1))
                     .thread_name("coprocessor")
                     .enable_time()
+                    .thread_stack_size(STACK_BYTES)
                     .build()
                     .map_err(|e| Error::Internal(format!("cannot start threads: {e}")))?,
             ),
         };
+        let memory = process().child(format!("the coprocessor of store {store_id}"));
+        memory.restart(config.memory_bytes_max);
         let runtime_env = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(GreedyMemoryPool::new(config.memory_bytes_max)))
+            .with_memory_pool(Arc::new(TrackedPool::new(memory.clone(), "the coprocessor")))
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
             .build_arc()?;
         let shared = Shared {
@@ -84,6 +90,7 @@ impl CoprocessorHandler {
             running: Semaphore::new(config.threads.max(1)),
             plans: FragmentCache::new(config.plan_cache_max),
             runtime_env,
+            memory,
         };
         Ok(CoprocessorHandler { shared: Arc::new(shared), runtime })
     }
@@ -190,10 +197,11 @@ impl Shared {
             schema: source.schema(),
         })?;
         let source = Arc::new(SharedSource::new(source, batch_rows(request), self.env.clone()));
+        let mut held = Account::new(self.memory.clone());
         let mut batches = fragment::execute(&plan, source.clone(), self.runtime_env.clone())?;
         loop {
             match tokio::time::timeout(PROGRESS_INTERVAL, batches.next()).await {
-                Ok(Some(batch)) => send(&batch?, summary, tx).await?,
+                Ok(Some(batch)) => send(&batch?, summary, (tx, &mut held)).await?,
                 Ok(None) => break,
                 // An aggregate says nothing until its end: tell the client that it is being worked on. One that is gone
                 // cancels this task.
@@ -216,6 +224,7 @@ impl Shared {
         summary: &mut ScanSummary,
         tx: &mpsc::Sender<CoprocessorResponse>,
     ) -> Result<CoprocessorResponse> {
+        let mut held = Account::new(self.memory.clone());
         let mut left = if request.limit == 0 { u64::MAX } else { request.limit };
         let mut scan_us = 0;
         while left > 0 {
@@ -224,7 +233,7 @@ impl Shared {
             let Some(batch) = source.next_batch(rows_max)? else { break };
             scan_us += self.env.now().since(started).as_micros() as u64;
             left = left.saturating_sub(batch.num_rows() as u64);
-            send(&batch, summary, tx).await?;
+            send(&batch, summary, (tx, &mut held)).await?;
             tokio::task::yield_now().await;
         }
         let counts = source.counts();
@@ -243,10 +252,13 @@ fn batch_rows(request: &CoprocessorRequest) -> usize {
 async fn send(
     batch: &arrow::record_batch::RecordBatch,
     summary: &mut ScanSummary,
-    tx: &mpsc::Sender<CoprocessorResponse>,
+    (tx, held): (&mpsc::Sender<CoprocessorResponse>, &mut Account),
 ) -> Result<()> {
+    // The batch, its message, and those that a slow client has not taken.
+    held.set(batch.get_array_memory_size() * 2);
     for response in encode::responses(batch) {
         let response = response?;
+        held.add(response.batch.len() * RESPONSES_BUFFERED);
         summary.rows_returned += response.rows;
         summary.bytes_returned += response.batch.len() as u64;
         if tx.send(response).await.is_err() {
