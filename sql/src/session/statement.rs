@@ -7,7 +7,7 @@ use crate::ddl::{self, DdlContext};
 use crate::error::{Error, Result};
 use crate::parser::ast::{Expr, Literal};
 use crate::parser::statement::{Show, ShowWhat};
-use crate::parser::{Parsed, Statement, parse_one};
+use crate::parser::{ParseOptions, Parsed, Statement, parse_one};
 use crate::planner::cache::{CacheScope, Lookup};
 use crate::privilege::Privileges;
 use crate::server::result::{OkSummary, ResultWriter};
@@ -35,10 +35,11 @@ impl SqlSession {
                 };
             };
             let following = &rest[parsed.next..];
-            let more = has_statement(following);
+            let more = has_statement(following, self.parse_options());
             if more && !out.multi_statements_allowed() {
-                let near = String::from_utf8_lossy(&following[..following.len().min(80)]).into_owned();
-                return Err(Error::syntax(near.trim_start(), 1));
+                let near = following.trim_ascii_start();
+                let line = 1 + rest[..rest.len() - near.len()].iter().filter(|&&b| b == b'\n').count();
+                return Err(Error::syntax(&String::from_utf8_lossy(near), line));
             }
             if parsed.parameters > 0 {
                 return Err(Error::syntax("?", 1));
@@ -259,9 +260,8 @@ fn unknown_thread(id: impl std::fmt::Display) -> Error {
 }
 
 /// True if anything but blanks and comments follows.
-fn has_statement(text: &[u8]) -> bool {
-    !text.iter().all(|b| b.is_ascii_whitespace() || *b == b';')
-        && !matches!(parse_one(text, Default::default()), Ok(None))
+fn has_statement(text: &[u8], options: ParseOptions) -> bool {
+    !text.iter().all(|b| b.is_ascii_whitespace() || *b == b';') && !matches!(parse_one(text, options), Ok(None))
 }
 
 /// SHOW WARNINGS and its like talk about the statement before.
