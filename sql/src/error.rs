@@ -354,6 +354,10 @@ user_errors! {
     3585 "HY000" frame_ends_at_start(name) = "Window '{name}': frame end cannot be UNBOUNDED PRECEDING.";
     /// 3586
     3586 "HY000" bad_frame(name) = "Window '{name}': frame start or end is negative, NULL or of non-integral type";
+    /// 3575
+    3575 "HY000" recursive_aggregate(name) = "Recursive Common Table Expression '{name}' can contain neither aggregation nor window functions in recursive query block";
+    /// 3577
+    3577 "HY000" recursive_table_reference(name) = "In recursive query block of Recursive Common Table Expression '{name}', the recursive table must be referenced only once, and not in any subquery";
     /// 3587
     3587 "HY000" range_order(name) = "Window '{name}' with RANGE N PRECEDING/FOLLOWING frame requires exactly one deterministic ORDER BY expression, of numeric or temporal type";
     /// 3588

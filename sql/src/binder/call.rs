@@ -4,7 +4,7 @@ use super::scope::{self, Block, Clause};
 use crate::catalog::model::{Column, ColumnDefault};
 use crate::error::{Error, Result};
 use crate::parser::ast::{self, ColumnName, OrderItem};
-use crate::plan::{AggregateCall, SortKey};
+use crate::plan::{AggregateCall, SortKey, as_outer_column};
 use basalt_expr::aggregate::AggregateFunc;
 use basalt_expr::expr::Expr;
 use basalt_expr::func::Func;
@@ -86,6 +86,9 @@ impl super::Binder<'_> {
         let order_by = self.concat_order(&call.order_by, &args, block);
         block.in_aggregate = false;
         let (args, order_by) = (args?, order_by?);
+        if is_of_outer_block(&args) {
+            return Err(Error::unsupported("aggregates over columns of an outer query alone"));
+        }
         if args.len() > 1 && !matches!(func, AggregateFunc::CountDistinct | AggregateFunc::GroupConcat) {
             return Err(Error::syntax("", 1));
         }
@@ -200,6 +203,12 @@ pub(super) fn default_value(column: &Column) -> Result<Expr> {
         ColumnDefault::None if column.ty.not_null => Err(Error::no_default(&column.name)),
         ColumnDefault::None => Ok(Expr::Literal(Value::Null, column.ty.clone())),
     }
+}
+
+/// Whether an aggregate's columns all belong to enclosing queries: then it is theirs, not the subquery's.
+fn is_of_outer_block(args: &[Expr]) -> bool {
+    let columns: Vec<usize> = args.iter().flat_map(Expr::columns).collect();
+    !columns.is_empty() && columns.into_iter().all(|index| as_outer_column(index).is_some())
 }
 
 fn same_aggregate(a: &AggregateCall, b: &AggregateCall) -> bool {

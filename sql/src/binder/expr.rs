@@ -1,10 +1,11 @@
 //! Expressions.
 
 use super::literal;
+use super::row::{self, Operand};
 use super::scope::{Block, Frame};
 use crate::error::{Error, Result};
 use crate::parser::ast::{self, BinaryOp, IsWhat, Literal, TrimSide, UnaryOp};
-use crate::plan::{CompareOp, LogicalPlan, OutputColumn, Subquery, SubqueryKind, outer_column};
+use crate::plan::{CompareOp, LogicalPlan, OutputColumn, Subquery, SubqueryKind};
 use basalt_expr::expr::{EXPR_DEPTH_MAX, Expr};
 use basalt_expr::func::{self, Func};
 use basalt_expr::types::FieldType;
@@ -135,8 +136,20 @@ impl super::Binder<'_> {
     }
 
     fn binary(&mut self, op: BinaryOp, left: &ast::Expr, right: &ast::Expr, block: &mut Block) -> Result<Expr> {
-        if let (ast::Expr::Row(a), ast::Expr::Row(b)) = (left, right) {
-            return self.compare_rows(op, a, b, block);
+        use BinaryOp::{Eq, Ge, Gt, Le, Lt, Ne, NullSafeEq};
+        let may_be_row = |e: &ast::Expr| matches!(e, ast::Expr::Row(_) | ast::Expr::Subquery(_));
+        if matches!(op, Eq | NullSafeEq | Ne | Lt | Le | Gt | Ge) && (may_be_row(left) || may_be_row(right)) {
+            let sides = [self.operand(left, block)?, self.operand(right, block)?];
+            // A subquery without rows is no row of NULLs to `<=>`.
+            let mut terms = Vec::new();
+            for (side, tree) in sides.iter().zip([left, right]) {
+                if let (NullSafeEq, Operand::Row(_), ast::Expr::Subquery(query)) = (op, side, tree) {
+                    terms.push(self.expr(&ast::Expr::Exists(query.clone()), block)?);
+                }
+            }
+            let [left, right] = sides;
+            terms.push(row::compare(op, left, right)?);
+            return join(Func::And, terms);
         }
         let func = match op {
             BinaryOp::Or => Func::Or,
@@ -173,51 +186,12 @@ impl super::Binder<'_> {
         Ok(Expr::call(func, args)?)
     }
 
-    /// `(a, b) op (c, d)` spelled out.
-    fn compare_rows(&mut self, op: BinaryOp, a: &[ast::Expr], b: &[ast::Expr], block: &mut Block) -> Result<Expr> {
-        if a.len() != b.len() {
-            return Err(Error::operand_columns(a.len()));
-        }
-        let (left, right) = (self.exprs(a, block)?, self.exprs(b, block)?);
-        let pairs: Vec<(Expr, Expr)> = left.into_iter().zip(right).collect();
-        let each = |func: Func| -> Result<Vec<Expr>> {
-            pairs.iter().map(|(l, r)| Ok(Expr::call(func, vec![l.clone(), r.clone()])?)).collect()
-        };
-        match op {
-            BinaryOp::Eq => join(Func::And, each(Func::Eq)?),
-            BinaryOp::NullSafeEq => join(Func::And, each(Func::NullSafeEq)?),
-            BinaryOp::Ne => join(Func::Or, each(Func::Ne)?),
-            BinaryOp::Lt | BinaryOp::Le | BinaryOp::Gt | BinaryOp::Ge => {
-                let strict = if matches!(op, BinaryOp::Lt | BinaryOp::Le) { Func::Lt } else { Func::Gt };
-                let last = match op {
-                    BinaryOp::Le => Func::Le,
-                    BinaryOp::Ge => Func::Ge,
-                    _ => strict,
-                };
-                let mut result: Option<Expr> = None;
-                for (l, r) in pairs.into_iter().rev() {
-                    result = Some(match result {
-                        None => Expr::call(last, vec![l, r])?,
-                        Some(rest) => {
-                            let less = Expr::call(strict, vec![l.clone(), r.clone()])?;
-                            let equal = Expr::call(Func::Eq, vec![l, r])?;
-                            let tie = Expr::call(Func::And, vec![equal, rest])?;
-                            Expr::call(Func::Or, vec![less, tie])?
-                        }
-                    });
-                }
-                result.ok_or_else(|| Error::operand_columns(1))
-            }
-            _ => Err(Error::operand_columns(1)),
-        }
-    }
-
     fn in_list(&mut self, expr: &ast::Expr, list: &[ast::Expr], negated: bool, block: &mut Block) -> Result<Expr> {
-        if let ast::Expr::Row(left) = expr {
+        if let ast::Expr::Row(_) = expr {
+            let left = self.operand(expr, block)?;
             let mut any = Vec::with_capacity(list.len());
             for item in list {
-                let ast::Expr::Row(right) = item else { return Err(Error::operand_columns(left.len())) };
-                any.push(self.compare_rows(BinaryOp::Eq, left, right, block)?);
+                any.push(row::compare(BinaryOp::Eq, left.clone(), self.operand(item, block)?)?);
             }
             return negate(join(Func::Or, any)?, negated);
         }
@@ -279,50 +253,36 @@ impl super::Binder<'_> {
     }
 
     fn scalar_subquery(&mut self, query: &ast::Query, block: &mut Block) -> Result<Expr> {
-        let (plan, correlated) = self.subquery_plan(query, block)?;
-        let column = only_column(&plan)?;
-        Ok(block.add_subquery(subquery(SubqueryKind::Scalar, plan, correlated, column.ty.nullable())))
+        match self.subquery_operand(query, block)? {
+            Operand::One(value) => Ok(value),
+            Operand::Row(_) => Err(Error::operand_columns(1)),
+        }
     }
 
     fn in_subquery(&mut self, expr: &ast::Expr, query: &ast::Query, negated: bool, block: &mut Block) -> Result<Expr> {
-        if let ast::Expr::Row(items) = expr {
-            return self.row_in_subquery(items, query, negated, block);
-        }
-        let operand = self.expr(expr, block)?;
-        let (plan, correlated) = self.subquery_plan(query, block)?;
-        let (operand, plan) = comparable(operand, plan)?;
-        let found = subquery(SubqueryKind::In { operand }, plan, correlated, FieldType::boolean());
-        negate(block.add_subquery(found), negated)
+        let left = self.operand(expr, block)?;
+        let found = self.membership(left, query, block)?;
+        negate(found, negated)
     }
 
-    /// `(a, b) IN (SELECT x, y …)` as EXISTS (… WHERE x = a AND y = b). Not the same under NOT, where NULLs matter.
-    fn row_in_subquery(
-        &mut self,
-        items: &[ast::Expr],
-        query: &ast::Query,
-        negated: bool,
-        block: &mut Block,
-    ) -> Result<Expr> {
-        if negated {
-            return Err(Error::unsupported("NOT IN with rows and a subquery"));
-        }
-        let operands = self.exprs(items, block)?;
-        let (plan, _) = self.subquery_plan(query, block)?;
-        let output = plan.output();
-        if output.len() != operands.len() {
-            return Err(Error::operand_columns(operands.len()));
-        }
-        let mut equal = Vec::with_capacity(operands.len());
-        for (i, (operand, column)) in operands.into_iter().zip(output).enumerate() {
-            let Expr::Column { index, ty } = operand else {
-                return Err(Error::unsupported("IN with rows of anything but columns"));
-            };
-            let outer = Expr::Column { index: outer_column(0, index), ty };
-            equal.push(Expr::call(Func::Eq, vec![Expr::column(i, column.ty), outer])?);
-        }
-        let filtered = LogicalPlan::Filter { input: Box::new(plan), predicate: join(Func::And, equal)? };
-        let ty = FieldType::boolean().required();
-        Ok(block.add_subquery(subquery(SubqueryKind::Exists, filtered, true, ty)))
+    /// `left IN (query)`
+    fn membership(&mut self, left: Operand, query: &ast::Query, block: &mut Block) -> Result<Expr> {
+        refuse_limit(query)?;
+        let (plan, correlated) = self.subquery_plan(query, block)?;
+        let (kind, plan) = match left {
+            Operand::One(operand) => {
+                let (operand, plan) = comparable(operand, plan)?;
+                (SubqueryKind::In { operand }, plan)
+            }
+            Operand::Row(items) => {
+                if items.len() != plan.output().len() {
+                    return Err(Error::operand_columns(items.len()));
+                }
+                let operands = items.into_iter().map(Operand::one).collect::<Result<_>>()?;
+                (SubqueryKind::InRows { operands }, plan)
+            }
+        };
+        Ok(block.add_subquery(subquery(kind, plan, correlated, FieldType::boolean())))
     }
 
     fn quantified(
@@ -342,7 +302,17 @@ impl super::Binder<'_> {
             BinaryOp::Ge => CompareOp::Ge,
             _ => return Err(Error::syntax("", 1)),
         };
-        let operand = self.expr(expr, block)?;
+        let operand = match self.operand(expr, block)? {
+            Operand::One(operand) => operand,
+            row => {
+                return match (op, all) {
+                    (CompareOp::Eq, false) => self.membership(row, query, block),
+                    (CompareOp::Ne, true) => negate(self.membership(row, query, block)?, true),
+                    _ => Err(Error::operand_columns(1)),
+                };
+            }
+        };
+        refuse_limit(query)?;
         let (plan, correlated) = self.subquery_plan(query, block)?;
         let (operand, plan) = comparable(operand, plan)?;
         let kind = SubqueryKind::Quantified { operand, op, all };
@@ -384,9 +354,17 @@ pub(super) fn join(func: Func, mut terms: Vec<Expr>) -> Result<Expr> {
     Ok(terms.pop().unwrap_or_else(|| Expr::int(i64::from(func == Func::And))))
 }
 
-fn subquery(kind: SubqueryKind, plan: LogicalPlan, correlated: bool, ty: FieldType) -> Subquery {
+pub(super) fn subquery(kind: SubqueryKind, plan: LogicalPlan, correlated: bool, ty: FieldType) -> Subquery {
     let output = OutputColumn { name: String::new(), table: String::new(), origin: None, ty };
     Subquery { kind, plan: Box::new(plan), correlated, output }
+}
+
+/// MySQL has no LIMIT in what a value is compared with.
+fn refuse_limit(query: &ast::Query) -> Result<()> {
+    match query.limit {
+        Some(_) => Err(Error::unsupported("LIMIT & IN/ALL/ANY/SOME subquery")),
+        None => Ok(()),
+    }
 }
 
 fn only_column(plan: &LogicalPlan) -> Result<OutputColumn> {

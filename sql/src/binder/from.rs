@@ -147,11 +147,12 @@ impl super::Binder<'_> {
             JoinConstraint::On(condition) => self.join_on(left, right, kind, condition),
             JoinConstraint::Using(names) => join_using(left, right, kind, names),
             JoinConstraint::Natural => {
-                let common: Vec<String> = left
+                let (first, second) = if kind == JoinKind::Right { (&right, &left) } else { (&left, &right) };
+                let common: Vec<String> = first
                     .star
                     .iter()
-                    .map(|&i| left.columns[i].name.clone())
-                    .filter(|name| right.star.iter().any(|&j| right.columns[j].name.eq_ignore_ascii_case(name)))
+                    .map(|&i| first.columns[i].name.clone())
+                    .filter(|name| second.star.iter().any(|&j| second.columns[j].name.eq_ignore_ascii_case(name)))
                     .collect();
                 join_using(left, right, kind, &common)
             }
@@ -159,6 +160,7 @@ impl super::Binder<'_> {
     }
 
     fn join_on(&mut self, left: Relation, right: Relation, kind: JoinKind, on: &ast::Expr) -> Result<Relation> {
+        let width = left.columns.len();
         let mut relation = combine(left, right, kind);
         let mut block = Block::new(relation.columns.clone());
         block.clause = Clause::On;
@@ -170,7 +172,7 @@ impl super::Binder<'_> {
             return Ok(relation);
         }
         if kind != JoinKind::Inner {
-            return Err(Error::unsupported("subqueries in ON of an outer join"));
+            return super::outer_on::join_with_subqueries(relation, width, condition, &block.subqueries);
         }
         // The condition of an inner join may as well filter its pairs; the added columns are dropped again.
         let mut stage = super::pending::Stage::new(relation.plan);
@@ -378,7 +380,12 @@ fn join_using(left: Relation, right: Relation, kind: JoinKind, names: &[String])
     for &index in &dropped {
         relation.columns[index].bare = false;
     }
-    let rest = relation.star.iter().copied().filter(|i| !kept.contains(i) && !dropped.contains(i));
+    let mut rest: Vec<usize> =
+        relation.star.iter().copied().filter(|i| !kept.contains(i) && !dropped.contains(i)).collect();
+    if kind == JoinKind::Right {
+        // To MySQL it is a left join written the other way round.
+        rest.sort_by_key(|&i| i < width);
+    }
     relation.star = kept.iter().copied().chain(rest).collect();
     Ok(relation)
 }

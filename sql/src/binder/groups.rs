@@ -5,7 +5,7 @@ use super::pending::{self, Stage};
 use super::scope::{Block, Named};
 use super::select::output_of;
 use crate::error::{Error, Result};
-use crate::plan::{AggregateCall, LogicalPlan, OutputColumn, SortKey};
+use crate::plan::{AggregateCall, LogicalPlan, OutputColumn, SortKey, walk};
 use basalt_expr::aggregate::AggregateFunc;
 use basalt_expr::expr::Expr;
 use basalt_expr::func::Func;
@@ -13,9 +13,28 @@ use basalt_expr::types::FieldType;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+/// GROUP BY's expressions.
+pub(super) struct Keys {
+    /// With what subqueries put there.
+    pub settled: Vec<Expr>,
+    /// As the clauses have them, with subqueries as pending columns.
+    pub named: Vec<Expr>,
+}
+
+/// How rows are grouped.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Grouping {
+    /// ONLY_FULL_GROUP_BY.
+    pub full: bool,
+    /// WITH ROLLUP.
+    pub rollup: bool,
+}
+
 /// Rewrites expressions over FROM into expressions over groups.
 pub(super) struct Groups {
     keys: Vec<Expr>,
+    /// The keys as the clauses have them, with subqueries as pending columns.
+    named: Vec<Expr>,
     aggregates: Vec<AggregateCall>,
     columns: Rc<[Named]>,
     /// Columns that have one value in each group.
@@ -32,18 +51,19 @@ pub(super) struct Groups {
 }
 
 impl Groups {
-    pub fn new(keys: Vec<Expr>, block: &Block, known: &Dependencies, full: bool, rollup: bool) -> Self {
+    pub fn new(keys: Keys, block: &Block, known: &Dependencies, how: Grouping) -> Self {
+        let (Keys { settled: keys, named }, Grouping { full, rollup }) = (keys, how);
         let (aggregates, columns) = (block.aggregates.clone(), block.columns.clone());
         let groupings = block.groupings.clone();
-        let determined = known.determined_by(&keys);
+        let determined = known.determined_by(&named);
         let clause = "SELECT list";
-        Groups { keys, aggregates, columns, determined, full, rollup, groupings, position: 1, clause }
+        Groups { keys, named, aggregates, columns, determined, full, rollup, groupings, position: 1, clause }
     }
 
     /// Over the groups: keys and aggregates by their columns.
     pub fn rewrite(&mut self, expr: Expr) -> Result<Expr> {
         pending::rewrite(expr, &mut |e| {
-            if let Some(index) = self.keys.iter().position(|k| k == e) {
+            if let Some(index) = self.named.iter().position(|k| k == e) {
                 return Ok(Some(self.key(index)));
             }
             let Expr::Column { index, ty } = e else { return Ok(None) };
@@ -79,7 +99,7 @@ impl Groups {
         }
         let mut number = Expr::int(0);
         for (at, arg) in args.iter().enumerate() {
-            let index = self.keys.iter().position(|key| key == arg).ok_or_else(|| Error::not_grouped_by(at + 1))?;
+            let index = self.named.iter().position(|key| key == arg).ok_or_else(|| Error::not_grouped_by(at + 1))?;
             if self.rollup {
                 let shift = args.len() - 1 - at;
                 let bit = Expr::call(Func::ShiftLeft, vec![self.rolled_up(index)?, Expr::int(shift as i64)])?;
@@ -155,8 +175,7 @@ impl Groups {
             if stage.is_placed(pending::subquery(j)) || self.is_argument(j) {
                 continue;
             }
-            use crate::plan::SubqueryKind::{In, Quantified};
-            if let In { operand } | Quantified { operand, .. } = &mut subquery.kind {
+            for operand in walk::operands(&mut subquery.kind) {
                 *operand = self.rewrite(operand.clone())?;
             }
             pending::map_outer(&mut subquery.plan, 0, &mut |column| self.rewrite(column))?;

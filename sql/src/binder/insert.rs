@@ -1,12 +1,15 @@
 //! INSERT and REPLACE.
 
 use super::call::default_value;
-use super::scope::{Block, Clause, Named, find};
+use super::modify::refuse_reading;
+use super::pending::Stage;
+use super::query::set_operation;
+use super::scope::{Block, Clause, Named, TableInSight, find};
 use crate::catalog::model::{SchemaState, Table};
 use crate::error::{Error, Result};
 use crate::parser::ast::{self, ColumnName};
 use crate::parser::statement::{Insert as InsertTree, InsertRows};
-use crate::plan::{Assignment, Insert, InsertSource};
+use crate::plan::{Assignment, Insert, InsertSource, LogicalPlan, OutputColumn, Query, SetKind, Subquery};
 use crate::privilege::Privileges;
 use basalt_expr::expr::Expr;
 use std::sync::Arc;
@@ -19,7 +22,7 @@ impl super::Binder<'_> {
         let (database, table) = self.stored_table(&insert.table)?;
         let columns = self.insert_columns(insert, &table)?;
         let source = match &insert.source {
-            InsertRows::Values(rows) => InsertSource::Values(self.insert_rows(rows, &columns, &database, &table)?),
+            InsertRows::Values(rows) => self.insert_rows(rows, &columns, &database, &table)?,
             InsertRows::Query(query) => {
                 let query = self.top_query(query)?;
                 if query.root.output().len() != columns.len() {
@@ -64,7 +67,7 @@ impl super::Binder<'_> {
         columns: &[usize],
         database: &str,
         table: &Arc<Table>,
-    ) -> Result<Vec<Vec<Option<Expr>>>> {
+    ) -> Result<InsertSource> {
         let mut block = Block::new(target_columns(database, table, &table.name));
         let mut bound = Vec::with_capacity(rows.len());
         for (i, row) in rows.iter().enumerate() {
@@ -77,8 +80,54 @@ impl super::Binder<'_> {
             });
             bound.push(cells.collect::<Result<Vec<_>>>()?);
         }
-        block.refuse_pending()?;
-        Ok(bound)
+        block.refuse_groups()?;
+        if block.subqueries.is_empty() {
+            return Ok(InsertSource::Values(bound));
+        }
+        refuse_reading_target(&block.subqueries, database, table)?;
+        self.rows_as_query(bound, &block, columns, table)
+    }
+
+    /// Rows with subqueries are a SELECT without FROM each.
+    fn rows_as_query(
+        &mut self,
+        rows: Vec<Vec<Option<Expr>>>,
+        block: &Block,
+        columns: &[usize],
+        table: &Table,
+    ) -> Result<InsertSource> {
+        let mut inputs = Vec::with_capacity(rows.len());
+        for row in rows {
+            let mut exprs = Vec::with_capacity(row.len());
+            for (cell, &offset) in row.into_iter().zip(columns) {
+                let expr = match cell {
+                    Some(expr) => expr,
+                    None if table.columns[offset].auto_increment => Expr::null(),
+                    None => default_value(&table.columns[offset])?,
+                };
+                if expr.columns().into_iter().any(|index| index < table.columns.len()) {
+                    return Err(Error::unsupported("columns beside subqueries in VALUES"));
+                }
+                exprs.push(expr);
+            }
+            let mut stage = Stage::new(LogicalPlan::Values { rows: vec![Vec::new()], output: Vec::new() });
+            let exprs = stage.settle(exprs, &block.subqueries)?;
+            let output = exprs
+                .iter()
+                .map(|e| OutputColumn { name: String::new(), table: String::new(), origin: None, ty: e.ty().clone() })
+                .collect();
+            let width = exprs.len();
+            stage.stack(width, |input| LogicalPlan::Project { input, exprs, output });
+            inputs.push(stage.plan);
+        }
+        let root = match inputs.pop() {
+            Some(only) if inputs.is_empty() => only,
+            last => {
+                inputs.extend(last);
+                set_operation(SetKind::Union, true, inputs)?
+            }
+        };
+        Ok(InsertSource::Query(Box::new(Query { root, locking: None })))
     }
 
     fn on_duplicate(
@@ -115,9 +164,19 @@ impl super::Binder<'_> {
             };
             assignments.push(Assignment { column, value });
         }
+        refuse_reading_target(&block.subqueries, database, table)?;
         block.refuse_pending()?;
         Ok(assignments)
     }
+}
+
+/// Fails when a subquery reads the table that is written under its own name; an alias is another table to MySQL here.
+fn refuse_reading_target(subqueries: &[Subquery], database: &str, table: &Arc<Table>) -> Result<()> {
+    let alias = table.name.clone();
+    let target = TableInSight { table: table.clone(), database: database.to_string(), alias, first: 0 };
+    refuse_reading(subqueries, &target, &|scan| {
+        scan.database == database && scan.table.name == table.name && scan.alias.eq_ignore_ascii_case(&table.name)
+    })
 }
 
 /// The columns of a table that is written, all of them, by their names.

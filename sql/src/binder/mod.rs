@@ -18,8 +18,7 @@
 //! **Scopes.** A name is looked up in the block's own FROM, then outwards, one [`scope::Frame`] per enclosing subquery; an
 //! outer column is numbered by [`crate::plan::outer_column`] with the count of subqueries crossed.
 //!
-//! Not done (1235): LATERAL, SQL_CALC_FOUND_ROWS, JSON, assignments to user variables
-//! within expressions, subqueries in ON of an outer join, NOT IN of rows with a subquery.
+//! Not done (1235): LATERAL, SQL_CALC_FOUND_ROWS, JSON, assignments to user variables within expressions.
 
 mod call;
 mod dependencies;
@@ -29,8 +28,10 @@ mod groups;
 mod insert;
 mod literal;
 mod modify;
+mod outer_on;
 mod pending;
 mod query;
+mod row;
 mod scope;
 mod select;
 mod show;

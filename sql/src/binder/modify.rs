@@ -6,13 +6,14 @@ use super::scope::{Block, Clause, Relation, TableInSight, find};
 use crate::error::{Error, Result};
 use crate::parser::ast::{self, LimitClause, ObjectName, OrderItem, TableRef};
 use crate::parser::statement::{Delete as DeleteTree, Update as UpdateTree};
-use crate::plan::{Assignment, Delete, DeleteTarget, LogicalPlan, SortKey, Update, UpdateTarget};
+use crate::plan::{Assignment, Delete, DeleteTarget, LogicalPlan, Scan, SortKey, Subquery, Update, UpdateTarget, walk};
 use crate::privilege::Privileges;
 use basalt_expr::expr::Expr;
 
 impl super::Binder<'_> {
     /// Binds an UPDATE.
     pub(super) fn update(&mut self, update: &UpdateTree) -> Result<Update> {
+        self.put_in_sight(&update.with.ctes, update.with.recursive)?;
         let relation = self.target_relation(&update.tables, Privileges::UPDATE)?;
         let mut block = Block::new(relation.columns.clone());
         let mut targets: Vec<UpdateTarget> = Vec::new();
@@ -33,9 +34,10 @@ impl super::Binder<'_> {
         }
         block.refuse_groups()?;
         let values: Vec<Expr> = assigned.iter().filter_map(|(_, _, v)| v.clone()).collect();
+        let written: Vec<TableInSight> = assigned.iter().map(|(at, ..)| relation.tables[*at].clone()).collect();
         let rest = Rest { filter: update.filter.as_ref(), order_by: &update.order_by, limit: update.limit.as_ref() };
         let tables = relation.tables.clone();
-        let (source, values) = self.rows(relation, block, rest, values)?;
+        let (source, values) = self.rows(relation, block, rest, values, &written)?;
         let mut values = values.into_iter();
         for (at, offset, value) in assigned {
             let TableInSight { table, database, first, .. } = &tables[at];
@@ -56,6 +58,7 @@ impl super::Binder<'_> {
 
     /// Binds a DELETE.
     pub(super) fn delete(&mut self, delete: &DeleteTree) -> Result<Delete> {
+        self.put_in_sight(&delete.with.ctes, delete.with.recursive)?;
         let relation = self.target_relation(&delete.from, Privileges::DELETE)?;
         let targets = match delete.targets.is_empty() {
             true => relation.tables.iter().take(1).map(delete_target).collect(),
@@ -66,7 +69,9 @@ impl super::Binder<'_> {
         }
         let block = Block::new(relation.columns.clone());
         let rest = Rest { filter: delete.filter.as_ref(), order_by: &delete.order_by, limit: delete.limit.as_ref() };
-        let (source, _) = self.rows(relation, block, rest, Vec::new())?;
+        let written: Vec<TableInSight> =
+            relation.tables.iter().filter(|t| targets.iter().any(|target| target.offset == t.first)).cloned().collect();
+        let (source, _) = self.rows(relation, block, rest, Vec::new(), &written)?;
         Ok(Delete { source, targets, ignore: delete.ignore })
     }
 
@@ -88,12 +93,18 @@ impl super::Binder<'_> {
         mut block: Block,
         rest: Rest<'_>,
         values: Vec<Expr>,
+        written: &[TableInSight],
     ) -> Result<(LogicalPlan, Vec<Expr>)> {
         block.clause = Clause::Where;
         let filter = rest.filter.map(|e| self.expr(e, &mut block).and_then(Self::check_depth)).transpose()?;
         block.clause = Clause::OrderBy;
         let keys = self.sort_keys(rest.order_by, &mut block)?;
         block.refuse_groups()?;
+        for target in written {
+            refuse_reading(&block.subqueries, target, &|scan| {
+                scan.database == target.database && scan.table.name == target.table.name
+            })?;
+        }
         let mut stage = Stage::new(relation.plan);
         if let Some(predicate) = filter {
             let predicate = stage.settle_one(predicate, &block.subqueries)?;
@@ -111,6 +122,26 @@ impl super::Binder<'_> {
         self.put_up_limit(&mut stage, rest.limit)?;
         let values = stage.settle(values, &block.subqueries)?;
         Ok((stage.plan, values))
+    }
+}
+
+/// Fails when a subquery reads the table that the statement writes. Derived tables may: MySQL reads them beforehand.
+pub(super) fn refuse_reading(subqueries: &[Subquery], target: &TableInSight, is_same: &IsSame<'_>) -> Result<()> {
+    let is_read = subqueries.iter().any(|s| reads(&mut (*s.plan).clone(), is_same));
+    if is_read { Err(Error::update_table_used(&target.alias)) } else { Ok(()) }
+}
+
+/// Whether a scan is of a statement's target.
+pub(super) type IsSame<'a> = dyn Fn(&Scan) -> bool + 'a;
+
+fn reads(plan: &mut LogicalPlan, is_same: &IsSame<'_>) -> bool {
+    match plan {
+        LogicalPlan::Scan(scan) => is_same(scan),
+        LogicalPlan::Rename { .. } => false,
+        LogicalPlan::Apply { input, subqueries } => {
+            reads(input, is_same) || subqueries.iter_mut().any(|s| reads(&mut s.plan, is_same))
+        }
+        other => walk::inputs(other).into_iter().any(|input| reads(input, is_same)),
     }
 }
 

@@ -10,9 +10,8 @@
 //! ```
 
 use crate::error::{Error, Result};
-use crate::plan::{
-    AggregateCall, LogicalPlan, SortKey, Subquery, SubqueryKind, WindowCall, as_outer_column, outer_column,
-};
+pub(super) use crate::plan::walk::{aggregate_exprs, window_exprs};
+use crate::plan::{LogicalPlan, Subquery, as_outer_column, outer_column, walk};
 use basalt_expr::expr::Expr;
 use std::collections::BTreeMap;
 
@@ -122,7 +121,7 @@ impl Stage {
         let mut batch: Vec<Subquery> = Vec::new();
         for j in wanted {
             let mut added = subqueries[j].clone();
-            if let SubqueryKind::In { operand } | SubqueryKind::Quantified { operand, .. } = &mut added.kind {
+            for operand in walk::operands(&mut added.kind) {
                 let mut nested = Vec::new();
                 operand.visit(&mut |e| {
                     if let Expr::Column { index, .. } = e {
@@ -158,7 +157,7 @@ impl Stage {
             }
         });
         for j in here {
-            if let SubqueryKind::In { operand } | SubqueryKind::Quantified { operand, .. } = &subqueries[j].kind {
+            for operand in walk::operands(&mut subqueries[j].kind.clone()) {
                 self.collect(operand, subqueries, wanted);
             }
             if !wanted.contains(&j) {
@@ -201,67 +200,14 @@ pub(super) fn map_outer(plan: &mut LogicalPlan, depth: u8, f: &mut dyn FnMut(Exp
         })?;
         Ok(())
     };
-    for_each_expr(plan, &mut on_expr)?;
+    walk::for_each_expr(plan, &mut on_expr)?;
     if let LogicalPlan::Apply { subqueries, .. } = plan {
         for subquery in subqueries {
             map_outer(&mut subquery.plan, depth + 1, f)?;
         }
     }
-    for input in inputs(plan) {
+    for input in walk::inputs(plan) {
         map_outer(input, depth, f)?;
     }
     Ok(())
-}
-
-fn inputs(plan: &mut LogicalPlan) -> Vec<&mut LogicalPlan> {
-    match plan {
-        LogicalPlan::Values { .. } | LogicalPlan::Scan(_) | LogicalPlan::Virtual(_) | LogicalPlan::WorkTable { .. } => {
-            Vec::new()
-        }
-        LogicalPlan::Filter { input, .. }
-        | LogicalPlan::Project { input, .. }
-        | LogicalPlan::Apply { input, .. }
-        | LogicalPlan::Aggregate { input, .. }
-        | LogicalPlan::Window { input, .. }
-        | LogicalPlan::Sort { input, .. }
-        | LogicalPlan::Limit { input, .. }
-        | LogicalPlan::Distinct { input }
-        | LogicalPlan::Rename { input, .. } => vec![input],
-        LogicalPlan::Join { left, right, .. } => vec![left, right],
-        LogicalPlan::SetOperation { inputs, .. } => inputs.iter_mut().collect(),
-        LogicalPlan::RecursiveCte { base, step, .. } => vec![base, step],
-    }
-}
-
-fn for_each_expr(plan: &mut LogicalPlan, f: &mut dyn FnMut(&mut Expr) -> Result<()>) -> Result<()> {
-    match plan {
-        LogicalPlan::Values { rows, .. } => rows.iter_mut().flatten().try_for_each(f),
-        LogicalPlan::Filter { predicate, .. } => f(predicate),
-        LogicalPlan::Project { exprs, .. } => exprs.iter_mut().try_for_each(f),
-        LogicalPlan::Apply { subqueries, .. } => subqueries.iter_mut().try_for_each(|s| match &mut s.kind {
-            SubqueryKind::In { operand } | SubqueryKind::Quantified { operand, .. } => f(operand),
-            SubqueryKind::Scalar | SubqueryKind::Exists => Ok(()),
-        }),
-        LogicalPlan::Aggregate { group_by, aggregates, .. } => {
-            group_by.iter_mut().try_for_each(&mut *f)?;
-            aggregates.iter_mut().try_for_each(|a| aggregate_exprs(a, f))
-        }
-        LogicalPlan::Window { calls, .. } => calls.iter_mut().try_for_each(|c| window_exprs(c, f)),
-        LogicalPlan::Join { condition, .. } => condition.iter_mut().try_for_each(f),
-        LogicalPlan::Sort { keys, .. } => keys.iter_mut().try_for_each(|k| f(&mut k.expr)),
-        _ => Ok(()),
-    }
-}
-
-/// Calls `f` for every expression of an aggregate.
-pub(super) fn aggregate_exprs(call: &mut AggregateCall, f: &mut dyn FnMut(&mut Expr) -> Result<()>) -> Result<()> {
-    call.args.iter_mut().try_for_each(&mut *f)?;
-    call.order_by.iter_mut().try_for_each(|k| f(&mut k.expr))
-}
-
-/// Calls `f` for every expression of a window function.
-pub(super) fn window_exprs(call: &mut WindowCall, f: &mut dyn FnMut(&mut Expr) -> Result<()>) -> Result<()> {
-    call.args.iter_mut().try_for_each(&mut *f)?;
-    call.partition_by.iter_mut().try_for_each(&mut *f)?;
-    call.order_by.iter_mut().try_for_each(|k: &mut SortKey| f(&mut k.expr))
 }

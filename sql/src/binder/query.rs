@@ -5,7 +5,7 @@ use super::pending::Stage;
 use super::scope::{Block, Clause, Relation};
 use crate::error::{Error, Result};
 use crate::parser::ast::{self, Cte, LockClause, OrderItem, QueryBody, SetOperator};
-use crate::plan::{LockWait, Locking, LogicalPlan, OutputColumn, Query, SetKind, SortKey};
+use crate::plan::{LockWait, Locking, LogicalPlan, OutputColumn, Query, SetKind, SortKey, walk};
 use basalt_expr::expr::Expr;
 use basalt_expr::func;
 use basalt_expr::types::FieldType;
@@ -41,16 +41,25 @@ impl super::Binder<'_> {
     /// Binds a query expression.
     pub(super) fn query(&mut self, query: &ast::Query) -> Result<LogicalPlan> {
         let ctes = self.ctes.len();
-        for cte in &query.with {
+        self.put_in_sight(&query.with, query.recursive)?;
+        let plan = self.query_body(query);
+        self.ctes.truncate(ctes);
+        plan
+    }
+
+    /// Makes the common table expressions of a WITH known.
+    pub(super) fn put_in_sight(&mut self, ctes: &[Cte], recursive: bool) -> Result<()> {
+        for (i, cte) in ctes.iter().enumerate() {
+            if ctes[..i].iter().any(|earlier| earlier.name.eq_ignore_ascii_case(&cte.name)) {
+                return Err(Error::duplicate_alias(&cte.name));
+            }
             let cte_rc = Rc::new(cte.clone());
-            let recursive = query.recursive && refers_to(&cte.query.body, &cte.name);
+            let recursive = recursive && refers_to(&cte.query.body, &cte.name);
             let kind = if recursive { CteKind::Recursive(cte_rc) } else { CteKind::Plain(cte_rc) };
             let (sees, frames) = (self.ctes.len(), self.frames.len());
             self.ctes.push(CteInSight { name: cte.name.clone(), kind, sees, frames });
         }
-        let plan = self.query_body(query);
-        self.ctes.truncate(ctes);
-        plan
+        Ok(())
     }
 
     fn query_body(&mut self, query: &ast::Query) -> Result<LogicalPlan> {
@@ -82,7 +91,12 @@ impl super::Binder<'_> {
                     let (index, column) = column.ok_or_else(|| Error::unknown_column(position, "order clause"))?;
                     Expr::column(index, column.ty.clone())
                 }
-                None => self.expr(&item.expr, &mut block)?,
+                None => {
+                    if let ast::Expr::Column(ast::ColumnName { table: Some(table), .. }) = &item.expr {
+                        return Err(Error::table_not_usable(table, "global ORDER clause"));
+                    }
+                    self.expr(&item.expr, &mut block)?
+                }
             };
             keys.push(SortKey { expr, descending: item.descending });
         }
@@ -148,6 +162,9 @@ impl super::Binder<'_> {
         let Some(at) = found else { return Ok(None) };
         let cte = self.ctes[at].clone();
         if let CteKind::Work(output) = &cte.kind {
+            if cte.frames != self.frames.len() {
+                return Err(Error::recursive_table_reference(&cte.name));
+            }
             let plan = LogicalPlan::WorkTable { name: cte.name.clone(), output: output.clone() };
             return renamed(plan, alias, &[]).map(Some);
         }
@@ -187,6 +204,9 @@ impl super::Binder<'_> {
         if refers_to(left, &cte.name) || !refers_to(right, &cte.name) {
             return Err(Error::cte_needs_union(&cte.name));
         }
+        if references(right, &cte.name) > 1 {
+            return Err(Error::recursive_table_reference(&cte.name));
+        }
         let base = self.body(left)?;
         let mut output = base.output();
         if !cte.columns.is_empty() && cte.columns.len() != output.len() {
@@ -204,7 +224,10 @@ impl super::Binder<'_> {
         self.ctes.push(CteInSight { name: cte.name.clone(), kind: work, sees, frames });
         let step = self.body(right);
         self.ctes.pop();
-        let step = step?;
+        let mut step = step?;
+        if aggregates_work_table(&mut step, &cte.name) {
+            return Err(Error::recursive_aggregate(&cte.name));
+        }
         if step.output().len() != output.len() {
             return Err(Error::different_column_counts());
         }
@@ -236,7 +259,7 @@ fn locking(clause: LockClause) -> Locking {
     Locking { share: clause.share, wait }
 }
 
-fn set_operation(kind: SetKind, all: bool, inputs: Vec<LogicalPlan>) -> Result<LogicalPlan> {
+pub(super) fn set_operation(kind: SetKind, all: bool, inputs: Vec<LogicalPlan>) -> Result<LogicalPlan> {
     let outputs: Vec<Vec<OutputColumn>> = inputs.iter().map(LogicalPlan::output).collect();
     if outputs.iter().any(|o| o.len() != outputs[0].len()) {
         return Err(Error::different_column_counts());
@@ -286,6 +309,34 @@ fn refers_to(body: &QueryBody, name: &str) -> bool {
         QueryBody::Nested(query) => refers_to(&query.body, name),
         QueryBody::SetOperation { left, right, .. } => refers_to(left, name) || refers_to(right, name),
     }
+}
+
+/// How often a query names a table in FROM, a derived table with the name in it counted twice.
+fn references(body: &QueryBody, name: &str) -> usize {
+    match body {
+        QueryBody::Select(select) => select.from.iter().map(|t| table_references(t, name)).sum(),
+        QueryBody::Values(_) => 0,
+        QueryBody::Nested(query) => references(&query.body, name),
+        QueryBody::SetOperation { left, right, .. } => references(left, name).max(references(right, name)),
+    }
+}
+
+fn table_references(table: &ast::TableRef, name: &str) -> usize {
+    match table {
+        ast::TableRef::Table { .. } => usize::from(table_refers(table, name)),
+        ast::TableRef::Derived { .. } => 2 * usize::from(table_refers(table, name)),
+        ast::TableRef::Join { left, right, .. } => table_references(left, name) + table_references(right, name),
+    }
+}
+
+/// Whether a plan groups rows of the work table or looks at them through a window.
+fn aggregates_work_table(plan: &mut LogicalPlan, name: &str) -> bool {
+    fn reads(plan: &mut LogicalPlan, name: &str) -> bool {
+        matches!(plan, LogicalPlan::WorkTable { name: work, .. } if work == name)
+            || walk::inputs(plan).into_iter().any(|input| reads(input, name))
+    }
+    (matches!(plan, LogicalPlan::Aggregate { .. } | LogicalPlan::Window { .. }) && reads(plan, name))
+        || walk::inputs(plan).into_iter().any(|input| aggregates_work_table(input, name))
 }
 
 fn table_refers(table: &ast::TableRef, name: &str) -> bool {

@@ -1,7 +1,7 @@
 //! One SELECT: its clauses bound, then put up as operators from FROM upwards.
 
 use super::dependencies::Dependencies;
-use super::groups::Groups;
+use super::groups::{Grouping, Groups, Keys};
 use super::pending::{self, Stage};
 use super::scope::{Block, Clause, Named, Relation};
 use crate::error::{Error, Result};
@@ -61,8 +61,10 @@ impl super::Binder<'_> {
             stage.stack(width, |input| LogicalPlan::Filter { input, predicate });
         }
         if !group_by.is_empty() || !block.aggregates.is_empty() {
+            let named = group_by.clone();
+            let grouping = Grouping { full: self.ctx.only_full_group_by, rollup: select.rollup };
             group_by = stage.settle(group_by, &block.subqueries)?;
-            let mut groups = Groups::new(group_by, &block, &known, self.ctx.only_full_group_by, select.rollup);
+            let mut groups = Groups::new(Keys { settled: group_by, named }, &block, &known, grouping);
             for (position, item) in items.iter_mut().enumerate() {
                 groups.position = position + 1;
                 item.expr = groups.rewrite(item.expr.clone())?;

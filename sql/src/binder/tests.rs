@@ -290,6 +290,9 @@ fn print_subquery(subquery: &Subquery, depth: usize, out: &mut String) {
         SubqueryKind::Scalar => "scalar".to_string(),
         SubqueryKind::Exists => "exists".to_string(),
         SubqueryKind::In { operand } => format!("{} in", text(operand)),
+        SubqueryKind::InRows { operands } => {
+            format!("({}) in", operands.iter().map(text).collect::<Vec<_>>().join(", "))
+        }
         SubqueryKind::Quantified { operand, op, all } => format!("{} {op:?} all={all}", text(operand)),
     };
     let correlated = if subquery.correlated { " correlated" } else { "" };

@@ -406,7 +406,8 @@ impl<'a> Parser<'a> {
         word[..len].copy_from_slice(&text[..len]);
         word.make_ascii_uppercase();
         match &word[..len] {
-            b"SELECT" | b"VALUES" | b"TABLE" | b"WITH" => Ok(Statement::Query(Box::new(self.query()?))),
+            b"WITH" => self.with_statement(),
+            b"SELECT" | b"VALUES" | b"TABLE" => Ok(Statement::Query(Box::new(self.query()?))),
             b"INSERT" | b"REPLACE" => Ok(Statement::Insert(Box::new(self.insert()?))),
             b"UPDATE" => Ok(Statement::Update(Box::new(self.update()?))),
             b"DELETE" => Ok(Statement::Delete(Box::new(self.delete()?))),

@@ -2,7 +2,7 @@
 
 use super::ast::{ColumnName, Expr, ObjectName, TableRef};
 use super::core::Parser;
-use super::statement::{Delete, Insert, InsertRows, Update};
+use super::statement::{Delete, Insert, InsertRows, Statement, Update, With};
 use crate::error::{Error, Result};
 
 impl Parser<'_> {
@@ -54,6 +54,21 @@ impl Parser<'_> {
         self.parenthesized(|p| if p.is_symbol(")") { Ok(Vec::new()) } else { p.list(Self::value_or_default) })
     }
 
+    /// WITH before a query, an UPDATE or a DELETE.
+    pub fn with_statement(&mut self) -> Result<Statement> {
+        let start = self.position();
+        let (ctes, recursive) = self.with_clause()?;
+        let with = With { ctes, recursive };
+        if self.is_word("UPDATE") {
+            return Ok(Statement::Update(Box::new(Update { with, ..self.update()? })));
+        }
+        if self.is_word("DELETE") {
+            return Ok(Statement::Delete(Box::new(Delete { with, ..self.delete()? })));
+        }
+        self.rewind(start);
+        Ok(Statement::Query(Box::new(self.query()?)))
+    }
+
     /// UPDATE.
     pub fn update(&mut self) -> Result<Update> {
         self.expect("UPDATE")?;
@@ -70,7 +85,7 @@ impl Parser<'_> {
             let what = if order_by.is_empty() { "LIMIT" } else { "ORDER BY" };
             return Err(Error::wrong_usage("UPDATE", what));
         }
-        Ok(Update { ignore, tables, assignments, filter, order_by, limit })
+        Ok(Update { with: With::default(), ignore, tables, assignments, filter, order_by, limit })
     }
 
     /// DELETE, of one table or several.
@@ -103,7 +118,7 @@ impl Parser<'_> {
         }
         let filter = if self.eat("WHERE") { Some(self.expr()?) } else { None };
         let (order_by, limit) = if targets.is_empty() { (self.order_by()?, self.limit()?) } else { (Vec::new(), None) };
-        Ok(Delete { ignore, targets, from, filter, order_by, limit })
+        Ok(Delete { with: With::default(), ignore, targets, from, filter, order_by, limit })
     }
 
     /// `a, d.b.*`.

@@ -45,9 +45,6 @@ impl Parser<'_> {
 
     fn query_inner(&mut self) -> Result<Query> {
         let (with, recursive) = if self.is_word("WITH") { self.with_clause()? } else { (Vec::new(), false) };
-        if !with.is_empty() && self.is_any(&["UPDATE", "DELETE"]) {
-            return Err(Error::unsupported("WITH before UPDATE and DELETE"));
-        }
         let body = self.set_operation(0)?;
         let order_by = self.order_by()?;
         let limit = self.limit()?;
@@ -68,7 +65,8 @@ impl Parser<'_> {
         Ok(Query { with, recursive, body, order_by, limit, locking })
     }
 
-    fn with_clause(&mut self) -> Result<(Vec<Cte>, bool)> {
+    /// WITH and what it names.
+    pub fn with_clause(&mut self) -> Result<(Vec<Cte>, bool)> {
         self.expect("WITH")?;
         let recursive = self.eat("RECURSIVE");
         let ctes = self.list(|p| {

@@ -146,9 +146,20 @@ pub enum InsertRows {
     Query(Box<Query>),
 }
 
+/// The common table expressions of a statement that is no query.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct With {
+    /// The expressions.
+    pub ctes: Vec<super::ast::Cte>,
+    /// RECURSIVE
+    pub recursive: bool,
+}
+
 /// UPDATE.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Update {
+    /// WITH
+    pub with: With,
     /// IGNORE
     pub ignore: bool,
     /// What; several or joined = multi-table.
@@ -166,6 +177,8 @@ pub struct Update {
 /// DELETE.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Delete {
+    /// WITH
+    pub with: With,
     /// IGNORE
     pub ignore: bool,
     /// Tables to delete from, of a multi-table DELETE; empty: the one in `from`.

@@ -15,6 +15,8 @@
 //! Invariants: no type of the parser's appears here; no name is looked up after binding; a node's output types are
 //! [`LogicalPlan::output`], always.
 
+pub mod walk;
+
 use crate::catalog::model::{Index, Table};
 use basalt_expr::aggregate::AggregateFunc;
 use basalt_expr::expr::Expr;
@@ -311,6 +313,11 @@ pub enum SubqueryKind {
     In {
         /// Left side.
         operand: Expr,
+    },
+    /// `(operands) IN (subquery)`, three-valued; the operands are over the apply's input, one a column.
+    InRows {
+        /// Left side.
+        operands: Vec<Expr>,
     },
     /// `operand op ANY/ALL (subquery)`.
     Quantified {

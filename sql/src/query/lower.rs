@@ -26,6 +26,7 @@ use basalt_expr::datafusion::has_weight;
 use basalt_expr::expr::Expr;
 use datafusion::datasource::cte_worktable::CteWorkTable;
 use datafusion::datasource::{MemTable, TableProvider, provider_as_source};
+use datafusion_common::metadata::FieldMetadata;
 use datafusion_common::{Column, JoinType, TableReference};
 use datafusion_expr::logical_plan::builder::LogicalPlanBuilder;
 use datafusion_expr::{Cast, Expr as DfExpr, LogicalPlan as DfPlan};
@@ -310,6 +311,9 @@ impl<'a> Lowerer<'a> {
         inputs: &[LogicalPlan],
         output: &[OutputColumn],
     ) -> Result<Lowered> {
+        if all && kind != SetKind::Union {
+            return self.counted_set_operation(kind, inputs, output);
+        }
         let names: Vec<_> = output.iter().map(|_| self.column_name()).collect();
         let mut plans = Vec::with_capacity(inputs.len());
         for input in inputs {
@@ -334,9 +338,6 @@ impl<'a> Lowerer<'a> {
             let union = in_schema_order(union.build()?);
             return if all { Ok(union) } else { self.distinct(union, &types) };
         }
-        if all {
-            return Err(Error::unsupported("INTERSECT ALL and EXCEPT ALL"));
-        }
         let mut result = in_schema_order(first);
         for plan in plans {
             let right = in_schema_order(plan);
@@ -346,7 +347,7 @@ impl<'a> Lowerer<'a> {
     }
 
     /// The rows of `left` that are (or are not) in `right`, NULLs equal to each other.
-    fn semi(
+    pub(super) fn semi(
         &mut self,
         left: Lowered,
         right: Lowered,
@@ -380,8 +381,16 @@ impl<'a> Lowerer<'a> {
     fn recursive(&mut self, name: &str, base: &LogicalPlan, step: &LogicalPlan, distinct: bool) -> Result<Lowered> {
         let output = base.output();
         let base = self.lower(base, Hints::default())?;
-        let columns =
-            base.columns.iter().map(|c| DfExpr::Column(c.column.clone()).alias(self.column_name())).collect::<Vec<_>>();
+        // Both parts must have the same fields, down to the types in their metadata.
+        let metadata = |column: &OutputColumn| {
+            let field = column.ty.arrow_field("");
+            Some(FieldMetadata::from(field.metadata()))
+        };
+        let mut columns = Vec::with_capacity(output.len());
+        for (column, to) in base.columns.iter().zip(&output) {
+            let expr = DfExpr::Column(column.column.clone());
+            columns.push(expr.alias_with_metadata(self.column_name(), metadata(to)));
+        }
         let base = in_schema_order(LogicalPlanBuilder::from(base.plan).project(columns)?.build()?);
         let unique = self.qualifier(name);
         // The step may give NULLs where the base has none.
@@ -401,7 +410,7 @@ impl<'a> Lowerer<'a> {
         let mut exprs = Vec::with_capacity(output.len());
         for (index, (from, to)) in types.iter().zip(&output).enumerate() {
             let value = with.value(&as_type(&Expr::column(index, from.ty.clone()), to))?;
-            exprs.push(value.alias(&base.columns[index].column.name));
+            exprs.push(value.alias_with_metadata(&base.columns[index].column.name, metadata(to)));
         }
         let step = LogicalPlanBuilder::from(step.plan).project(exprs)?.build()?;
         let plan = LogicalPlanBuilder::from(base.plan).to_recursive_query(unique.clone(), step, distinct)?;

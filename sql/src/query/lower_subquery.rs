@@ -2,17 +2,14 @@
 //!
 //! | subquery | where | becomes |
 //! |---|---|---|
-//! | `(SELECT …)` | anywhere | a scalar subquery: a left join when correlated, otherwise run once; 1242 for two rows |
+//! | of the same value for all rows: `(SELECT …)`, `EXISTS` | anywhere | a scalar subquery, run once; 1242 for two rows |
+//! | … `x IN`, `x > ALL`, `x > ANY` | anywhere | a join with the distinct values; minimum, maximum and counts |
 //! | `EXISTS`, `x IN` | a conjunct of WHERE, possibly negated | semi or anti join (null-aware for NOT IN) |
-//! | `EXISTS` | elsewhere | `(SELECT COUNT(*) …) > 0` |
-//! | `x IN` | elsewhere | a join with the distinct values, and two counts that tell NULL from 0 |
-//! | `x > ALL`, `x > ANY` | anywhere | comparisons with minimum, maximum and counts |
-//!
-//! Decorrelation itself is DataFusion's. What it cannot take apart (a correlation that is not an equality below an
-//! aggregate, for instance) ends in error 1235 when the plan is made.
+//! | everything else | anywhere | a join with its answers ([`super::lower_correlated`]) |
 
 use super::hints::Hints;
-use super::lower::{Lowered, Lowerer, in_schema_order};
+use super::lower::{Lowered, Lowerer, as_type, in_schema_order};
+use super::lower_correlated::{Answer, answered, needs_join, restricted};
 use super::lower_expr::{Exprs, NamedColumn};
 use super::single_row::single_row;
 use crate::error::{Error, Result};
@@ -31,10 +28,11 @@ impl Lowerer<'_> {
     /// An apply on its own: its input's columns and one a subquery.
     pub(super) fn apply(&mut self, input: &LogicalPlan, subqueries: &[Subquery], hints: &Hints) -> Result<Lowered> {
         let width = input.output().len();
-        let mut lowered = self.lower(input, hints.through_apply(width))?;
+        let (joined, mut answers) = joined(input.clone(), input, subqueries, &|_| true)?;
+        let mut lowered = self.lower(&joined, hints.through_apply(width))?;
         let mut added = Vec::with_capacity(subqueries.len());
-        for subquery in subqueries {
-            let (next, value) = self.value_of(lowered, subquery, width)?;
+        for (index, subquery) in subqueries.iter().enumerate() {
+            let (next, value) = self.value_of(lowered, subquery, width, answers.remove(&index))?;
             lowered = next;
             added.push(value);
         }
@@ -57,31 +55,37 @@ impl Lowerer<'_> {
         hints: Hints,
     ) -> Result<Lowered> {
         let width = input.output().len();
-        let mut lowered = self.lower(input, hints.through_apply(width))?;
-        let conjuncts = predicate.clone().conjuncts();
-        let mut joined = Vec::new();
-        let mut rest = Vec::new();
-        for conjunct in conjuncts {
+        let (mut memberships, mut rest) = (Vec::new(), Vec::new());
+        for conjunct in predicate.clone().conjuncts() {
             match as_membership(&conjunct, width, subqueries) {
-                Some((subquery, negated)) => joined.push((subquery, negated)),
+                Some(membership) => memberships.push(membership),
                 None => rest.push(conjunct),
             }
         }
-        let mut substitutes = std::collections::BTreeMap::new();
-        for (index, subquery) in subqueries.iter().enumerate() {
-            if rest.iter().any(|c| c.columns().contains(&(width + index))) {
-                let (next, value) = self.value_of(lowered, subquery, width)?;
-                lowered = next;
-                substitutes.insert(width + index, value);
+        let is_wanted = |index: usize| rest.iter().any(|c| c.columns().contains(&(width + index)));
+        let (mut joined, mut answers) = joined(input.clone(), input, subqueries, &is_wanted)?;
+        let mut apart = Vec::new();
+        for (subquery, negated) in memberships {
+            if subquery.correlated || matches!(subquery.kind, SubqueryKind::InRows { .. }) {
+                joined = restricted(joined, input, subquery, negated)?;
+            } else {
+                apart.push((subquery, negated));
             }
         }
+        let mut lowered = self.lower(&joined, hints.through_apply(width))?;
+        let mut substitutes = std::collections::BTreeMap::new();
+        for (index, subquery) in subqueries.iter().enumerate().filter(|(index, _)| is_wanted(*index)) {
+            let (next, value) = self.value_of(lowered, subquery, width, answers.remove(&index))?;
+            lowered = next;
+            substitutes.insert(width + index, value);
+        }
         let input_columns = lowered.columns[..width].to_vec();
-        let mut predicates = Vec::with_capacity(rest.len() + joined.len());
+        let mut predicates = Vec::with_capacity(rest.len() + apart.len());
         for conjunct in &rest {
             let exprs = Exprs { substitutes: substitutes.clone(), ..self.exprs(&input_columns) };
             predicates.push(exprs.predicate(conjunct)?);
         }
-        for (subquery, negated) in joined {
+        for (subquery, negated) in apart {
             predicates.push(self.membership(&input_columns, subquery, negated)?);
         }
         let mut plan = lowered.plan;
@@ -131,20 +135,38 @@ impl Lowerer<'_> {
         Ok(DfSubquery { subquery: Arc::new(plan), outer_ref_columns, spans: Spans::new() })
     }
 
-    /// The value of one subquery over `input`, which may have grown by a join.
-    fn value_of(&mut self, input: Lowered, subquery: &Subquery, width: usize) -> Result<(Lowered, DfExpr)> {
+    /// The value of one subquery over `input`, which may have grown by a join: from the columns that hold its answer, or, of
+    /// a subquery that is the same for all rows, from a plan of its own.
+    fn value_of(
+        &mut self,
+        input: Lowered,
+        subquery: &Subquery,
+        width: usize,
+        answer: Option<Answer>,
+    ) -> Result<(Lowered, DfExpr)> {
+        match answer {
+            Some(Answer::Value(expr)) => {
+                let value = self.exprs(&input.columns).value(&as_type(&expr, &subquery.output))?;
+                return Ok((input, value));
+            }
+            Some(Answer::Checked(value, count)) => {
+                let with = self.exprs(&input.columns);
+                let value = with.value(&as_type(&value, &subquery.output))?;
+                let checked = single_row(value, with.value(&count)?);
+                return Ok((input, checked));
+            }
+            None => {}
+        }
         let columns = input.columns[..width].to_vec();
         match &subquery.kind {
             SubqueryKind::Scalar => {
-                let value = self.scalar(&columns, subquery)?;
+                let inner = self.subquery(subquery, &columns)?;
+                let value = DfExpr::ScalarSubquery(self.df_subquery(inner.plan)?);
                 Ok((input, value))
             }
             SubqueryKind::Exists => {
                 let inner = self.subquery(subquery, &columns)?;
-                let inner = match subquery.correlated {
-                    true => inner.plan,
-                    false => LogicalPlanBuilder::from(inner.plan).limit(0, Some(1))?.build()?,
-                };
+                let inner = LogicalPlanBuilder::from(inner.plan).limit(0, Some(1))?.build()?;
                 let count = self.aggregate_of(inner, df::count::count_udaf().call(vec![lit(1i64)]))?;
                 let exists = when(count.gt(lit(0i64)), lit(1i64)).otherwise(lit(0i64))?;
                 Ok((input, exists))
@@ -156,36 +178,13 @@ impl Lowerer<'_> {
                     let (input, found) = self.contains(input, columns, subquery, operand)?;
                     Ok((input, lit(1i64) - found))
                 }
-                (CompareOp::Eq, true) | (CompareOp::Ne, false) => {
-                    Err(Error::unsupported("= ALL and <> ANY with a subquery"))
-                }
                 _ => {
                     let value = self.quantified(&columns, subquery, operand, *op, *all)?;
                     Ok((input, value))
                 }
             },
+            SubqueryKind::InRows { .. } => Err(Error::internal("IN with rows is joined")),
         }
-    }
-
-    fn scalar(&mut self, input: &[NamedColumn], subquery: &Subquery) -> Result<DfExpr> {
-        let inner = self.subquery(subquery, input)?;
-        let plan = match subquery.correlated && !gives_one_row(&subquery.plan) {
-            false => inner.plan,
-            true => {
-                // A join per row: several rows must be noticed, not multiply the outer row.
-                let column = DfExpr::Column(inner.columns[0].column.clone());
-                let (value, count) = (self.column_name(), self.column_name());
-                let aggregates = [
-                    df::first_last::first_value_udaf().call(vec![column]).alias(&value),
-                    df::count::count_udaf().call(vec![lit(1i64)]).alias(&count),
-                ];
-                let plan = LogicalPlanBuilder::from(inner.plan).aggregate(Vec::<DfExpr>::new(), aggregates)?;
-                let checked =
-                    single_row(DfExpr::Column(Column::from_name(value)), DfExpr::Column(Column::from_name(count)));
-                plan.project([checked.alias(self.column_name())])?.build()?
-            }
-        };
-        Ok(DfExpr::ScalarSubquery(self.df_subquery(plan)?))
     }
 
     /// A scalar subquery that aggregates `plan`.
@@ -203,9 +202,6 @@ impl Lowerer<'_> {
         subquery: &Subquery,
         operand: &Expr,
     ) -> Result<(Lowered, DfExpr)> {
-        if subquery.correlated {
-            return Err(Error::unsupported("correlated IN outside of WHERE's conjuncts"));
-        }
         let inner = self.subquery(subquery, &columns)?;
         let (inner, ty) = self.single_key(inner, subquery)?;
         let key = inner.columns[0].column.clone();
@@ -239,9 +235,6 @@ impl Lowerer<'_> {
         op: CompareOp,
         all: bool,
     ) -> Result<DfExpr> {
-        if subquery.correlated {
-            return Err(Error::unsupported("correlated ANY and ALL"));
-        }
         let inner = self.subquery(subquery, columns)?;
         let (inner, ty) = self.single_key(inner, subquery)?;
         let key = DfExpr::Column(inner.columns[0].column.clone());
@@ -267,6 +260,25 @@ impl Lowerer<'_> {
     }
 }
 
+/// `plan`, which starts with the columns of `input`, with the answers of the wanted subqueries that need a join.
+fn joined(
+    plan: LogicalPlan,
+    input: &LogicalPlan,
+    subqueries: &[Subquery],
+    is_wanted: &dyn Fn(usize) -> bool,
+) -> Result<(LogicalPlan, std::collections::BTreeMap<usize, Answer>)> {
+    let mut joined = plan;
+    let mut answers = std::collections::BTreeMap::new();
+    for (index, subquery) in subqueries.iter().enumerate().filter(|(index, _)| is_wanted(*index)) {
+        if needs_join(subquery) {
+            let (next, answer) = answered(joined, input, subquery)?;
+            joined = next;
+            answers.insert(index, answer);
+        }
+    }
+    Ok((joined, answers))
+}
+
 /// What the rows of a plan are in the order of: a sort, possibly cut off by a limit.
 fn sorted_by(plan: &LogicalPlan) -> Option<&[SortKey]> {
     match plan {
@@ -281,7 +293,12 @@ fn as_membership<'a>(conjunct: &Expr, width: usize, subqueries: &'a [Subquery]) 
     match conjunct {
         Expr::Column { index, .. } => {
             let subquery = subqueries.get(index.checked_sub(width)?)?;
-            matches!(subquery.kind, SubqueryKind::Exists | SubqueryKind::In { .. }).then_some((subquery, false))
+            let is_membership = match &subquery.kind {
+                SubqueryKind::Exists | SubqueryKind::InRows { .. } => true,
+                SubqueryKind::In { .. } => subquery.correlated || !needs_join(subquery),
+                SubqueryKind::Scalar | SubqueryKind::Quantified { .. } => false,
+            };
+            is_membership.then_some((subquery, false))
         }
         Expr::Call { func: Func::Not, args, .. } => {
             let (subquery, negated) = as_membership(args.first()?, width, subqueries)?;
@@ -300,15 +317,4 @@ fn inner_type(subquery: &Subquery) -> Result<FieldType> {
 /// The operand in the subquery's type, which the binder has made equal up to what conversions of width mean.
 fn operand_as(operand: &Expr, ty: &FieldType) -> Expr {
     if operand.ty().arrow_type() == ty.arrow_type() { operand.clone() } else { operand.clone().cast(ty.clone()) }
-}
-
-/// True when the plan gives exactly one row whatever its input: an aggregate without groups.
-fn gives_one_row(plan: &LogicalPlan) -> bool {
-    match plan {
-        LogicalPlan::Aggregate { group_by, .. } => group_by.is_empty(),
-        LogicalPlan::Project { input, .. } | LogicalPlan::Rename { input, .. } | LogicalPlan::Sort { input, .. } => {
-            gives_one_row(input)
-        }
-        _ => false,
-    }
 }

@@ -18,7 +18,7 @@
 //! - Nothing here decides a type: both sides of every operator have the type the binder gave them.
 //!
 //! Not done: index look-up joins, statistics, run-time filters into scans, ordered scans (ORDER BY on a key still sorts),
-//! INTERSECT ALL and EXCEPT ALL, correlated IN, ANY and ALL outside of WHERE's conjuncts, = ALL and <> ANY.
+//! RANGE frames over several expressions.
 
 pub mod cluster_fan_out;
 pub mod execute;
@@ -29,13 +29,17 @@ pub mod session;
 pub mod virtual_table;
 
 mod bit_bytes;
+mod cross_joins;
 mod error;
 mod group_concat;
 mod hints;
 mod lower;
 mod lower_aggregate;
+mod lower_correlated;
 mod lower_expr;
 mod lower_groups;
+mod lower_grouped;
+mod lower_set;
 mod lower_subquery;
 mod lower_window;
 mod own_rows;
@@ -49,6 +53,7 @@ mod tests;
 mod window_aggregate;
 mod window_frame;
 mod window_function;
+mod unnest;
 mod yielding;
 
 pub use execute::execute;

@@ -3,13 +3,16 @@
 //! What differs from its defaults, and why:
 //! - no exchange that only spreads rows (round robin): it would stand between a scan and what can be pushed into it;
 //! - no run-time filters: they would have to travel to running fragments;
+//! - [`NullSafeCrossJoins`] in place of the rule that it guards;
 //! - [`PushIntoStorage`] and [`YieldAtJoins`] among the physical rules;
 //! - no catalog: plans are lowered from bound statements, names are never looked up here.
 
+use super::cross_joins::NullSafeCrossJoins;
 use super::pushdown::PushIntoStorage;
 use super::yielding::YieldAtJoins;
 use crate::error::Result;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion_execution::config::SessionConfig;
@@ -46,6 +49,7 @@ impl QuerySession {
         let partitions = std::thread::available_parallelism().map_or(1, usize::from).min(TARGET_PARTITIONS_MAX);
         let state = SessionStateBuilder::new()
             .with_config(config(partitions))
+            .with_optimizer_rules(logical_rules())
             .with_physical_optimizer_rules(rules)
             .with_expr_planners(Vec::new())
             .with_aggregate_functions(datafusion_functions_aggregate::all_default_aggregate_functions())
@@ -89,6 +93,16 @@ fn config(partitions: usize) -> SessionConfig {
     optimizer.enable_aggregate_dynamic_filter_pushdown = false;
     optimizer.enable_topk_repartition = false;
     config
+}
+
+fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let mut rules = Optimizer::new().rules;
+    for rule in &mut rules {
+        if rule.name() == "eliminate_cross_join" {
+            *rule = Arc::new(NullSafeCrossJoins { rule: rule.clone() });
+        }
+    }
+    rules
 }
 
 fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
