@@ -92,12 +92,12 @@ impl Lowerer<'_> {
         for predicate in predicates {
             plan = LogicalPlanBuilder::from(plan).filter(predicate)?.build()?;
         }
-        // The filter's output has the subqueries' columns, which nobody above refers to but the types promise.
+        // A select list may show what HAVING asked; nobody refers to what became a join.
         let mut exprs: Vec<_> = input_columns.iter().map(|c| DfExpr::Column(c.column.clone())).collect();
         for (index, subquery) in subqueries.iter().enumerate() {
             exprs.push(match substitutes.remove(&(width + index)) {
-                Some(value @ DfExpr::Column(_)) => value,
-                _ => basalt_expr::datafusion::literal(
+                Some(value) => value,
+                None => basalt_expr::datafusion::literal(
                     &basalt_expr::value::Value::Null,
                     &subquery.output.ty.clone().nullable(),
                 )?,
