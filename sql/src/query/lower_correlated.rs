@@ -93,7 +93,7 @@ fn question(subquery: &Subquery) -> Result<LogicalPlan> {
         }
     };
     let output = aggregates.iter().map(|a| unnamed(a.ty.clone())).collect();
-    Ok(LogicalPlan::Aggregate { input: Box::new(plan), group_by: Vec::new(), aggregates, output })
+    Ok(LogicalPlan::Aggregate { input: Box::new(plan), group_by: Vec::new(), aggregates, rollup: false, output })
 }
 
 /// The answer from the question's columns.

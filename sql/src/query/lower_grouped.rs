@@ -27,7 +27,7 @@ pub fn grouped(question: &LogicalPlan) -> Result<Option<Grouped>> {
         LogicalPlan::Project { input, exprs, .. } => (Some(exprs), &**input),
         other => (None, other),
     };
-    let LogicalPlan::Aggregate { input, group_by, aggregates, output } = aggregate else { return Ok(None) };
+    let LogicalPlan::Aggregate { input, group_by, aggregates, output, .. } = aggregate else { return Ok(None) };
     if !group_by.is_empty() {
         return Ok(None);
     }
@@ -73,7 +73,8 @@ pub fn grouped(question: &LogicalPlan) -> Result<Option<Grouped>> {
     };
     let columns: Vec<OutputColumn> =
         keys.iter().map(|k| unnamed(k.ty().clone())).chain(output.iter().cloned()).collect();
-    let plan = LogicalPlan::Aggregate { input: Box::new(input), group_by: keys, aggregates: calls, output: columns };
+    let input = Box::new(input);
+    let plan = LogicalPlan::Aggregate { input, group_by: keys, aggregates: calls, rollup: false, output: columns };
     Ok(Some(Grouped { plan, outer, results }))
 }
 

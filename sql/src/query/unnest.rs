@@ -144,7 +144,10 @@ impl Unnest<'_> {
             // Nobody sees the order but a LIMIT right above.
             LogicalPlan::Sort { input, .. } => self.plan(*input),
             LogicalPlan::Limit { input, offset, count } => self.limit(*input, offset, count),
-            LogicalPlan::Aggregate { input, group_by, aggregates, output } => {
+            LogicalPlan::Aggregate { rollup: true, .. } => {
+                Err(Error::unsupported("WITH ROLLUP in a correlated subquery"))
+            }
+            LogicalPlan::Aggregate { input, group_by, aggregates, output, .. } => {
                 self.aggregate(*input, group_by, aggregates, output)
             }
             LogicalPlan::Window { input, calls, output } => self.window(*input, calls, output),
@@ -295,6 +298,7 @@ impl Unnest<'_> {
             input: Box::new(self.plan(input)?),
             group_by: keys,
             aggregates: calls,
+            rollup: false,
             output: columns,
         };
         if groups > 0 {

@@ -415,6 +415,9 @@ impl Printer {
     }
 
     fn window(&mut self, window: &WindowSpec) {
+        if let (true, Some(name)) = (window.is_reference, &window.name) {
+            return self.name(name);
+        }
         self.text("(");
         if let Some(name) = &window.name {
             self.name(name);

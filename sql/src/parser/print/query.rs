@@ -15,11 +15,7 @@ impl Printer {
     }
 
     pub(super) fn query(&mut self, query: &Query) {
-        if !query.with.is_empty() {
-            self.text(if query.recursive { "WITH RECURSIVE " } else { "WITH " });
-            self.list(&query.with, Self::cte);
-            self.text(" ");
-        }
+        self.with(&query.with, query.recursive);
         self.body(&query.body);
         self.order_by(&query.order_by);
         self.limit(query.limit.as_ref());
@@ -27,6 +23,14 @@ impl Printer {
             self.text(if lock.share { " FOR SHARE" } else { " FOR UPDATE" });
             self.text(if lock.no_wait { " NOWAIT" } else { "" });
             self.text(if lock.skip_locked { " SKIP LOCKED" } else { "" });
+        }
+    }
+
+    fn with(&mut self, ctes: &[Cte], recursive: bool) {
+        if !ctes.is_empty() {
+            self.text(if recursive { "WITH RECURSIVE " } else { "WITH " });
+            self.list(ctes, Self::cte);
+            self.text(" ");
         }
     }
 
@@ -223,6 +227,7 @@ impl Printer {
     }
 
     pub(super) fn update(&mut self, update: &Update) {
+        self.with(&update.with.ctes, update.with.recursive);
         self.text(if update.ignore { "UPDATE IGNORE " } else { "UPDATE " });
         self.list(&update.tables, Self::table);
         self.text(" SET ");
@@ -233,6 +238,7 @@ impl Printer {
     }
 
     pub(super) fn delete(&mut self, delete: &Delete) {
+        self.with(&delete.with.ctes, delete.with.recursive);
         self.text(if delete.ignore { "DELETE IGNORE " } else { "DELETE " });
         if !delete.targets.is_empty() {
             self.list(&delete.targets, Self::object);
