@@ -10,6 +10,7 @@
 //! log_file = "/var/log/basalt.log"   # appended to; standard error when not said
 //! init_file = "accounts.sql"         # run as root at each start, before clients are let in
 //! trusted_network = false            # pd, storage: serve other machines, without password and encryption
+//! memory_limit = "12GiB"             # of the process; over it the largest statement is ended; default 80 % of the machine
 //! advertise = "10.0.0.7:7000"        # storage: the address that others use, when it is not `listen`
 //!
 //! [storage]
@@ -57,6 +58,7 @@ pub struct File {
     pub log_file: Option<PathBuf>,
     pub init_file: Option<PathBuf>,
     pub trusted_network: bool,
+    pub memory_limit: Option<ByteSize>,
     pub storage: StorageSection,
     pub sql: SqlSection,
 }

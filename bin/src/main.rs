@@ -15,6 +15,7 @@ mod config;
 mod ctl;
 mod local;
 mod logging;
+mod memory;
 mod role;
 mod shutdown;
 mod status;

@@ -69,7 +69,7 @@ pub fn run(args: cli::Up) -> Result<()> {
 
         let spill = data.join("spill");
         let _ = std::fs::remove_dir_all(&spill);
-        let options = role::sql::options(address, &status_address, &file.sql, spill, accounts)?;
+        let options = role::sql::options(address, &status_address, &file, spill, accounts)?;
         let server = SqlServer::start(cluster.clone(), options).await?;
         let admin = Admin { cluster_id: pd.cluster_id(), kv, pd: pd_rpc };
         let status = status::serve(status_listener, Status { role: "up", listen, admin: Some(admin) });

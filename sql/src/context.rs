@@ -20,6 +20,7 @@ use crate::query::VirtualTables;
 use crate::server::kill::KillSwitch;
 use arrow::record_batch::RecordBatch;
 use basalt_client::{Cluster, Snapshot};
+use basalt_common::memory::{Account, Tracker};
 use basalt_common::{KeyRange, Timestamp, UserKey};
 use basalt_expr::EvalContext;
 use bytes::Bytes;
@@ -47,6 +48,8 @@ pub struct StatementContext {
     pub kill: Arc<KillSwitch>,
     /// Bounds on what the statement may use.
     pub limits: Limits,
+    /// Counts what the statement holds, within its limit.
+    pub memory: Arc<Tracker>,
     /// What the statement did, for `SHOW STATUS` and `EXPLAIN ANALYZE`.
     pub counters: Counters,
 }
@@ -76,8 +79,6 @@ impl StatementContext {
 /// Bounds on one statement.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Memory that its operators may hold before they spill or fail (8175).
-    pub memory_bytes_max: usize,
     /// How long it waits for a row's lock (1205).
     pub lock_wait_timeout: Duration,
     /// How long a SELECT may run (3024); `None` = for ever.
@@ -88,17 +89,10 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits {
-            memory_bytes_max: MEMORY_BYTES_MAX,
-            lock_wait_timeout: LOCK_WAIT_TIMEOUT,
-            execution_time_max: None,
-            scan_concurrency: SCAN_CONCURRENCY,
-        }
+        Limits { lock_wait_timeout: LOCK_WAIT_TIMEOUT, execution_time_max: None, scan_concurrency: SCAN_CONCURRENCY }
     }
 }
 
-/// Default of [`Limits::memory_bytes_max`].
-pub const MEMORY_BYTES_MAX: usize = 256 << 20;
 /// Default of [`Limits::lock_wait_timeout`], as `innodb_lock_wait_timeout`.
 pub const LOCK_WAIT_TIMEOUT: Duration = Duration::from_secs(50);
 /// Default of [`Limits::scan_concurrency`].
@@ -195,17 +189,24 @@ pub struct RowStream {
     /// Names and types.
     pub columns: Vec<OutputColumn>,
     batches: BoxStream<'static, Result<RecordBatch>>,
+    /// What the batches that wait hold.
+    _held: Option<Account>,
 }
 
 impl RowStream {
     /// Batches from a stream.
     pub fn new(columns: Vec<OutputColumn>, batches: BoxStream<'static, Result<RecordBatch>>) -> Self {
-        RowStream { columns, batches }
+        RowStream { columns, batches, _held: None }
     }
 
     /// Batches that are all there.
     pub fn from_batches(columns: Vec<OutputColumn>, batches: Vec<RecordBatch>) -> Self {
-        RowStream { columns, batches: futures::stream::iter(batches.into_iter().map(Ok)).boxed() }
+        RowStream { columns, batches: futures::stream::iter(batches.into_iter().map(Ok)).boxed(), _held: None }
+    }
+
+    /// Keeps an account open for as long as the rows are there.
+    pub fn holding(self, account: Account) -> Self {
+        RowStream { _held: Some(account), ..self }
     }
 
     /// The next batch; `None` at the end. Dropping the stream cancels what it started.

@@ -212,6 +212,8 @@ user_errors! {
     1113 "42000" no_columns() = "A table must have at least 1 column";
     /// 1115
     1115 "42000" unknown_charset(name) = "Unknown character set: '{name}'";
+    /// 1116
+    1116 "HY000" too_many_tables(max) = "Too many tables; MySQL can only use {max} tables in a join";
     /// 1117
     1117 "HY000" too_many_columns() = "Too many columns";
     /// 1120
@@ -384,8 +386,10 @@ user_errors! {
     3780 "HY000" incompatible_columns(a, b) = "Referencing column '{a}' and referenced column '{b}' are incompatible.";
     /// 3942
     3942 "HY000" empty_values_row() = "Each row of a VALUES clause must have at least one column, unless when used as source in an INSERT statement.";
-    /// 8175
-    8175 "HY000" memory_quota() = "Out Of Memory Quota!";
+    /// 8175; `how` says who holds how much of what
+    8175 "HY000" memory_quota(how) = "Out Of Memory Quota! {how}";
+    /// 8176
+    8176 "HY000" server_memory(held, limit) = "Your query was cancelled: the server holds {held} of memory, more than memory_limit ({limit}), and this query held the most. Narrow it, or raise the limit.";
 }
 
 impl Error {

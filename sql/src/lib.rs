@@ -8,7 +8,7 @@
 //! server ─ Session ─▶ session ─▶ parser ─▶ binder ─▶ planner ─┬─ short, writes ─▶ executor ─┐
 //! (protocol)             │        AST      plan               └─ the rest ─────▶ query ────┴─▶ basalt_client
 //!                        └─ transaction, context: what is read and written      (DataFusion)
-//!                  catalog: the schema in force      ddl: how it changes
+//!                  catalog: the schema in force      ddl: how it changes      memory: who holds how much
 //! ```
 //! Two ways to run one plan: point reads, short ranges and all writes on the short path, which is planned once a form and
 //! runs on Arrow batches; everything else in DataFusion, whose lower part storage runs. Both evaluate [`basalt_expr`].
@@ -26,6 +26,7 @@ pub mod context;
 pub mod ddl;
 pub mod error;
 pub mod executor;
+pub mod memory;
 pub mod parser;
 pub mod plan;
 pub mod planner;

@@ -16,6 +16,7 @@ use crate::catalog::model::{Schema, Table};
 use crate::context::{DirtyRows, ReadView};
 use crate::error::{Error, Result};
 use basalt_client::{Cluster, Savepoint, Transaction, TxnMode, TxnOptions};
+use basalt_common::memory::{Account, Tracker};
 use basalt_common::table_key::{self, TableKeyKind};
 use basalt_common::{KeyRange, TableId, Timestamp, UserKey};
 use basalt_expr::key::{decode_index_handle, encode_row_key};
@@ -58,6 +59,8 @@ impl Default for TxnSettings {
 /// The transaction of a session.
 pub struct SessionTxn {
     cluster: Cluster,
+    /// Counts what transactions write.
+    memory: Arc<Tracker>,
     /// What the session's variables say now; taken over by the next transaction.
     pub settings: TxnSettings,
     state: State,
@@ -113,9 +116,10 @@ impl Running {
 
 impl SessionTxn {
     /// A session without transaction.
-    pub fn new(cluster: Cluster) -> SessionTxn {
+    pub fn new(cluster: Cluster, memory: Arc<Tracker>) -> SessionTxn {
         SessionTxn {
             cluster,
+            memory,
             settings: TxnSettings::default(),
             state: State::Idle,
             savepoints: Vec::new(),
@@ -313,7 +317,8 @@ impl SessionTxn {
     pub async fn begin_statement(&mut self, pessimistic: bool) -> Result<()> {
         let settings = TxnSettings { pessimistic, ..self.settings };
         let options = TxnOptions { mode: mode(pessimistic), autocommit: true, ..TxnOptions::default() };
-        self.state = State::Statement(Running::new(self.cluster.begin(options).await?, settings, None));
+        let txn = self.begin_counted(options).await?;
+        self.state = State::Statement(Running::new(txn, settings, None));
         Ok(())
     }
 
@@ -401,8 +406,15 @@ impl SessionTxn {
             State::Idle => return Err(Error::Internal("a statement without transaction".into())),
         };
         let options = TxnOptions { mode: mode(settings.pessimistic), ..TxnOptions::default() };
-        self.state = State::Open(Running::new(self.cluster.begin(options).await?, settings, self.schema.clone()));
+        let txn = self.begin_counted(options).await?;
+        self.state = State::Open(Running::new(txn, settings, self.schema.clone()));
         Ok(())
+    }
+
+    async fn begin_counted(&self, options: TxnOptions) -> Result<Transaction> {
+        let mut txn = self.cluster.begin(options).await?;
+        txn.count_in(Account::new(self.memory.clone()));
+        Ok(txn)
     }
 
     fn txn(&self) -> Option<&Transaction> {

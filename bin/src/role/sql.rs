@@ -3,9 +3,9 @@
 use super::network::resolve;
 use super::{accounts, runtime, say_ready};
 use crate::admin::Admin;
-use crate::config::{File, SqlSection, defaults};
+use crate::config::{File, defaults};
 use crate::status::{self, Status};
-use crate::{cli, logging, shutdown};
+use crate::{cli, logging, memory, shutdown};
 use anyhow::{Context, Result};
 use basalt_client::grpc::{GrpcKv, GrpcPd};
 use basalt_client::rpc::{KvRpc, PdRpc};
@@ -23,10 +23,11 @@ const MAX_CONNECTIONS: u32 = 2000;
 pub fn options(
     listen: SocketAddr,
     status: &str,
-    settings: &SqlSection,
+    file: &File,
     spill_dir: PathBuf,
     accounts: StartAccounts,
 ) -> Result<SqlServerOptions> {
+    let settings = &file.sql;
     let read = |path: &PathBuf| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
     let tls = match (&settings.tls_cert, &settings.tls_key) {
         (Some(cert), Some(key)) => Some((read(cert)?, read(key)?)),
@@ -40,6 +41,7 @@ pub fn options(
         max_connections: settings.max_connections.unwrap_or(MAX_CONNECTIONS) as usize,
         spill_dir,
         accounts,
+        memory: memory::options(file.memory_limit),
     })
 }
 
@@ -49,9 +51,10 @@ pub fn run(args: cli::Sql) -> Result<()> {
     logging::init(&args.common, &file)?;
     let accounts = accounts::read(&args.accounts, &file)?;
     runtime()?.block_on(async {
-        let listen = args.listen.or(file.listen).unwrap_or_else(|| defaults::SQL_LISTEN.into());
-        let status_address = args.status.or(file.status).unwrap_or_else(|| defaults::SQL_STATUS.into());
-        let pd_address = args.pd.or(file.pd).context("--pd HOST:PORT: where is the placement driver?")?;
+        let listen = args.listen.or_else(|| file.listen.clone()).unwrap_or_else(|| defaults::SQL_LISTEN.into());
+        let status_address = args.status.or_else(|| file.status.clone()).unwrap_or_else(|| defaults::SQL_STATUS.into());
+        let pd_address =
+            args.pd.or_else(|| file.pd.clone()).context("--pd HOST:PORT: where is the placement driver?")?;
         let address = resolve(&listen, "listen").await?;
         let status_listener = status::bind(&status_address).await?;
         let env = Env::real();
@@ -61,7 +64,7 @@ pub fn run(args: cli::Sql) -> Result<()> {
         let kv: Arc<dyn KvRpc> = Arc::new(GrpcKv::new(client.clone()));
         let cluster = Cluster::with_pd(env, kv.clone(), client);
         let spill = std::env::temp_dir().join(format!("basalt-spill-{}", std::process::id()));
-        let options = options(address, &status_address, &file.sql, spill.clone(), accounts)?;
+        let options = options(address, &status_address, &file, spill.clone(), accounts)?;
         let server = SqlServer::start(cluster.clone(), options).await?;
         let admin = Admin { cluster_id: info.cluster_id, kv, pd };
         let status = status::serve(status_listener, Status { role: "sql", listen: listen.clone(), admin: Some(admin) });

@@ -13,6 +13,7 @@ use basalt_expr::types::FieldType;
 impl super::Binder<'_> {
     /// Binds an expression that is one value.
     pub(super) fn expr(&mut self, expr: &ast::Expr, block: &mut Block) -> Result<Expr> {
+        crate::memory::check()?;
         match expr {
             ast::Expr::Literal(literal) => literal::literal_value(literal, self.ctx.collation),
             ast::Expr::Parameter(index) => Ok(self.parameter(*index)),

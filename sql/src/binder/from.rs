@@ -16,9 +16,25 @@ use std::sync::Arc;
 /// Name of the column that holds the handle of tables without a clustered key.
 const HANDLE_NAME: &str = "_basalt_rowid";
 
+/// Tables of one join, as MySQL has it.
+const JOIN_TABLES_MAX: usize = 61;
+/// Tables of a statement; joins, derived tables and common table expressions count each time they are read.
+const TABLES_MAX: usize = 1_000;
+
+/// Tables, derived ones included, that stand side by side in FROM.
+fn joined_tables(table: &TableRef) -> usize {
+    match table {
+        TableRef::Join { left, right, .. } => joined_tables(left) + joined_tables(right),
+        TableRef::Table { .. } | TableRef::Derived { .. } => 1,
+    }
+}
+
 impl super::Binder<'_> {
     /// What stands behind FROM; one row without columns when nothing does.
     pub(super) fn from(&mut self, tables: &[TableRef]) -> Result<Relation> {
+        if tables.iter().map(joined_tables).sum::<usize>() > JOIN_TABLES_MAX {
+            return Err(Error::too_many_tables(JOIN_TABLES_MAX));
+        }
         let mut joined: Option<Relation> = None;
         for table in tables {
             let next = self.table_ref(table)?;
@@ -38,7 +54,19 @@ impl super::Binder<'_> {
         }))
     }
 
+    /// Counts a table; a statement has a bound on them, because a common table expression that names another twice, which
+    /// names another twice, … reads a number of tables that no text shows.
+    fn count_table(&mut self) -> Result<()> {
+        crate::memory::check()?;
+        self.tables += 1;
+        if self.tables > TABLES_MAX {
+            return Err(Error::unsupported(format!("statements that read more than {TABLES_MAX} tables")));
+        }
+        Ok(())
+    }
+
     fn table_ref(&mut self, table: &TableRef) -> Result<Relation> {
+        self.count_table()?;
         match table {
             TableRef::Table { name, alias, hints } => self.table(name, alias.as_deref(), hints),
             TableRef::Derived { query, alias, columns, lateral } => {

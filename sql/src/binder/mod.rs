@@ -159,6 +159,8 @@ struct Binder<'a> {
     /// Of which an account needs one to name a table; SELECT except for targets of UPDATE and DELETE.
     target_privileges: Privileges,
     uses_variables: bool,
+    /// Tables named so far, those of a common table expression each time that it is.
+    tables: usize,
 }
 
 impl<'a> Binder<'a> {
@@ -170,6 +172,7 @@ impl<'a> Binder<'a> {
             full_scans: false,
             target_privileges: Privileges::SELECT,
             uses_variables: false,
+            tables: 0,
         }
     }
 

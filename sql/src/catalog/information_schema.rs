@@ -106,6 +106,8 @@ pub struct Process {
     pub state: String,
     /// Text of the statement.
     pub statement: Option<String>,
+    /// Bytes that the connection and its statement hold.
+    pub memory_bytes: u64,
 }
 
 /// A region, for SHOW TABLE REGIONS.
@@ -258,7 +260,7 @@ const TABLES: &[(&str, &str, &str)] = &[
         "COLLATION_NAME:n CHARACTER_SET_NAME:n ID:u IS_DEFAULT:n IS_COMPILED:n SORTLEN:u PAD_ATTRIBUTE:n",
     ),
     (IS, "COLLATION_CHARACTER_SET_APPLICABILITY", "COLLATION_NAME:n CHARACTER_SET_NAME:n"),
-    (IS, "PROCESSLIST", "ID:u USER:n HOST:s DB:n COMMAND:n TIME:i STATE:n INFO:t"),
+    (IS, "PROCESSLIST", "ID:u USER:n HOST:s DB:n COMMAND:n TIME:i STATE:n INFO:t MEMORY:u"),
     (
         IS,
         "PLUGINS",

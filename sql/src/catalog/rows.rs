@@ -315,6 +315,7 @@ fn processes(info: &dyn SessionInfo) -> Vec<Row> {
             Value::Int(p.seconds as i64),
             s(p.state),
             p.statement.map_or(NULL, s),
+            u(p.memory_bytes),
         ]
     };
     info.processes().into_iter().map(row).collect()

@@ -12,7 +12,7 @@
 use crate::context::StatementContext;
 use crate::error::{Error, Result};
 use crate::executor::filter;
-use crate::executor::select::{memory_exceeded, read_all, rows_wanted};
+use crate::executor::select::{read_all, rows_wanted};
 use crate::executor::table_reader::{Pair, TableReader, row_keys, touched_ranges};
 use crate::plan::LockWait;
 use crate::planner::access::Resolved;
@@ -22,6 +22,7 @@ use arrow::array::BooleanArray;
 use arrow::record_batch::RecordBatch;
 use basalt_client::{LockRequest, LockedKeys};
 use basalt_common::UserKey;
+use basalt_common::memory::Account;
 use bytes::Bytes;
 
 /// The key must not exist.
@@ -110,7 +111,7 @@ pub async fn read_and_lock(
     query: &ShortQuery,
     read: &TableRead,
     resolved: Resolved,
-    ctx: &StatementContext,
+    (ctx, held): (&StatementContext, &mut Account),
     txn: &mut SessionTxn,
 ) -> Result<Vec<RecordBatch>> {
     let wait = query.locking.map_or(LockWait::Default, |locking| locking.wait);
@@ -119,11 +120,11 @@ pub async fn read_and_lock(
         && let Some(rows) = lock_named(read, &resolved, wait, ctx, txn).await?
     {
         let mut reader = TableReader::of_rows(read, rows, ctx, txn.current_read_view()?);
-        return read_all(&mut reader, &query.operators, ctx).await;
+        return read_all(&mut reader, &query.operators, (ctx, held)).await;
     }
     let view = txn.current_view(&touched_ranges(read, &resolved)).await?;
     let mut reader = TableReader::new(read, resolved, ctx, view, None);
-    let (mut out, mut rows, mut bytes) = (Vec::new(), 0, 0);
+    let (mut out, mut rows) = (Vec::new(), 0);
     while enough.is_none_or(|enough| rows < enough) {
         let Some(found) = reader.next().await? else { break };
         let wanted = enough.map_or(found.keys.len(), |enough| (enough - rows).min(found.keys.len()));
@@ -138,10 +139,7 @@ pub async fn read_and_lock(
             batch = filter::apply(&batch, &mask)?;
         }
         rows += batch.num_rows();
-        bytes += batch.get_array_memory_size();
-        if bytes > ctx.limits.memory_bytes_max {
-            return Err(memory_exceeded());
-        }
+        held.try_add(batch.get_array_memory_size())?;
         out.push(batch);
     }
     Ok(out)

@@ -17,6 +17,7 @@ use crate::planner::{RowLimit, SHORT_ROWS_MAX, ShortOperator, ShortQuery, ShortS
 use crate::transaction::SessionTxn;
 use arrow::compute::concat_batches;
 use arrow::record_batch::RecordBatch;
+use basalt_common::memory::Account;
 use basalt_common::{KeyRange, UserKey};
 use basalt_expr::convert::array_of;
 use basalt_expr::expr::Expr;
@@ -32,6 +33,7 @@ pub async fn select(
     ctx: &Arc<StatementContext>,
     txn: &mut SessionTxn,
 ) -> Result<Option<RowStream>> {
+    let mut held = Account::new(ctx.memory.clone());
     let batches = match &query.source {
         ShortSource::Values(rows, columns) => vec![values_batch(rows, columns, &ctx.eval)?],
         ShortSource::Table(read) => {
@@ -41,12 +43,12 @@ pub async fn select(
                 return Ok(None);
             }
             if query.locking.is_some() && txn.is_open() {
-                lock::read_and_lock(query, read, resolved, ctx, txn).await?
+                lock::read_and_lock(query, read, resolved, (ctx, &mut held), txn).await?
             } else {
                 let view = read_view(read, &resolved, txn).await?;
                 let mut reader = TableReader::new(read, resolved, ctx, view, limit);
                 let rows_max = if query.fallback.is_some() { SHORT_ROWS_MAX as usize } else { usize::MAX };
-                match read_within(&mut reader, &query.operators, rows_max, ctx).await? {
+                match read_within(&mut reader, &query.operators, rows_max, (ctx, &mut held)).await? {
                     Some(batches) => batches,
                     None => return Ok(None),
                 }
@@ -54,7 +56,7 @@ pub async fn select(
         }
     };
     let batches = run_operators(&query.operators, batches, ctx)?;
-    Ok(Some(RowStream::from_batches(query.output.clone(), batches)))
+    Ok(Some(RowStream::from_batches(query.output.clone(), batches).holding(held)))
 }
 
 /// True when so few rows are read that the short path is the faster one.
@@ -87,10 +89,10 @@ fn point_range(key: &UserKey) -> KeyRange {
 pub(super) async fn read_all(
     reader: &mut TableReader<'_>,
     operators: &[ShortOperator],
-    ctx: &StatementContext,
+    counted: (&StatementContext, &mut Account),
 ) -> Result<Vec<RecordBatch>> {
     // There are no more rows than that.
-    Ok(read_within(reader, operators, usize::MAX, ctx).await?.unwrap_or_default())
+    Ok(read_within(reader, operators, usize::MAX, counted).await?.unwrap_or_default())
 }
 
 /// As [`read_all`]; `None` when it takes more than `rows_max` rows.
@@ -98,19 +100,16 @@ async fn read_within(
     reader: &mut TableReader<'_>,
     operators: &[ShortOperator],
     rows_max: usize,
-    ctx: &StatementContext,
+    (ctx, held): (&StatementContext, &mut Account),
 ) -> Result<Option<Vec<RecordBatch>>> {
     let enough = match operators.iter().find(|o| !matches!(o, ShortOperator::Project(..))) {
         Some(ShortOperator::Limit(limit)) => rows_wanted(limit, &ctx.eval)?,
         _ => None,
     };
-    let (mut out, mut rows, mut bytes) = (Vec::new(), 0, 0);
+    let (mut out, mut rows) = (Vec::new(), 0);
     while let Some(read) = reader.next().await? {
         rows += read.batch.num_rows();
-        bytes += read.batch.get_array_memory_size();
-        if bytes > ctx.limits.memory_bytes_max {
-            return Err(memory_exceeded());
-        }
+        held.try_add(read.batch.get_array_memory_size())?;
         out.push(read.batch);
         if enough.is_some_and(|enough| rows >= enough) {
             break;
@@ -120,11 +119,6 @@ async fn read_within(
         }
     }
     Ok(Some(out))
-}
-
-/// 8175, as the query path's memory pool says it.
-pub(super) fn memory_exceeded() -> Error {
-    Error::User { code: 8175, sqlstate: "HY000", message: "Out Of Memory Quota!".into() }
 }
 
 /// Rows that a LIMIT lets through, those it skips included; `None` = all.

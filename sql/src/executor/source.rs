@@ -7,6 +7,7 @@ use crate::executor::{lock, rows, select};
 use crate::plan::{LockWait, Query};
 use crate::planner::{RowsPlan, ShortQuery, ShortSource};
 use crate::transaction::SessionTxn;
+use basalt_common::memory::Account;
 use basalt_common::{KeyRange, table_key};
 use basalt_expr::types::FieldType;
 use basalt_expr::value::Value;
@@ -63,9 +64,10 @@ impl<'a> RowSource<'a> {
         if short.operators.is_empty() {
             return Ok(Kind::Reader(Box::new(reader)));
         }
-        let batches = select::read_all(&mut reader, &short.operators, ctx).await?;
+        let mut held = Account::new(ctx.memory.clone());
+        let batches = select::read_all(&mut reader, &short.operators, (ctx, &mut held)).await?;
         let batches = select::run_operators(&short.operators, batches, ctx)?;
-        Ok(Kind::Stream(RowStream::from_batches(short.output.clone(), batches)))
+        Ok(Kind::Stream(RowStream::from_batches(short.output.clone(), batches).holding(held)))
     }
 
     /// The next rows; `None` at the end. There may be none in a batch.

@@ -145,6 +145,7 @@ impl<'a> Parser<'a> {
     /// Counts one level of nesting; pair with [`Parser::leave`].
     pub fn enter(&mut self) -> Result<()> {
         self.depth += 1;
+        crate::memory::check()?;
         if self.depth > DEPTH_MAX { Err(Error::too_deep()) } else { Ok(()) }
     }
 

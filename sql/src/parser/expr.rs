@@ -239,7 +239,9 @@ impl Parser<'_> {
 
     fn postfix(&mut self) -> Result<Expr> {
         let mut expr = self.primary()?;
+        let mut chained = 0;
         while self.eat("COLLATE") {
+            chained = count_chain(chained)?;
             let name = self.charset_name()?;
             expr = Expr::Collate(Box::new(expr), name);
         }
@@ -255,6 +257,7 @@ impl Parser<'_> {
     }
 
     fn primary(&mut self) -> Result<Expr> {
+        crate::memory::check()?;
         let expr = match self.kind() {
             Kind::Integer => number(self.token_text()),
             Kind::Decimal => Literal::Decimal(self.token_text().to_string()),

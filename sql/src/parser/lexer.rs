@@ -65,11 +65,17 @@ pub(super) struct Lexer<'a> {
     parameters: usize,
 }
 
+/// Tokens after which the statement's memory is looked at.
+const TOKENS_BETWEEN_CHECKS: usize = 1024;
+
 /// The tokens of the first statement of `text` (the last is [`Kind::End`]) and the offset behind its `;`.
 pub(super) fn tokenize(text: &[u8], options: ParseOptions) -> Result<(Vec<Token>, usize)> {
     let mut lexer = Lexer { text, at: 0, options, in_version_comment: false, parameters: 0 };
     let mut tokens = Vec::with_capacity(text.len().min(4096) / 4 + 4);
     loop {
+        if tokens.len() % TOKENS_BETWEEN_CHECKS == 0 {
+            crate::memory::check()?;
+        }
         lexer.skip_blank()?;
         let start = lexer.at;
         if start >= text.len() {

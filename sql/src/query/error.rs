@@ -41,7 +41,7 @@ fn of_root(error: &DataFusionError) -> Error {
         }
         DataFusionError::ResourcesExhausted(reason) => {
             tracing::info!(%reason, "a query is over its memory");
-            Error::memory_quota()
+            Error::memory_quota(reason)
         }
         DataFusionError::Execution(message) if message.contains("more than one row") => Error::subquery_rows(),
         DataFusionError::NotImplemented(what) => Error::unsupported(what),

@@ -1,9 +1,10 @@
 //! Running a query: lower, plan, stream.
 //!
-//! One pool of memory a query; operators that can (sorts, joins' builds, aggregates) spill to files that only this process
+//! One pool of memory a statement; operators that can (sorts, joins' builds, aggregates) spill to files that only this process
 //! can read, the others fail with 8175. KILL, a statement's time limit and a client that stops reading all end in the same
 //! way: the stream is dropped, and with it every request to storage.
 
+use super::checkpoint::Checkpoint;
 use super::explain::PlannedQuery;
 use super::fan_out::FanOut;
 use super::lower::{Lowerer, VirtualTables};
@@ -11,15 +12,28 @@ use super::scan_plan::ScanPlanner;
 use super::session::QuerySession;
 use crate::context::{ReadView, RowStream, StatementContext};
 use crate::error::{Error, Result};
+use crate::memory::{self, measured::MeasuredStream};
 use crate::plan::LogicalPlan;
 use arrow::record_batch::RecordBatch;
+use basalt_common::memory::Tracker;
+use basalt_common::memory::heap::Metered;
 use datafusion_execution::TaskContext;
 use datafusion_expr::Expr as DfExpr;
 use datafusion_expr::logical_plan::builder::LogicalPlanBuilder;
 use datafusion_physical_plan::execute_stream;
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use std::pin::Pin;
 use std::sync::Arc;
+
+/// A query of more tables is planned while another thread takes over this one's connections.
+const TABLES_INLINE_MAX: usize = 12;
+
+fn visit_tables(plan: &LogicalPlan) -> usize {
+    let mut tables = 0;
+    crate::planner::visit_scans(plan, &mut |_| tables += 1);
+    tables
+}
 
 /// Runs a query that the short path does not take.
 ///
@@ -34,6 +48,7 @@ pub async fn execute(
     let fan_out = Arc::new(super::cluster_fan_out::ClusterFanOut::new(ctx.cluster.clone()));
     let planned = plan_query(plan, ctx, view, virtual_tables, fan_out).await?;
     let batches = run(&planned)?;
+    let batches = MeasuredStream::new(batches, ctx.memory.clone()).boxed();
     Ok(RowStream::new(plan.output(), bounded(batches, ctx)))
 }
 
@@ -56,7 +71,12 @@ pub async fn plan_query(
         kill: ctx.kill.clone(),
         concurrency: ctx.limits.scan_concurrency,
     };
-    plan_with(plan, &scans, virtual_tables, QuerySession::shared(), ctx.limits.memory_bytes_max).await
+    let planning = plan_with(plan, &scans, virtual_tables, QuerySession::shared(), &ctx.memory);
+    let mut planning = Metered::new(Box::pin(planning), ctx.memory.meter().clone());
+    if visit_tables(plan) <= TABLES_INLINE_MAX {
+        return planning.await;
+    }
+    std::future::poll_fn(|cx| memory::aside(|| Pin::new(&mut planning).poll(cx))).await
 }
 
 /// The same without a statement around it.
@@ -68,8 +88,9 @@ pub async fn plan_with(
     scans: &ScanPlanner,
     virtual_tables: &VirtualTables,
     session: &QuerySession,
-    memory_bytes_max: usize,
+    statement: &Arc<Tracker>,
 ) -> Result<PlannedQuery> {
+    let checkpoint = Checkpoint::new(scans.kill.clone());
     let mut lowerer = Lowerer::new(&scans.eval, scans, virtual_tables);
     let lowered = lowerer.lower(plan, super::hints::Hints::default())?;
     let wanted: Vec<_> = lowered.columns.iter().map(|c| c.column.clone()).collect();
@@ -80,7 +101,7 @@ pub async fn plan_with(
             LogicalPlanBuilder::from(lowered.plan).project(columns)?.build()?
         }
     };
-    let state = session.for_query(memory_bytes_max)?;
+    let state = session.for_query(statement, &checkpoint)?;
     let physical = state.create_physical_plan(&logical).await?;
     Ok(PlannedQuery { physical, task: Arc::new(TaskContext::from(&state)) })
 }

@@ -83,6 +83,7 @@ impl<'a> Lowerer<'a> {
     /// # Errors
     /// 1235 for what is not done; errors of constants.
     pub fn lower(&mut self, plan: &LogicalPlan, hints: Hints) -> Result<Lowered> {
+        crate::memory::check()?;
         self.depth += 1;
         if self.depth > PLAN_DEPTH_MAX {
             return Err(Error::unsupported(format!("statements nested deeper than {PLAN_DEPTH_MAX}")));

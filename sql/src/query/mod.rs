@@ -29,6 +29,7 @@ pub mod session;
 pub mod virtual_table;
 
 mod bit_bytes;
+mod checkpoint;
 mod cross_joins;
 mod error;
 mod group_concat;

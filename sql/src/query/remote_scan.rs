@@ -19,6 +19,7 @@ use super::own_rows;
 use super::scan_metrics::ScanMetrics;
 use crate::context::DirtyRows;
 use crate::error::{Error, Result};
+use crate::memory::measured::received;
 use crate::server::kill::KillSwitch;
 use arrow::datatypes::SchemaRef;
 use arrow::ipc::reader::StreamReader;
@@ -374,6 +375,8 @@ fn until_killed(
 }
 
 fn decode(bytes: &Bytes) -> Result<RecordBatch> {
+    // The message was allocated by whoever received it; its buffers are freed with the batch.
+    received(bytes.len());
     let mut reader = StreamReader::try_new(std::io::Cursor::new(bytes), None).map_err(malformed)?;
     match reader.next() {
         Some(batch) => batch.map_err(malformed),

@@ -7,17 +7,20 @@
 //! - [`PushIntoStorage`] and [`YieldAtJoins`] among the physical rules;
 //! - no catalog: plans are lowered from bound statements, names are never looked up here.
 
+use super::checkpoint::Checkpoint;
 use super::cross_joins::NullSafeCrossJoins;
 use super::pushdown::PushIntoStorage;
 use super::yielding::YieldAtJoins;
 use crate::error::Result;
+use crate::memory::QUOTA_VARIABLE;
+use basalt_common::memory::Tracker;
+use basalt_expr::memory_pool::TrackedPool;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion_execution::config::SessionConfig;
 use datafusion_execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion_execution::memory_pool::FairSpillPool;
 use datafusion_execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -30,6 +33,8 @@ pub const SPILL_BYTES_MAX: u64 = 16 << 30;
 /// The session that queries are copied from.
 pub struct QuerySession {
     state: SessionState,
+    logical_rules: Vec<Arc<dyn OptimizerRule + Send + Sync>>,
+    physical_rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>>,
     spill_dir: PathBuf,
 }
 
@@ -50,29 +55,34 @@ impl QuerySession {
         let state = SessionStateBuilder::new()
             .with_config(config(partitions))
             .with_optimizer_rules(logical_rules())
-            .with_physical_optimizer_rules(rules)
+            .with_physical_optimizer_rules(rules.clone())
             .with_expr_planners(Vec::new())
             .with_aggregate_functions(datafusion_functions_aggregate::all_default_aggregate_functions())
             .with_window_functions(datafusion::functions_window::all_default_window_functions())
             .build();
-        QuerySession { state, spill_dir }
+        QuerySession { state, logical_rules: Optimizer::new().rules, physical_rules: rules, spill_dir }
     }
 
-    /// The state for one query that may hold `memory_bytes_max` of memory.
+    /// The state for one query of `statement`, within whose limit its operators live.
     ///
     /// # Errors
     /// [`crate::error::Error::Internal`] when the runtime cannot be set up.
-    pub fn for_query(&self, memory_bytes_max: usize) -> Result<SessionState> {
-        let runtime = self.runtime(memory_bytes_max)?;
-        Ok(SessionStateBuilder::from(self.state.clone()).with_runtime_env(runtime).build())
+    pub fn for_query(&self, statement: &Arc<Tracker>, checkpoint: &Checkpoint) -> Result<SessionState> {
+        let runtime = self.runtime(statement)?;
+        let logical: Arc<dyn OptimizerRule + Send + Sync> = Arc::new(checkpoint.clone());
+        let physical: Arc<dyn PhysicalOptimizerRule + Send + Sync> = Arc::new(checkpoint.clone());
+        let state = SessionStateBuilder::from(self.state.clone())
+            .with_optimizer_rules(Checkpoint::among(&self.logical_rules, &logical))
+            .with_physical_optimizer_rules(Checkpoint::among(&self.physical_rules, &physical));
+        Ok(state.with_runtime_env(runtime).build())
     }
 
-    fn runtime(&self, memory_bytes_max: usize) -> Result<Arc<RuntimeEnv>> {
+    fn runtime(&self, statement: &Arc<Tracker>) -> Result<Arc<RuntimeEnv>> {
         let disk = DiskManagerBuilder::default()
             .with_mode(DiskManagerMode::Directories(vec![self.spill_dir.clone()]))
             .with_max_temp_directory_size(SPILL_BYTES_MAX);
         let runtime = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(FairSpillPool::new(memory_bytes_max)))
+            .with_memory_pool(Arc::new(TrackedPool::new(statement.clone(), QUOTA_VARIABLE)))
             .with_disk_manager_builder(disk)
             .build_arc()?;
         Ok(runtime)

@@ -94,6 +94,13 @@ impl MemoryFanOut {
     }
 }
 
+/// A statement's tracker with a limit.
+fn quota(bytes: usize) -> Arc<basalt_common::memory::Tracker> {
+    let statement = basalt_common::memory::process().child("the statement");
+    statement.restart(bytes);
+    statement
+}
+
 fn encode(batch: &RecordBatch) -> Result<Bytes> {
     let mut bytes = Vec::new();
     let mut writer = StreamWriter::try_new(&mut bytes, &batch.schema())?;
@@ -285,7 +292,7 @@ async fn run_plan(plan: &LogicalPlan, data: &Arc<MemoryFanOut>, dirty: Option<Ar
         kill: Arc::new(KillSwitch::new()),
         concurrency: 2,
     };
-    let planned = plan_with(plan, &scans, &VirtualTables::new(), &session, 64 << 20).await.unwrap();
+    let planned = plan_with(plan, &scans, &VirtualTables::new(), &session, &quota(64 << 20)).await.unwrap();
     let batches: Vec<_> = run(&planned).unwrap().try_collect().await.unwrap();
     let types: Vec<_> = plan.output().into_iter().map(|c| c.ty).collect();
     let mut rows = Vec::new();
@@ -577,7 +584,7 @@ async fn two_rows_where_one_is_needed_are_error_1242() {
             kill: Arc::new(KillSwitch::new()),
             concurrency: 2,
         };
-        let planned = plan_with(&plan, &scans, &VirtualTables::new(), &session, 64 << 20).await.unwrap();
+        let planned = plan_with(&plan, &scans, &VirtualTables::new(), &session, &quota(64 << 20)).await.unwrap();
         let result: Result<Vec<_>> = run(&planned).unwrap().try_collect().await;
         assert_eq!(result.unwrap_err().code(), 1242, "correlated: {is_correlated}");
     }

@@ -35,8 +35,8 @@ pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 pub const KEEPALIVE_RETRIES: u32 = 6;
 /// Bytes of a refused packet that are read at most.
 pub const LINGER_BYTES_MAX: usize = 128 << 20;
-/// Prepared statements of one connection (`max_prepared_stmt_count` is the server's).
-pub const PREPARED_STATEMENTS_MAX: usize = 16_382;
+/// Prepared statements of one connection; the session keeps to the server's `max_prepared_stmt_count`, which is lower.
+pub const PREPARED_STATEMENTS_MAX: usize = 1_048_576;
 /// Parameters of one statement; the protocol counts them in 16 bits.
 pub const PARAMETERS_MAX: usize = 65_535;
 /// Connection attributes kept, in bytes; the rest is dropped.

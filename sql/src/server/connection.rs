@@ -100,7 +100,9 @@ impl Handshake {
     fn new(stream: TcpStream, address: SocketAddr, shared: Arc<Shared>, entry: Arc<ConnectionEntry>) -> Handshake {
         let (reading, writing) = stream.into_split();
         let reader = PacketReader::new(Box::new(reading), PACKET_BYTES_MAX_BEFORE_AUTH);
+        let reader = reader.counted(entry.memory().account());
         let packets = PacketWriter::new(Box::new(writing), shared.config.net_write_timeout);
+        let packets = packets.counted(entry.memory().account());
         let (transfer_sender, transfers) = mpsc::channel(1);
         let out = ResultWriter::new(packets, transfer_sender.clone());
         Handshake { shared, entry, peer: Peer { address, tls: None }, reader, out, transfers, transfer_sender }
@@ -204,8 +206,9 @@ impl Handshake {
         let unusable = ResultWriter::new(unwritable, self.transfer_sender.clone());
         let writing = std::mem::replace(&mut self.out, unusable).into_packets().into_stream();
         let (reading, writing, agreed) = tls.accept(reading, writing).await.map_err(PacketError::Io)?;
-        self.reader = PacketReader::new(reading, PACKET_BYTES_MAX_BEFORE_AUTH);
-        let mut packets = PacketWriter::new(writing, timeout);
+        let reader = PacketReader::new(reading, PACKET_BYTES_MAX_BEFORE_AUTH);
+        self.reader = reader.counted(self.entry.memory().account());
+        let mut packets = PacketWriter::new(writing, timeout).counted(self.entry.memory().account());
         packets.next_sequence = sequence;
         self.out = ResultWriter::new(packets, self.transfer_sender.clone());
         self.peer.tls = Some(agreed);
@@ -279,6 +282,7 @@ impl Link<'_> {
             collation: login.collation,
             attributes: Arc::new(login.attributes),
             kill: Arc::clone(self.entry.kill()),
+            memory: Arc::clone(self.entry.memory()),
             connections: Arc::clone(&shared.connections),
             variables: Arc::clone(&variables),
         };

@@ -10,6 +10,7 @@ use super::handshake::{Challenge, Login, utf8};
 use super::payload::Payload;
 use super::prepared::{malformed, recycle};
 use super::result::{EndOfRows, OkSummary, Protocol};
+use basalt_common::memory::STEP_BYTES;
 use bytes::BytesMut;
 
 /// How a command ends, besides an answer already written.
@@ -26,6 +27,12 @@ impl Connection {
             }
         };
         self.entry.kill().begin_statement();
+        // The reader has handed it over; a small one is not worth telling.
+        let _held = (packet.len() >= STEP_BYTES).then(|| {
+            let mut held = self.entry.memory().account();
+            held.set(packet.len());
+            held
+        });
         let text = match command {
             Command::Query(text) | Command::Prepare(text) => text,
             _ => &[],

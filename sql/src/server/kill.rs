@@ -7,23 +7,27 @@
 //! |---|---|---|
 //! | query | KILL QUERY, a statement's time limit | the running statement ends with error 1317; cleared when the next begins |
 //! | connection | KILL, the client vanished | as query, and the connection closes |
+//! | memory | the governor of `crate::memory` | with query: the error says why |
 //! | drain | shutdown | the connection closes once it is idle |
 //!
 //! An executor calls [`KillSwitch::check`] once a batch and awaits [`KillSwitch::interrupted`] beside its own waits.
 //! Flags are only ever added while a statement runs, so a waiter that checks, enlists and checks again misses nothing.
 
 use super::error::MySqlError;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use tokio::sync::Notify;
 
 const QUERY: u8 = 1;
 const CONNECTION: u8 = 2;
 const DRAIN: u8 = 4;
+const MEMORY: u8 = 8;
 
 /// The flags of one connection, and a way to wait for them.
 #[derive(Debug, Default)]
 pub struct KillSwitch {
     flags: AtomicU8,
+    /// What the process held when MEMORY was set.
+    memory: AtomicUsize,
     changed: Notify,
 }
 
@@ -36,6 +40,18 @@ impl KillSwitch {
     /// Ends the running statement, if any.
     pub fn kill_query(&self) {
         self.set(QUERY);
+    }
+
+    /// Ends the running statement because the process holds `used` bytes.
+    pub fn kill_for_memory(&self, used: usize) {
+        self.memory.store(used, Ordering::Relaxed);
+        self.set(QUERY | MEMORY);
+    }
+
+    /// What the process held when the running statement was ended for that; `None` when it was not.
+    pub fn memory_at_kill(&self) -> Option<usize> {
+        let is_set = self.flags.load(Ordering::Acquire) & MEMORY != 0;
+        is_set.then(|| self.memory.load(Ordering::Relaxed))
     }
 
     /// Ends the running statement and then the connection.
@@ -89,7 +105,7 @@ impl KillSwitch {
     /// Forgets a KILL QUERY that found no statement.
     pub(super) fn begin_statement(&self) {
         if self.flags.load(Ordering::Relaxed) & QUERY != 0 {
-            self.flags.fetch_and(!QUERY, Ordering::AcqRel);
+            self.flags.fetch_and(!(QUERY | MEMORY), Ordering::AcqRel);
         }
     }
 

@@ -20,6 +20,7 @@
 use super::config::{
     BUFFER_BYTES_IDLE, BUFFER_BYTES_KEEP_MAX, READ_AHEAD_BYTES_MAX, READ_STEP_BYTES_MAX, WRITE_BUFFER_FLUSH_BYTES,
 };
+use basalt_common::memory::Account;
 use bytes::{Buf, BytesMut};
 use std::io;
 use std::pin::{Pin, pin};
@@ -82,6 +83,7 @@ pub struct PacketReader {
     pub next_sequence: u8,
     /// Largest payload, in bytes.
     pub limit: usize,
+    account: Option<Account>,
 }
 
 impl PacketReader {
@@ -94,6 +96,19 @@ impl PacketReader {
             read_ahead: ReadAhead::Never,
             next_sequence: 0,
             limit,
+            account: None,
+        }
+    }
+
+    /// Counts what the buffers hold.
+    pub fn counted(self, account: Account) -> PacketReader {
+        PacketReader { account: Some(account), ..self }
+    }
+
+    fn count(&mut self) {
+        let held = self.buffer.capacity() + self.partial.as_ref().map_or(0, BytesMut::capacity);
+        if let Some(account) = &mut self.account {
+            account.set(held);
         }
     }
 
@@ -122,7 +137,9 @@ impl PacketReader {
                 Step::Packet(payload) => return Ok(payload),
                 Step::Missing(missing) => missing,
             };
-            if self.fill(missing).await? == 0 {
+            let count = self.fill(missing).await?;
+            self.count();
+            if count == 0 {
                 return Err(PacketError::Closed);
             }
         }
@@ -144,6 +161,7 @@ impl PacketReader {
     pub fn shrink(&mut self) {
         if self.is_large() && self.buffer.is_empty() && self.partial.is_none() {
             self.buffer = BytesMut::with_capacity(BUFFER_BYTES_IDLE);
+            self.count();
         }
     }
 
@@ -229,6 +247,7 @@ pub struct PacketWriter {
     /// Where the header of the packet being built stands.
     open: Option<usize>,
     timeout: Duration,
+    account: Option<Account>,
     /// Sequence number of the next packet.
     pub next_sequence: u8,
 }
@@ -237,7 +256,18 @@ impl PacketWriter {
     /// Writes to `stream`; a peer that does not read for `timeout` counts as gone.
     pub fn new(stream: Writing, timeout: Duration) -> PacketWriter {
         let buffer = Vec::with_capacity(BUFFER_BYTES_IDLE);
-        PacketWriter { stream, buffer, open: None, timeout, next_sequence: 0 }
+        PacketWriter { stream, buffer, open: None, timeout, account: None, next_sequence: 0 }
+    }
+
+    /// Counts what waits to be written.
+    pub fn counted(self, account: Account) -> PacketWriter {
+        PacketWriter { account: Some(account), ..self }
+    }
+
+    fn count(&mut self) {
+        if let Some(account) = &mut self.account {
+            account.set(self.buffer.capacity());
+        }
     }
 
     /// Gives the stream back, to be upgraded. What was not flushed is lost.
@@ -309,6 +339,7 @@ impl PacketWriter {
         if self.buffer.is_empty() {
             return Ok(());
         }
+        self.count();
         let result = {
             let mut writing = pin!(write_all(&mut self.stream, &self.buffer));
             // Nearly always the socket takes all at once; a timer is only made when it does not.
@@ -334,6 +365,7 @@ impl PacketWriter {
     pub fn shrink(&mut self) {
         if self.is_large() && self.buffer.is_empty() {
             self.buffer = Vec::with_capacity(BUFFER_BYTES_IDLE);
+            self.count();
         }
     }
 

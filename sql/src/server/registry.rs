@@ -2,6 +2,7 @@
 
 use super::config::PROCESS_TEXT_BYTES_MAX;
 use super::kill::KillSwitch;
+use crate::memory::SessionMemory;
 use basalt_common::env::Monotonic;
 use basalt_common::metrics;
 use parking_lot::Mutex;
@@ -24,6 +25,7 @@ pub struct Connections {
 pub struct ConnectionEntry {
     id: u64,
     kill: Arc<KillSwitch>,
+    memory: Arc<SessionMemory>,
     process: Mutex<Process>,
 }
 
@@ -64,11 +66,13 @@ pub struct ProcessInfo {
     pub state: String,
     /// The statement's beginning, up to a bound.
     pub text: Option<Vec<u8>>,
+    /// Bytes that the connection holds, its statement's and its transaction's.
+    pub memory: usize,
 }
 
 impl Connections {
     /// Enters a connection, unless there are `max` already.
-    pub(super) fn register(&self, host: String, now: Monotonic, max: usize) -> Option<Arc<ConnectionEntry>> {
+    pub(crate) fn register(&self, host: String, now: Monotonic, max: usize) -> Option<Arc<ConnectionEntry>> {
         let mut open = self.open.lock();
         if open.len() >= max {
             self.refused.fetch_add(1, Ordering::Relaxed);
@@ -86,14 +90,20 @@ impl Connections {
             state: String::new(),
             text: ProcessText { copied: Vec::new(), shared: None },
         };
-        let entry = Arc::new(ConnectionEntry { id, kill: Arc::default(), process: Mutex::new(process) });
+        let entry = Arc::new(ConnectionEntry {
+            id,
+            kill: Arc::default(),
+            memory: Arc::new(SessionMemory::new(id)),
+            process: Mutex::new(process),
+        });
         open.insert(id, Arc::clone(&entry));
         metrics::SQL_CONNECTIONS.inc();
         Some(entry)
     }
 
     pub(super) fn unregister(&self, id: u64) {
-        if self.open.lock().remove(&id).is_some() {
+        if let Some(entry) = self.open.lock().remove(&id) {
+            debug_assert_eq!(entry.memory.session().counted(), 0, "connection {id} has ended and holds memory");
             metrics::SQL_CONNECTIONS.dec();
         }
     }
@@ -149,6 +159,11 @@ impl ConnectionEntry {
         &self.kill
     }
 
+    /// What the connection and its statement hold.
+    pub fn memory(&self) -> &Arc<SessionMemory> {
+        &self.memory
+    }
+
     /// What the connection is doing now.
     pub fn info(&self) -> ProcessInfo {
         let process = self.process.lock();
@@ -166,6 +181,7 @@ impl ConnectionEntry {
             since: process.since,
             state: process.state.clone(),
             text,
+            memory: self.memory.used(),
         }
     }
 
@@ -199,6 +215,7 @@ impl ConnectionEntry {
     }
 
     pub(super) fn end(&self, now: Monotonic) {
+        self.memory.end();
         let mut process = self.process.lock();
         (process.command, process.since) = ("Sleep", now);
         process.state.clear();

@@ -14,6 +14,7 @@ use super::prepared::Param;
 use super::registry::Connections;
 use super::result::ResultWriter;
 use super::tls::Agreed;
+use crate::memory::SessionMemory;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -94,6 +95,8 @@ pub struct SessionContext {
     pub attributes: Arc<Vec<(String, String)>>,
     /// Tells when the running statement must end.
     pub kill: Arc<KillSwitch>,
+    /// Counts what the session and its statement hold.
+    pub memory: Arc<SessionMemory>,
     /// All connections of this server: for KILL and SHOW PROCESSLIST.
     pub connections: Arc<Connections>,
     /// Variables that the protocol obeys; the session sets them.

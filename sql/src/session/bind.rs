@@ -5,6 +5,7 @@ use super::variables;
 use crate::binder::{BindContext, Variables};
 use crate::catalog::model::Schema;
 use crate::error::Result;
+use crate::memory::aside;
 use crate::parser::ParseOptions;
 use crate::parser::ast::{Expr, VariableScope};
 use crate::plan::BoundStatement;
@@ -18,6 +19,9 @@ use basalt_expr::temporal::zone::TimeZone;
 use basalt_expr::types::FieldType;
 use basalt_expr::value::Value;
 use std::sync::Arc;
+
+/// A text above this is read while another thread takes over this one's connections.
+const TEXT_BYTES_INLINE_MAX: usize = 256 << 10;
 
 impl Variables for SqlSession {
     fn system(&self, scope: Option<VariableScope>, name: &str) -> Result<Value> {
@@ -59,6 +63,13 @@ impl SqlSession {
             use_indexes: self.variables.typed().use_indexes,
             account: (&self.connection.account.user, &self.connection.account.host),
         }
+    }
+
+    /// Does work that keeps memory for the statement which no account counts: reading its text, binding, planning.
+    pub(super) fn measured<T>(&self, text_bytes: usize, work: impl FnOnce() -> T) -> T {
+        let meter = self.connection.memory.statement().meter().clone();
+        let work = || meter.measure(work);
+        if text_bytes > TEXT_BYTES_INLINE_MAX { aside(work) } else { work() }
     }
 
     /// Plans a bound statement as the session's variables allow.

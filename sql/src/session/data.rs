@@ -54,11 +54,11 @@ impl Effect {
 }
 
 impl SqlSession {
-    /// Binds, plans and runs a statement; again when the schema changed meanwhile.
+    /// Binds, plans and runs a statement of so many bytes; again when the schema changed meanwhile.
     pub(super) async fn run_data(
         &mut self,
         statement: &Statement,
-        params: Arc<[Value]>,
+        (params, text_bytes): (Arc<[Value]>, usize),
         out: &mut ResultWriter,
         more: bool,
     ) -> Result<()> {
@@ -66,7 +66,7 @@ impl SqlSession {
         let mut tries = 0;
         loop {
             let schema = self.use_schema()?;
-            let (plan, _) = self.bind_and_plan(statement, &schema, &types)?;
+            let (plan, _) = self.measured(text_bytes, || self.bind_and_plan(statement, &schema, &types))?;
             match self.run_plan(&plan, schema, params.clone(), out, more).await {
                 Err(Error::SchemaChanged) if tries < SCHEMA_TRIES && !self.txn.is_open() => tries += 1,
                 outcome => return outcome,
@@ -135,6 +135,7 @@ impl SqlSession {
                 execution_time_max,
                 ..Limits::default()
             },
+            memory: self.connection.memory.statement().clone(),
             counters: Counters::default(),
         }))
     }

@@ -65,6 +65,7 @@ impl SessionInfo for Info {
             pair("Connections", self.connections.accepted()),
             pair("Connection_errors_max_connections", self.connections.refused()),
             pair("Plan_cache_plans", self.server.plans.len() as u64),
+            pair("Prepared_stmt_count", self.server.prepared.load(std::sync::atomic::Ordering::Relaxed)),
             pair("Questions", self.server.questions()),
             ("Ssl_cipher".to_string(), self.tls.cipher.to_string()),
             ("Ssl_version".to_string(), self.tls.version.to_string()),
@@ -84,6 +85,7 @@ impl SessionInfo for Info {
             seconds: now.since(info.since).as_secs(),
             state: info.state,
             statement: info.text.map(|t| String::from_utf8_lossy(&t).into_owned()),
+            memory_bytes: info.memory as u64,
         };
         // Without PROCESS one sees one's own.
         let sees_all = self.rights.global.has(Privileges::PROCESS);

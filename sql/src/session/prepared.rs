@@ -9,6 +9,7 @@
 use super::data::{column_set, is_write, virtual_scans};
 use super::session::SqlSession;
 use super::statement::literal_text;
+use super::variables::definition;
 use crate::binder;
 use crate::error::{Error, Result};
 use crate::parser::ast::Expr;
@@ -20,12 +21,14 @@ use crate::server::prepared::Param;
 use crate::server::result::ResultWriter;
 use crate::server::session_api::Prepared;
 use crate::server::temporal::{DateTimeParts, TimeParts};
+use basalt_common::memory::heap;
 use basalt_expr::decimal::Decimal;
 use basalt_expr::temporal::Fields;
 use basalt_expr::types::FieldType;
 use basalt_expr::value::Value;
 use bytes::Bytes;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A statement of COM_STMT_PREPARE.
 pub struct PreparedStatement {
@@ -35,6 +38,24 @@ pub struct PreparedStatement {
     /// The current database of its PREPARE.
     database: Option<String>,
     plan: Option<KeptPlan>,
+    /// What it holds, about.
+    bytes: usize,
+    _place: Place,
+}
+
+impl PreparedStatement {
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// One of the server's `max_prepared_stmt_count` prepared statements, given back when dropped.
+struct Place(Arc<AtomicU64>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A plan and what it was made for.
@@ -51,14 +72,29 @@ pub struct NamedStatement {
     parameters: usize,
     /// The current database of its PREPARE.
     database: Option<String>,
+    _place: Place,
 }
 
-/// Prepared statements of a session by name.
-const NAMED_MAX: usize = 1024;
+/// What a prepared statement takes beside its text and its tree.
+const STATEMENT_BYTES: usize = 512;
 
 impl SqlSession {
+    /// A place for one more prepared statement.
+    fn place(&self) -> Result<Place> {
+        let name = definition("max_prepared_stmt_count").expect("a variable of the table");
+        let max = self.server.globals.get(name).parse().unwrap_or(0);
+        let place = Place(self.server.prepared.clone());
+        if place.0.fetch_add(1, Ordering::Relaxed) >= max {
+            return Err(Error::too_many_statements(max));
+        }
+        Ok(place)
+    }
+
     pub(super) fn prepare_statement(&mut self, sql: &[u8]) -> Result<Prepared> {
+        let place = self.place()?;
+        let before = heap::balance();
         let (parsed, columns) = self.check_prepared(sql)?;
+        let tree_bytes = usize::try_from(heap::balance() - before).unwrap_or(0);
         self.last_statement_id = self.last_statement_id.wrapping_add(1).max(1);
         let id = self.last_statement_id;
         let statement = PreparedStatement {
@@ -67,7 +103,11 @@ impl SqlSession {
             parameters: parsed.parameters,
             database: self.database.clone(),
             plan: None,
+            // A plan that is kept is about as large as the tree it was made of.
+            bytes: sql.len() + 2 * tree_bytes + STATEMENT_BYTES,
+            _place: place,
         };
+        self.prepared_memory.add(statement.bytes);
         self.statements.insert(id, statement);
         Ok(Prepared { id, parameters: parsed.parameters, columns, warnings: 0 })
     }
@@ -77,7 +117,8 @@ impl SqlSession {
     /// # Errors
     /// 1064 for several statements, 1295 for those that cannot be prepared, whatever the statement runs into.
     fn check_prepared(&mut self, sql: &[u8]) -> Result<(Parsed, Arc<ColumnSet>)> {
-        let parsed = parse_one(sql, self.parse_options())?.ok_or_else(Error::empty_query)?;
+        let parsed =
+            self.measured(sql.len(), || parse_one(sql, self.parse_options()))?.ok_or_else(Error::empty_query)?;
         if parse_one(&sql[parsed.next..], self.parse_options())?.is_some() {
             return Err(Error::syntax(String::from_utf8_lossy(&sql[parsed.next..]).trim_ascii(), 1));
         }
@@ -111,7 +152,7 @@ impl SqlSession {
         out: &mut ResultWriter,
     ) -> Result<()> {
         self.diagnostics.clear();
-        self.server.questions.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.server.questions.fetch_add(1, Ordering::Relaxed);
         let prepared = self.statements.get(&id).ok_or_else(|| unknown_name(&id.to_string(), "EXECUTE"))?;
         if prepared.database == self.database {
             return self.execute_here(id, params, out).await;
@@ -145,6 +186,7 @@ impl SqlSession {
             let text = prepared.text.clone();
             return self.run_with(&text, values, out, false).await;
         }
+        let text_bytes = prepared.text.len();
         let types: Vec<FieldType> = values.iter().map(basalt_expr::func::literal_type).collect();
         let schema = self.use_schema()?;
         let version = schema.newest().version;
@@ -155,7 +197,8 @@ impl SqlSession {
         let plan = match kept.filter(|_| schema.is_newest()).filter(fits) {
             Some(kept) => kept.plan.clone(),
             None => {
-                let (plan, cacheable) = self.bind_and_plan(&statement, &schema, &types)?;
+                let bind = || self.bind_and_plan(&statement, &schema, &types);
+                let (plan, cacheable) = self.measured(text_bytes, bind)?;
                 // Values of variables stand in the plan, or an older schema does: it serves this once.
                 let keep = (cacheable && virtual_scans(&plan).is_empty()).then(|| KeptPlan {
                     plan: plan.clone(),
@@ -172,13 +215,16 @@ impl SqlSession {
         match self.run_plan(&plan, schema, values.clone(), out, false).await {
             Err(Error::SchemaChanged) if !self.txn.is_open() => {
                 self.server.catalog.refresh().await?;
-                self.run_data(&statement, values, out, false).await
+                self.run_data(&statement, (values, text_bytes), out, false).await
             }
             outcome => outcome,
         }
     }
 
     pub(super) fn prepare_named(&mut self, name: &str, text: &Expr) -> Result<()> {
+        // As MySQL has it: also when the new one turns out to be wrong.
+        let _ = self.deallocate(name);
+        let place = self.place()?;
         let text = match literal_text(text) {
             Some(text) => text,
             None => match self.evaluate(text)? {
@@ -187,20 +233,10 @@ impl SqlSession {
                 _ => return Err(Error::syntax("NULL", 1)),
             },
         };
-        // Whatever becomes of this one, the statement that had the name is gone.
-        self.named.remove(&name.to_lowercase());
         let (parsed, _) = self.check_prepared(&text)?;
-        if self.named.len() >= NAMED_MAX {
-            return Err(Error::User {
-                code: 1461,
-                sqlstate: "42000",
-                message: format!(
-                    "Can't create more than max_prepared_stmt_count statements (current value: {NAMED_MAX})"
-                ),
-            });
-        }
-        let statement = NamedStatement { text, parameters: parsed.parameters, database: self.database.clone() };
-        self.named.insert(name.to_lowercase(), statement);
+        self.prepared_memory.add(text.len() + STATEMENT_BYTES);
+        let (parameters, database) = (parsed.parameters, self.database.clone());
+        self.named.insert(name.to_lowercase(), NamedStatement { text, parameters, database, _place: place });
         Ok(())
     }
 
@@ -218,13 +254,14 @@ impl SqlSession {
         let text = named.text.clone();
         let values: Arc<[Value]> =
             using.iter().map(|v| self.user_variables.get(&v.to_lowercase()).cloned().unwrap_or(Value::Null)).collect();
-        let parsed = parse_one(&text, self.parse_options())?.ok_or_else(Error::empty_query)?;
+        let parsed = self.measured(text.len(), || parse_one(&text, self.parse_options()))?;
+        let parsed = parsed.ok_or_else(Error::empty_query)?;
         let database = named.database.clone();
         let current = std::mem::replace(&mut self.database, database);
         let allowed = self.check_statement(&parsed.statement);
         let outcome = match is_data(&parsed.statement) {
             _ if allowed.is_err() => allowed,
-            true => self.run_data(&parsed.statement, values, out, more).await,
+            true => self.run_data(&parsed.statement, (values, text.len()), out, more).await,
             false => self.run_with(&text, values, out, more).await,
         };
         self.go_back_to(current);
@@ -232,7 +269,9 @@ impl SqlSession {
     }
 
     pub(super) fn deallocate(&mut self, name: &str) -> Result<()> {
-        self.named.remove(&name.to_lowercase()).map(|_| ()).ok_or_else(|| unknown_name(name, "DEALLOCATE PREPARE"))
+        let gone = self.named.remove(&name.to_lowercase()).ok_or_else(|| unknown_name(name, "DEALLOCATE PREPARE"))?;
+        self.prepared_memory.sub(gone.text.len() + STATEMENT_BYTES);
+        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@ use super::variables::Globals;
 use crate::catalog::Catalog;
 use crate::ddl;
 use crate::error::{Error, Result};
+use crate::memory::{Governor, MemoryOptions, measured};
 use crate::planner::cache::PlanCache;
 use crate::query::session::QuerySession;
 use crate::server::config::ServerConfig;
@@ -45,6 +46,8 @@ pub struct SqlServerOptions {
     pub spill_dir: PathBuf,
     /// What is done to accounts before clients are let in.
     pub accounts: StartAccounts,
+    /// What the process may hold.
+    pub memory: MemoryOptions,
 }
 
 /// What all sessions of a server share.
@@ -56,6 +59,8 @@ pub struct Shared {
     pub(super) plans: PlanCache,
     pub(super) users: Users,
     pub(super) questions: AtomicU64,
+    /// Prepared statements of all sessions.
+    pub(super) prepared: Arc<AtomicU64>,
     connections: Arc<Connections>,
     started: Monotonic,
 }
@@ -95,9 +100,13 @@ impl SqlServer {
             let users = Users::default();
             users.load(&cluster).await?;
             QuerySession::configure(options.spill_dir);
+            measured::install();
             let globals = Arc::new(Globals::default());
             globals.set_fact("port", &options.listen.port().to_string());
             globals.set_fact("max_connections", &options.max_connections.to_string());
+            let limit = Some(options.memory.limit).filter(|&limit| limit != usize::MAX).unwrap_or(0);
+            globals.set_fact("basalt_memory_limit", &limit.to_string());
+            let governor = options.memory;
             let tls = match &options.tls {
                 None => None,
                 Some((certificates, key)) => {
@@ -116,6 +125,7 @@ impl SqlServer {
                 plans: PlanCache::default(),
                 users,
                 questions: AtomicU64::new(0),
+                prepared: Arc::default(),
                 connections: connections.clone(),
             });
             start::prepare(&shared, options.accounts).await?;
@@ -137,6 +147,8 @@ impl SqlServer {
             tasks.spawn(async move { catalog.run(token).await });
             let (keeper, token) = (shared.clone(), stop.clone());
             tasks.spawn(async move { keeper.housekeeping(token).await });
+            let (governor, token) = (Governor::new(governor, shared.connections.clone()), stop.clone());
+            tasks.spawn(governor.run(token));
             Ok(SqlServer { shared, running, stop, tasks })
         })
     }

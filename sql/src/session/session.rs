@@ -17,7 +17,9 @@ use crate::server::session_api::{Prepared, Session, SessionContext};
 use crate::transaction::SessionTxn;
 use async_trait::async_trait;
 use basalt_common::env::Monotonic;
+use basalt_common::memory::{Account, process};
 use basalt_common::metrics;
+use basalt_expr::memory_pool::Size;
 use basalt_expr::value::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -49,6 +51,8 @@ pub struct SqlSession {
     pub(super) diagnostics: Vec<Diagnostic>,
     pub(super) statements: HashMap<u32, PreparedStatement>,
     pub(super) named: HashMap<String, NamedStatement>,
+    /// What prepared statements hold.
+    pub(super) prepared_memory: Account,
     pub(super) last_statement_id: u32,
     pub(super) last_insert_id: u64,
     pub(super) found_rows: i64,
@@ -68,9 +72,10 @@ impl SqlSession {
     /// 1049 when it asked for a database that does not exist.
     pub fn new(server: Arc<Shared>, connection: SessionContext) -> Result<SqlSession> {
         let variables = SessionVariables::new(server.globals.clone());
-        let txn = SessionTxn::new(server.cluster.clone());
+        let txn = SessionTxn::new(server.cluster.clone(), connection.memory.session().clone());
         let account = (connection.user.clone(), connection.peer.host());
         let wanted = connection.schema.clone();
+        let prepared_memory = connection.memory.account();
         let mut session = SqlSession {
             server,
             connection,
@@ -83,6 +88,7 @@ impl SqlSession {
             diagnostics: Vec::new(),
             statements: HashMap::new(),
             named: HashMap::new(),
+            prepared_memory,
             last_statement_id: 0,
             last_insert_id: 0,
             found_rows: 0,
@@ -169,9 +175,21 @@ impl SqlSession {
         metrics::SQL_STATEMENT_SECONDS.with_label_values(&[protocol]).observe(took.as_secs_f64());
     }
 
+    /// An error in MySQL's words. A statement that was interrupted for the process's memory is told so.
+    fn reason(&self, error: &Error) -> (u16, &'static str, String) {
+        let (code, sqlstate, message) = error.to_mysql();
+        match self.connection.kill.memory_at_kill().filter(|_| code == 1317) {
+            Some(used) => Error::server_memory(Size(used), Size(process().limit())).to_mysql(),
+            None => (code, sqlstate, message),
+        }
+    }
+
     /// Remembers an error for SHOW WARNINGS and tells it to the protocol.
     pub(super) fn failed(&mut self, error: &Error) -> MySqlError {
-        let (code, sqlstate, message) = error.to_mysql();
+        let (code, sqlstate, message) = self.reason(error);
+        if code == 8175 {
+            metrics::SQL_MEMORY_CANCELLED.with_label_values(&["statement"]).inc();
+        }
         metrics::SQL_ERRORS.with_label_values(&[&code.to_string()]).inc();
         if matches!(error, Error::Internal(_)) {
             tracing::error!(connection = self.connection.connection_id, %error, "a statement failed inside");
@@ -202,6 +220,7 @@ impl From<MySqlError> for Error {
 impl Session for SqlSession {
     async fn query(&mut self, sql: &[u8], out: &mut ResultWriter) -> Result<(), MySqlError> {
         let began = self.server.env.now();
+        self.connection.memory.begin(self.variables.typed().memory_quota);
         let outcome = self.run_text(sql, out).await;
         self.observe("text", began);
         outcome.map_err(|error| self.failed(&error))
@@ -209,6 +228,7 @@ impl Session for SqlSession {
 
     async fn prepare(&mut self, sql: &[u8]) -> Result<Prepared, MySqlError> {
         self.diagnostics.clear();
+        self.connection.memory.begin(self.variables.typed().memory_quota);
         match self.prepare_statement(sql) {
             Ok(prepared) => Ok(prepared),
             Err(error) => Err(self.failed(&error)),
@@ -217,13 +237,16 @@ impl Session for SqlSession {
 
     async fn execute(&mut self, id: u32, params: &[Param<'_>], out: &mut ResultWriter) -> Result<(), MySqlError> {
         let began = self.server.env.now();
+        self.connection.memory.begin(self.variables.typed().memory_quota);
         let outcome = self.execute_prepared(id, params, out).await;
         self.observe("prepared", began);
         outcome.map_err(|error| self.failed(&error))
     }
 
     fn close_statement(&mut self, id: u32) {
-        self.statements.remove(&id);
+        if let Some(closed) = self.statements.remove(&id) {
+            self.prepared_memory.sub(closed.bytes());
+        }
     }
 
     async fn init_db(&mut self, schema: &str) -> Result<(), MySqlError> {
@@ -248,6 +271,7 @@ impl Session for SqlSession {
         self.next_transaction.clear();
         self.statements.clear();
         self.named.clear();
+        self.prepared_memory.set(0);
         self.diagnostics.clear();
         (self.last_insert_id, self.found_rows, self.row_count) = (0, 0, 0);
         Ok(())

@@ -24,7 +24,8 @@ impl SqlSession {
         let mut rest = sql;
         let mut first = true;
         loop {
-            let Some(parsed) = parse_one(rest, self.parse_options())? else {
+            let parsed = self.measured(rest.len(), || parse_one(rest, self.parse_options()))?;
+            let Some(parsed) = parsed else {
                 return if first && rest.iter().all(|b| b.is_ascii_whitespace() || *b == b';') {
                     Err(Error::empty_query())
                 } else if first {
@@ -35,7 +36,7 @@ impl SqlSession {
                 };
             };
             let following = &rest[parsed.next..];
-            let more = has_statement(following, self.parse_options());
+            let more = self.measured(following.len(), || has_statement(following, self.parse_options()));
             if more && !out.multi_statements_allowed() {
                 let near = following.trim_ascii_start();
                 let line = 1 + rest[..rest.len() - near.len()].iter().filter(|&&b| b == b'\n').count();
@@ -125,7 +126,9 @@ impl SqlSession {
             | Statement::Insert(_)
             | Statement::Update(_)
             | Statement::Delete(_)
-            | Statement::Show(_) => self.run_data(statement, Arc::from([]), out, more).await,
+            | Statement::Show(_) => {
+                self.run_data(statement, (Arc::from([]), parsed.end - parsed.start), out, more).await
+            }
             Statement::Do(exprs) => {
                 for expr in exprs {
                     self.evaluate(expr)?;

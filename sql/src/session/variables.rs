@@ -8,6 +8,7 @@
 //! values that dumps and drivers send and refuse others; none changes what a statement means without doing it.
 
 use crate::error::Error;
+use crate::memory::QUOTA_BYTES_DEFAULT;
 use crate::plan::UseIndexes;
 use crate::planner::ShortPath;
 use crate::version::SERVER_VERSION;
@@ -105,6 +106,7 @@ pub const DEFINITIONS: &[Definition] = &[
     var("auto_increment_increment", "1", ReadOnly, Int(1, 1)),
     var("auto_increment_offset", "1", ReadOnly, Int(1, 1)),
     var("autocommit", "ON", Both, Bool),
+    var("basalt_memory_limit", "0", ReadOnly, Int(0, i64::MAX)),
     var("basalt_short_path", "ON", Both, Bool),
     var("basalt_txn_mode", "pessimistic", Both, Enum(&["pessimistic", "optimistic"])),
     var("basalt_use_indexes", "auto", Both, Enum(&["auto", "always", "never"])),
@@ -151,7 +153,7 @@ pub const DEFINITIONS: &[Definition] = &[
     var("max_error_count", "1024", Both, Int(0, 65_535)),
     var("max_execution_time", "0", Both, Int(0, 4_294_967_295)),
     var("max_join_size", "18446744073709551615", Both, Text),
-    var("max_prepared_stmt_count", "16382", ReadOnly, Int(0, 1_048_576)),
+    var("max_prepared_stmt_count", "16382", Global, Int(0, 1_048_576)),
     var("max_sort_length", "1024", Both, Int(4, 8_388_608)),
     var("net_buffer_length", "16384", Both, Int(1024, 1_048_576)),
     var("net_read_timeout", "30", Both, Int(1, 31_536_000)),
@@ -185,6 +187,7 @@ pub const DEFINITIONS: &[Definition] = &[
     var("sql_warnings", "OFF", Both, Bool),
     var("storage_engine", "InnoDB", Both, Enum(&["InnoDB"])),
     var("system_time_zone", "UTC", ReadOnly, Text),
+    var("tidb_mem_quota_query", "1073741824", Both, Int(-1, i64::MAX)),
     var("time_zone", "SYSTEM", Both, TimeZone),
     var("timestamp", "0", Session, Float),
     var("tls_version", "TLSv1.2,TLSv1.3", ReadOnly, Text),
@@ -287,6 +290,8 @@ pub struct Typed {
     pub recursion_depth_max: u64,
     /// `group_concat_max_len`
     pub group_concat_bytes_max: u64,
+    /// tidb_mem_quota_query, bytes; `usize::MAX` = no limit.
+    pub memory_quota: usize,
     /// max_allowed_packet, bytes.
     pub max_allowed_packet: usize,
 }
@@ -395,6 +400,11 @@ impl SessionVariables {
             max_execution_time_ms: number("max_execution_time"),
             recursion_depth_max: number("cte_max_recursion_depth"),
             group_concat_bytes_max: number("group_concat_max_len"),
+            // Zero and less mean no limit.
+            memory_quota: match number("tidb_mem_quota_query") {
+                0 => usize::MAX,
+                bytes => usize::try_from(bytes).unwrap_or(usize::MAX),
+            },
             max_allowed_packet: number("max_allowed_packet") as usize,
             sql_mode,
         };
@@ -416,6 +426,7 @@ impl Default for Typed {
             max_execution_time_ms: 0,
             recursion_depth_max: 1_000,
             group_concat_bytes_max: 1_024,
+            memory_quota: QUOTA_BYTES_DEFAULT,
             max_allowed_packet: 64 << 20,
         }
     }
