@@ -29,8 +29,8 @@ impl Monotonic {
 pub trait Clock: Send + Sync {
     /// Never goes back, does not jump; for leases and timeouts.
     fn monotonic(&self) -> Monotonic;
-    /// Milliseconds since 1970; may jump either way.
-    fn wall_ms(&self) -> u64;
+    /// Microseconds since 1970; may jump either way.
+    fn wall_micros(&self) -> u64;
 }
 
 /// Clock and chance of one process. Cheap to clone.
@@ -61,9 +61,14 @@ impl Env {
         self.clock.monotonic()
     }
 
-    /// See [`Clock::wall_ms`].
+    /// Milliseconds since 1970 on [`Clock::wall_micros`].
     pub fn wall_ms(&self) -> u64 {
-        self.clock.wall_ms()
+        self.clock.wall_micros() / 1000
+    }
+
+    /// See [`Clock::wall_micros`].
+    pub fn wall_micros(&self) -> u64 {
+        self.clock.wall_micros()
     }
 
     /// A random number.
@@ -91,8 +96,8 @@ impl Clock for SystemClock {
         Monotonic(self.start.elapsed().as_nanos() as u64)
     }
     #[expect(clippy::disallowed_methods, reason = "this is where the wall clock is read")]
-    fn wall_ms(&self) -> u64 {
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
+    fn wall_micros(&self) -> u64 {
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_micros() as u64)
     }
 }
 
@@ -105,7 +110,7 @@ impl Clock for TokioClock {
     fn monotonic(&self) -> Monotonic {
         Monotonic(self.start.elapsed().as_nanos() as u64)
     }
-    fn wall_ms(&self) -> u64 {
-        self.wall_start_ms + self.start.elapsed().as_millis() as u64
+    fn wall_micros(&self) -> u64 {
+        self.wall_start_ms * 1000 + self.start.elapsed().as_micros() as u64
     }
 }

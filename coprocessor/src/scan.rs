@@ -79,8 +79,7 @@ impl RegionScan {
     /// [`Error::Invalid`] for requests that make no sense, [`Error::Region`] for keys outside the region.
     pub fn open(request: &CoprocessorRequest, snapshot: &RegionSnapshot) -> Result<RegionScan> {
         let spec = request.scan.as_ref().ok_or_else(|| Error::Invalid("a request without a scan".to_string()))?;
-        let zone = eval_context(request)?.time_zone;
-        let decoder = ScanDecoder::new(spec, zone, CAPACITY_ROWS).map_err(|e| Error::Invalid(e.to_string()))?;
+        let decoder = ScanDecoder::new(spec, CAPACITY_ROWS).map_err(|e| Error::Invalid(e.to_string()))?;
         let ranges: VecDeque<_> =
             request.ranges.iter().map(|r| KeyRange::new(r.start_key.clone(), r.end_key.clone())).collect();
         if ranges.iter().any(|range| !snapshot.region.range.contains_range(range)) {

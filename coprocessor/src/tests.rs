@@ -12,7 +12,6 @@ use basalt_common::{Epoch, KeyRange, Region, RegionId, StoreId, TableId, Timesta
 use basalt_expr::fragment::{self, FRAGMENT_VERSION, FragmentScanExec};
 use basalt_expr::row::{ScanColumn, encode_row};
 use basalt_expr::scan_decoder::ScanDecoder;
-use basalt_expr::temporal::zone::TimeZone;
 use basalt_expr::types::FieldType;
 use basalt_expr::value::Value;
 use basalt_proto::coprocessor::{
@@ -41,7 +40,7 @@ fn region() -> (MemoryEngine, RegionSnapshot) {
     let mut batch = Vec::new();
     let mut put = |id: i64, value: i64, start: u64| {
         let mut bytes = Vec::new();
-        encode_row(&[(2, &FieldType::bigint(), &Value::Int(value))], &TimeZone::utc(), &mut bytes).unwrap();
+        encode_row(&[(2, &FieldType::bigint(), &Value::Int(value))], &mut bytes).unwrap();
         let write = Write::new(WriteKind::Put, Timestamp(start), Some(bytes.into()));
         let key = UserKey::from(row_key(TABLE, id)).encode().with_ts(Timestamp(start + 1));
         batch.push(Modify::Put { cf: Cf::Write, key: key.into(), value: write.encode() });
@@ -169,7 +168,7 @@ async fn a_count_without_columns_and_a_filtered_count_give_one_row() {
         Arc::new(AggregateExec::try_new(partial, groups, vec![count], vec![None], input, schema).unwrap())
     };
     for (columns, filtered, expected) in [(Vec::new(), false, 1_000), (vec![id_and_value().remove(1)], true, 300)] {
-        let decoder = ScanDecoder::new(&spec(&columns), TimeZone::utc(), 1).unwrap();
+        let decoder = ScanDecoder::new(&spec(&columns), 1).unwrap();
         let renamed = decoder.schema().fields().iter().map(|f| f.as_ref().clone().with_name("v")).collect::<Vec<_>>();
         let plan = fragment(Arc::new(arrow::datatypes::Schema::new(renamed)), filtered);
         let request = CoprocessorRequest {

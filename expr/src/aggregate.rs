@@ -72,6 +72,12 @@ impl AggregateFunc {
         })
     }
 
+    /// True when it takes a TIMESTAMP as the moment it is; the others calculate with local times.
+    pub fn keeps_moments(self) -> bool {
+        use AggregateFunc::*;
+        matches!(self, Count | CountDistinct | Min | Max | AnyValue)
+    }
+
     /// Its name in SQL, lower case.
     pub fn name(self) -> &'static str {
         use AggregateFunc::*;

@@ -72,6 +72,9 @@ pub fn cast_value(value: &Value, from: &FieldType, to: &FieldType, ctx: &EvalCon
     if value.is_null() {
         return Ok(Value::Null);
     }
+    if (from.kind == TypeKind::Timestamp) != (to.kind == TypeKind::Timestamp) {
+        return cast_moment(value, from, to, ctx);
+    }
     if let (Value::DateTime(date), TypeKind::Date, true) = (value, from.kind, to.is_numeric()) {
         // A DATE is YYYYMMDD as a number, without a time of day.
         let number = Value::Int(date.date_number() as i64);
@@ -79,6 +82,7 @@ pub fn cast_value(value: &Value, from: &FieldType, to: &FieldType, ctx: &EvalCon
     }
     match to.eval_type() {
         EvalType::Null => Ok(Value::Null),
+        EvalType::Int if to.kind == TypeKind::Year => to_year(value, ctx),
         EvalType::Int => to_integer(value, to, ctx),
         EvalType::Real => {
             let number = to_f64(value, ctx)?;
@@ -87,8 +91,32 @@ pub fn cast_value(value: &Value, from: &FieldType, to: &FieldType, ctx: &EvalCon
         EvalType::Decimal => to_decimal_type(value, to, ctx),
         EvalType::String => to_string_type(value, from, to, ctx),
         EvalType::DateTime => Ok(to_datetime(value, from, to, ctx)?.map_or(Value::Null, Value::DateTime)),
-        EvalType::Duration => Ok(to_time(value, to.decimals, ctx)?.map_or(Value::Null, Value::Time)),
+        EvalType::Duration => Ok(to_time(value, from, to.decimals, ctx)?.map_or(Value::Null, Value::Time)),
     }
+}
+
+/// A TIMESTAMP, which is a moment in UTC, to any other type or the other way round: between them lies the session's zone.
+fn cast_moment(value: &Value, from: &FieldType, to: &FieldType, ctx: &EvalContext) -> Result<Value, EvalError> {
+    if let (Value::DateTime(utc), TypeKind::Timestamp) = (value, from.kind) {
+        let local = Value::DateTime(ctx.time_zone.from_utc(*utc));
+        return cast_value(&local, &FieldType::datetime(from.decimals), to, ctx);
+    }
+    let local = cast_value(value, from, &FieldType::datetime(to.decimals), ctx)?;
+    Ok(match local {
+        // What no moment corresponds to keeps its place among those that one does.
+        Value::DateTime(local) => Value::DateTime(moment_of_local(local, ctx).unwrap_or(local)),
+        other => other,
+    })
+}
+
+/// A time of the session's zone as a TIMESTAMP; the statement's own time is this moment even in an hour that comes twice.
+/// `None` for dates that do not exist.
+pub fn moment_of_local(local: DateTime, ctx: &EvalContext) -> Option<DateTime> {
+    if local.truncate(0) == now_local(ctx).truncate(0) {
+        let utc = DateTime::from_micros(ctx.now_unix_micros + temporal::zone::unix_epoch())?.truncate(0);
+        return DateTime::from_micros(utc.to_micros()? + i64::from(local.fields().micro));
+    }
+    ctx.time_zone.to_utc(local)
 }
 
 /// The double of a value, with a warning for strings that are not numbers.
@@ -136,6 +164,31 @@ pub fn to_bits(value: &Value, ctx: &EvalContext) -> Result<u64, EvalError> {
     Ok(number.clamp(i128::from(i64::MIN), i128::from(u64::MAX)) as u64)
 }
 
+/// The year of a value: one or two digits are of 1970 to 2069, NULL with a warning where it is none.
+fn to_year(value: &Value, ctx: &EvalContext) -> Result<Value, EvalError> {
+    let quiet = EvalContext { warnings: Default::default(), in_write: false, ..ctx.clone() };
+    let number = match value {
+        Value::DateTime(date) => i128::from(date.year()),
+        Value::Time(_) => i128::from(now_local(ctx).year()),
+        other => to_i128(other, &quiet)?,
+    };
+    let is_text = value.as_bytes().is_some();
+    let empty = value.as_bytes().is_some_and(|text| number::scan(text).is_none());
+    let year = match number {
+        _ if empty => None,
+        0 if is_text => Some(2000),
+        0 => Some(0),
+        1..=69 => Some(number + 2000),
+        70..=99 => Some(number + 1900),
+        1901..=2155 => Some(number),
+        _ => None,
+    };
+    if year.is_none() || quiet.warnings.count() > 0 {
+        ctx.soften(truncated("YEAR", value))?;
+    }
+    Ok(year.map_or(Value::Null, |year| Value::Int(year as i64)))
+}
+
 fn to_integer(value: &Value, to: &FieldType, ctx: &EvalContext) -> Result<Value, EvalError> {
     match (value, to.unsigned) {
         // CAST of an integer keeps the bits.
@@ -148,8 +201,7 @@ fn to_integer(value: &Value, to: &FieldType, ctx: &EvalContext) -> Result<Value,
     let number = to_i128(value, ctx)?;
     let is_string = value.as_bytes().is_some();
     if to.unsigned {
-        let low = if matches!(value, Value::Decimal(_)) { 0 } else { i128::from(i64::MIN) };
-        let fitted = number.clamp(low, i128::from(u64::MAX));
+        let fitted = number.clamp(i128::from(i64::MIN), i128::from(u64::MAX));
         if fitted != number {
             ctx.soften(truncated("INTEGER", value))?;
         }
@@ -181,6 +233,13 @@ pub fn to_decimal(value: &Value, ctx: &EvalContext) -> Result<Decimal, EvalError
             let bytes = value.as_bytes().unwrap_or_default();
             let parsed = Decimal::parse(bytes);
             let used = parsed.map_or(0, |p| p.1);
+            if parsed.is_none() && number::scan(bytes).is_some() {
+                // A number, but one beyond 65 digits.
+                let negative = bytes.trim_ascii_start().first() == Some(&b'-');
+                let double = number::parse_double(bytes).0;
+                ctx.soften(truncated("DECIMAL", value))?;
+                return Ok(if double.abs() < 1.0 { Decimal::ZERO } else { decimal_limit(65, 0, negative) });
+            }
             if parsed.is_none() || !bytes[used..].iter().all(u8::is_ascii_whitespace) {
                 ctx.soften(truncated("DECIMAL", value))?;
             }
@@ -281,25 +340,30 @@ pub fn to_datetime(
     to: &FieldType,
     ctx: &EvalContext,
 ) -> Result<Option<DateTime>, EvalError> {
-    let fit = |value: DateTime| if to.kind == TypeKind::Date { value.date() } else { value.round(to.decimals) };
+    let fit = |value: DateTime| match to.kind {
+        TypeKind::Date => value.date(),
+        _ => ctx.fit_datetime(value, to.decimals),
+    };
     let parsed = match value {
         Value::DateTime(v) => return Ok(Some(fit(*v))),
         Value::Time(v) => {
             let today = now_local(ctx).date().to_micros().unwrap_or_default();
             return Ok(DateTime::from_micros(today + v).map(fit));
         }
-        Value::String(_) | Value::Bytes(_) => parse::datetime(value.as_bytes().unwrap_or_default()),
+        Value::String(_) | Value::Bytes(_) => read_datetime(value.as_bytes().unwrap_or_default(), ctx),
         Value::Double(_) | Value::Decimal(_) => {
             let decimal = to_decimal(value, ctx)?;
             let whole = decimal.truncate(0).to_i128().unwrap_or(i128::MAX);
             let micro = decimal.rescale(6).and_then(|d| d.unscaled().to_i128()).unwrap_or_default() % 1_000_000;
-            parse::datetime_of_number(whole).map(|p| {
+            parse::datetime_of_number(whole, days(ctx)).map(|p| {
                 let with_fraction = p.value.to_micros().and_then(|m| DateTime::from_micros(m + micro as i64));
                 parse::Parsed { value: with_fraction.filter(|_| p.has_time).unwrap_or(p.value), ..p }
             })
         }
-        Value::Int(year) if from.kind == TypeKind::Year => parse::datetime_of_number(i128::from(*year) * 10_000 + 101),
-        _ => parse::datetime_of_number(to_i128(value, ctx)?),
+        Value::Int(year) if from.kind == TypeKind::Year => {
+            parse::datetime_of_number(i128::from(*year) * 10_000 + 101, days(ctx))
+        }
+        _ => parse::datetime_of_number(to_i128(value, ctx)?, days(ctx)),
     };
     match parsed {
         Some(p) if zero_parts_allowed(p.value, ctx) => {
@@ -315,34 +379,86 @@ pub fn to_datetime(
     }
 }
 
+/// A number as a TIME, with its fraction; the limit, as truncated, beyond it.
+///
+/// # Errors
+/// As [`to_decimal`].
+pub fn time_of_number(value: &Value, ctx: &EvalContext) -> Result<Option<parse::Parsed<i64>>, EvalError> {
+    if !matches!(value, Value::Double(_) | Value::Decimal(_)) {
+        return Ok(parse::time_of_number(to_i128(value, ctx)?));
+    }
+    let decimal = to_decimal(value, ctx)?;
+    let whole = decimal.truncate(0).to_i128().unwrap_or(i128::MAX);
+    let micro = decimal.rescale(6).and_then(|d| d.unscaled().to_i128()).unwrap_or_default() % 1_000_000;
+    let with_fraction = |p: parse::Parsed<i64>| match p.truncated {
+        true => p,
+        false => parse::Parsed {
+            value: p.value + micro as i64,
+            truncated: p.value.abs() == temporal::TIME_MAX && micro != 0,
+            ..p
+        },
+    };
+    Ok(parse::time_of_number(whole).map(with_fraction))
+}
+
 /// The time of a value, with `fsp` digits of fraction; `None` with a warning when it is none.
 ///
 /// # Errors
 /// In strict writes instead of the warning.
-pub fn to_time(value: &Value, fsp: u8, ctx: &EvalContext) -> Result<Option<i64>, EvalError> {
+pub fn to_time(value: &Value, from: &FieldType, fsp: u8, ctx: &EvalContext) -> Result<Option<i64>, EvalError> {
     let parsed = match value {
-        Value::Time(v) => return Ok(Some(temporal::round_time(*v, fsp))),
-        Value::DateTime(v) => return Ok(Some(v.round(fsp).time_of_day())),
-        Value::String(_) | Value::Bytes(_) => parse::time(value.as_bytes().unwrap_or_default()),
-        Value::Double(_) | Value::Decimal(_) => {
-            let decimal = to_decimal(value, ctx)?;
-            let whole = decimal.truncate(0).to_i128().unwrap_or(i128::MAX);
-            let micro = decimal.rescale(6).and_then(|d| d.unscaled().to_i128()).unwrap_or_default() % 1_000_000;
-            parse::time_of_number(whole).map(|p| parse::Parsed { value: p.value + micro as i64, ..p })
-        }
-        _ => parse::time_of_number(to_i128(value, ctx)?),
+        Value::Time(v) => return Ok(Some(ctx.fit_time(*v, fsp))),
+        Value::DateTime(v) => return Ok(Some(ctx.fit_time(v.time_of_day(), fsp))),
+        // A YEAR is a day of that year, at midnight; a BIT is its bytes.
+        Value::Int(_) if from.kind == TypeKind::Year => return Ok(Some(0)),
+        Value::UInt(_) if from.kind == TypeKind::Bit => read_time(&to_text(value, from), ctx),
+        Value::String(_) | Value::Bytes(_) => read_time(value.as_bytes().unwrap_or_default(), ctx),
+        // A number beyond the limits is no time; a text beyond them is the limit.
+        _ => match time_of_number(value, ctx)? {
+            Some(parsed) if parsed.truncated => {
+                ctx.soften(EvalError::TruncatedWrongValue { kind: "time", value: display(value) })?;
+                return Ok(None);
+            }
+            parsed => parsed,
+        },
     };
     match parsed {
         Some(p) => {
             if p.truncated {
                 ctx.soften(EvalError::TruncatedWrongValue { kind: "time", value: display(value) })?;
             }
-            Ok(Some(temporal::round_time(p.value, fsp)))
+            Ok(Some(ctx.fit_time(p.value, fsp)))
         }
         None => {
             ctx.soften(incorrect("time", value))?;
             Ok(None)
         }
+    }
+}
+
+/// Which days of a month the mode allows.
+pub fn days(ctx: &EvalContext) -> parse::Days {
+    if ctx.mode.allow_invalid_dates { parse::Days::UpTo31 } else { parse::Days::OfMonth }
+}
+
+/// A text as a date and time of the session's zone; one that names its offset is moved from there.
+pub fn read_datetime(text: &[u8], ctx: &EvalContext) -> Option<parse::Parsed<DateTime>> {
+    let parsed = parse::datetime(text, days(ctx))?;
+    let Some(offset) = parsed.offset else { return Some(parsed) };
+    let utc = DateTime::from_micros(parsed.value.to_micros()? - i64::from(offset) * SECOND)?;
+    Some(parse::Parsed { value: ctx.time_zone.from_utc(utc), offset: None, ..parsed })
+}
+
+/// A text as a TIME, in the same way.
+pub fn read_time(text: &[u8], ctx: &EvalContext) -> Option<parse::Parsed<i64>> {
+    let parsed = parse::time(text)?;
+    match parsed.offset {
+        None => Some(parsed),
+        Some(_) => read_datetime(text, ctx).map(|moved| parse::Parsed {
+            value: moved.value.time_of_day(),
+            offset: None,
+            ..parsed
+        }),
     }
 }
 

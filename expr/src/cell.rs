@@ -3,16 +3,24 @@
 use crate::convert::ColumnReader;
 use crate::error::EvalError;
 use crate::number;
-use crate::temporal::{self, SECOND};
+use crate::temporal::zone::TimeZone;
+use crate::temporal::{self, DateTime, SECOND};
 use crate::types::{FieldType, NOT_FIXED, TypeKind};
 use crate::value::Value;
-use arrow::array::{Array, ArrayRef};
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::UInt64Type;
+use std::sync::Arc;
+
+/// Length of a YEAR that no column holds: its zero year is `0`, not `0000`.
+pub const YEAR_OF_CAST: u32 = 4;
 
 /// Appends the text of a value of type `ty`; nothing for NULL.
 pub fn format_value(ty: &FieldType, value: &Value, out: &mut Vec<u8>) {
     match value {
         Value::Null => {}
-        Value::Int(v) if ty.kind == TypeKind::Year => out.extend_from_slice(format!("{v:04}").as_bytes()),
+        Value::Int(v) if ty.kind == TypeKind::Year && ty.length != YEAR_OF_CAST => {
+            out.extend_from_slice(format!("{v:04}").as_bytes())
+        }
         Value::Int(v) => out.extend_from_slice(itoa::Buffer::new().format(*v).as_bytes()),
         Value::UInt(v) if ty.kind == TypeKind::Bit => out.extend_from_slice(bit_bytes(*v, ty.length).as_slice()),
         Value::UInt(v) => out.extend_from_slice(itoa::Buffer::new().format(*v).as_bytes()),
@@ -36,6 +44,24 @@ pub fn format_value(ty: &FieldType, value: &Value, out: &mut Vec<u8>) {
 fn bit_bytes(value: u64, bits: u32) -> Vec<u8> {
     let len = bits.clamp(1, 64).div_ceil(8) as usize;
     value.to_be_bytes()[8 - len..].to_vec()
+}
+
+/// A column as a session shows it: TIMESTAMPs, which are in UTC, in its zone; everything else as it is.
+pub fn shown_in(zone: &TimeZone, ty: &FieldType, array: &ArrayRef) -> ArrayRef {
+    match array.as_primitive_opt::<UInt64Type>() {
+        Some(moments) if ty.kind == TypeKind::Timestamp => {
+            Arc::new(moments.unary::<_, UInt64Type>(|moment| zone.from_utc(DateTime(moment)).0))
+        }
+        _ => array.clone(),
+    }
+}
+
+/// A value as a session shows it.
+pub fn value_shown_in(zone: &TimeZone, ty: &FieldType, value: Value) -> Value {
+    match value {
+        Value::DateTime(moment) if ty.kind == TypeKind::Timestamp => Value::DateTime(zone.from_utc(moment)),
+        value => value,
+    }
 }
 
 /// Formats the cells of one column, for rows sent one after another.

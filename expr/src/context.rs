@@ -5,6 +5,7 @@
 
 use crate::error::EvalError;
 use crate::temporal::zone::TimeZone;
+use crate::temporal::{self, DateTime};
 use crate::value::Value;
 use basalt_common::codec::{CodecError, decode_varint, encode_varint};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,6 +22,8 @@ const MODE_NO_ZERO_DATE: u64 = 4;
 const MODE_NO_ZERO_IN_DATE: u64 = 8;
 const MODE_NO_UNSIGNED_SUBTRACTION: u64 = 16;
 const MODE_WRITE: u64 = 32;
+const MODE_ALLOW_INVALID_DATES: u64 = 64;
+const MODE_TIME_TRUNCATE_FRACTIONAL: u64 = 128;
 
 /// The parts of `sql_mode` that expressions obey.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,6 +38,10 @@ pub struct SqlMode {
     pub no_zero_in_date: bool,
     /// NO_UNSIGNED_SUBTRACTION.
     pub no_unsigned_subtraction: bool,
+    /// ALLOW_INVALID_DATES: every month has 31 days.
+    pub allow_invalid_dates: bool,
+    /// TIME_TRUNCATE_FRACTIONAL: fractions of seconds are cut rather than rounded.
+    pub time_truncate_fractional: bool,
     /// NO_AUTO_VALUE_ON_ZERO: 0 in an AUTO_INCREMENT column is 0. Nothing that storage evaluates asks for it: it does not travel.
     pub no_auto_value_on_zero: bool,
 }
@@ -48,6 +55,8 @@ impl Default for SqlMode {
             no_zero_date: true,
             no_zero_in_date: true,
             no_unsigned_subtraction: false,
+            allow_invalid_dates: false,
+            time_truncate_fractional: false,
             no_auto_value_on_zero: false,
         }
     }
@@ -194,6 +203,16 @@ impl EvalContext {
         if self.mode.error_for_division_by_zero { self.soften(EvalError::DivisionByZero) } else { Ok(()) }
     }
 
+    /// A date and time with `fsp` digits of fraction: rounded, or cut where the mode says so.
+    pub fn fit_datetime(&self, value: DateTime, fsp: u8) -> DateTime {
+        if self.mode.time_truncate_fractional { value.truncate(fsp) } else { value.round(fsp) }
+    }
+    /// A TIME with `fsp` digits of fraction, in the same way.
+    pub fn fit_time(&self, micros: i64, fsp: u8) -> i64 {
+        let unit = temporal::fraction_unit(fsp);
+        if self.mode.time_truncate_fractional { micros - micros % unit } else { temporal::round_time(micros, fsp) }
+    }
+
     /// The context for a coprocessor: mode, zone, time, database; warnings and parameters stay behind.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = vec![1];
@@ -203,6 +222,8 @@ impl EvalContext {
             (self.mode.no_zero_date, MODE_NO_ZERO_DATE),
             (self.mode.no_zero_in_date, MODE_NO_ZERO_IN_DATE),
             (self.mode.no_unsigned_subtraction, MODE_NO_UNSIGNED_SUBTRACTION),
+            (self.mode.allow_invalid_dates, MODE_ALLOW_INVALID_DATES),
+            (self.mode.time_truncate_fractional, MODE_TIME_TRUNCATE_FRACTIONAL),
             (self.in_write, MODE_WRITE),
         ];
         encode_varint(&mut out, bits.iter().filter(|(on, _)| *on).map(|(_, bit)| bit).sum());
@@ -254,6 +275,8 @@ impl EvalContext {
                 no_zero_date: mode & MODE_NO_ZERO_DATE != 0,
                 no_zero_in_date: mode & MODE_NO_ZERO_IN_DATE != 0,
                 no_unsigned_subtraction: mode & MODE_NO_UNSIGNED_SUBTRACTION != 0,
+                allow_invalid_dates: mode & MODE_ALLOW_INVALID_DATES != 0,
+                time_truncate_fractional: mode & MODE_TIME_TRUNCATE_FRACTIONAL != 0,
                 no_auto_value_on_zero: false,
             },
             in_write: mode & MODE_WRITE != 0,

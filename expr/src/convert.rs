@@ -3,8 +3,7 @@
 use crate::decimal::Decimal;
 use crate::error::EvalError;
 use crate::temporal::DateTime;
-use crate::temporal::zone::TimeZone;
-use crate::types::{EvalType, FieldType, TypeKind};
+use crate::types::{EvalType, FieldType};
 use crate::value::Value;
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, Decimal128Array, Decimal128Builder,
@@ -112,17 +111,11 @@ impl ColumnBuilder {
     }
 
     /// Appends the bytes of a stored value (`row::encode_stored_value`).
-    pub(crate) fn append_stored(&mut self, bytes: &[u8], zone: &TimeZone) -> Result<(), CodecError> {
+    pub(crate) fn append_stored(&mut self, bytes: &[u8]) -> Result<(), CodecError> {
         match &mut self.builder {
             Builder::Null(n) => *n += 1,
             Builder::Int(b) => b.append_value(read_signed(bytes)?),
-            Builder::UInt(b) => {
-                let value = read_unsigned(bytes)?;
-                b.append_value(match self.ty.kind {
-                    TypeKind::Timestamp => zone.from_utc(DateTime(value)).0,
-                    _ => value,
-                });
-            }
+            Builder::UInt(b) => b.append_value(read_unsigned(bytes)?),
             Builder::Real(b) => {
                 let bytes = bytes.try_into().map_err(|_| CodecError::Malformed("double"))?;
                 b.append_value(f64::from_le_bytes(bytes));

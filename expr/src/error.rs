@@ -123,6 +123,14 @@ pub enum EvalError {
         /// The text that was read.
         value: String,
     },
+    /// 1525: a constant beside a date that is none.
+    #[error("Incorrect {kind} value: '{value}'")]
+    WrongConstant {
+        /// `DATE`, `DATETIME`, `TIMESTAMP`.
+        kind: String,
+        /// The text that was read.
+        value: String,
+    },
     /// 1411: a string that a format does not fit.
     #[error("Incorrect {kind} value: '{value}' for function {function}")]
     WrongValueForFunction {
@@ -187,6 +195,7 @@ impl EvalError {
             EvalError::IncorrectTemporalColumn { .. }
             | EvalError::IncorrectTemporal { .. }
             | EvalError::TruncatedWrongValue { .. } => 1292,
+            EvalError::WrongConstant { .. } => 1525,
             EvalError::WrongValueForFunction { .. } => 1411,
             EvalError::DivisionByZero => 1365,
             EvalError::DatetimeOverflow(_) => 1441,

@@ -4,7 +4,6 @@
 use crate::error::EvalError;
 use crate::key::decode_index_handle;
 use crate::row::{IndexDecoder, IndexLayout, RowDecoder, ScanColumn};
-use crate::temporal::zone::TimeZone;
 use arrow::array::{ArrayBuilder, BinaryBuilder, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use basalt_common::table_key::{INDEX_PREFIX_LEN, ROW_PREFIX_LEN};
@@ -38,13 +37,13 @@ impl ScanDecoder {
     ///
     /// # Errors
     /// [`EvalError`] when the specification is not whole, or has types of a newer version.
-    pub fn new(spec: &ScanSpec, zone: TimeZone, capacity: usize) -> Result<ScanDecoder, EvalError> {
+    pub fn new(spec: &ScanSpec, capacity: usize) -> Result<ScanDecoder, EvalError> {
         let columns = columns_of(&spec.columns)?;
         if columns.is_empty() {
             return Ok(ScanDecoder { kind: Kind::Count { rows: 0, schema: Arc::new(Schema::empty()) } });
         }
         let kind = match &spec.source {
-            Some(Source::Table(_)) => Kind::Rows(RowDecoder::new(columns, zone, capacity)),
+            Some(Source::Table(_)) => Kind::Rows(RowDecoder::new(columns, capacity)),
             Some(Source::Index(index)) if is_encoded_handle(&columns) => Kind::Handles {
                 builder: BinaryBuilder::new(),
                 index_columns: index.index_parts.len(),
@@ -57,7 +56,7 @@ impl ScanDecoder {
                     handle_columns: typed(&index.handle_parts)?,
                     integer_handle: index.integer_handle,
                 };
-                Kind::Entries(IndexDecoder::new(layout, columns, zone, capacity)?)
+                Kind::Entries(IndexDecoder::new(layout, columns, capacity)?)
             }
             None => return Err(EvalError::Internal("a scan of neither table nor index".to_string())),
         };

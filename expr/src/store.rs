@@ -16,7 +16,7 @@ use crate::context::EvalContext;
 use crate::decimal::Decimal;
 use crate::error::EvalError;
 use crate::number;
-use crate::temporal::{self, DateTime, parse};
+use crate::temporal::{self, DateTime, Fields};
 use crate::types::{EvalType, FieldType, TypeKind, UNSPECIFIED, VARCHAR_BYTES_MAX};
 use crate::value::Value;
 
@@ -89,6 +89,23 @@ pub fn cast_for_store(
     if value.is_null() {
         return Ok(Value::Null);
     }
+    if let (Value::DateTime(moment), TypeKind::Timestamp) = (value, from.kind) {
+        if to.kind == TypeKind::Timestamp {
+            return Ok(Value::DateTime(ctx.eval.fit_datetime(*moment, to.decimals)));
+        }
+        let local = Value::DateTime(ctx.eval.time_zone.from_utc(*moment));
+        return cast_for_store(&local, &FieldType::datetime(from.decimals), to, ctx);
+    }
+    if let (Value::DateTime(date), TypeKind::Date, true) =
+        (value, from.kind, to.is_numeric() && to.kind != TypeKind::Year)
+    {
+        let number = Value::Int(date.date_number() as i64);
+        return cast_for_store(&number, &FieldType::bigint(), to, ctx);
+    }
+    if from.kind != to.kind && matches!(from.kind, TypeKind::Bit | TypeKind::Year) {
+        // The number that it is, neither its bytes nor its four digits nor a day.
+        return cast_for_store(value, &FieldType { unsigned: from.unsigned, ..FieldType::bigint() }, to, ctx);
+    }
     let hybrid = if to.is_numeric() { crate::func::hybrid_number(value, from) } else { None };
     let value = hybrid.as_ref().unwrap_or(value);
     match to.kind {
@@ -101,7 +118,7 @@ pub fn cast_for_store(
             EvalType::Real => store_real(value, to, ctx),
             EvalType::Decimal => store_decimal(value, to, ctx),
             EvalType::DateTime => store_datetime(value, from, to, ctx),
-            EvalType::Duration => store_time(value, to, ctx),
+            EvalType::Duration => store_time(value, from, to, ctx),
             _ => store_string(value, from, to, ctx),
         },
     }
@@ -147,6 +164,7 @@ fn store_integer(value: &Value, to: &FieldType, ctx: &StoreContext<'_>) -> Resul
 fn store_year(value: &Value, ctx: &StoreContext<'_>) -> Result<Value, EvalError> {
     let number = match value {
         Value::DateTime(v) => i128::from(v.year()),
+        Value::Double(v) => v.round_ties_even() as i128,
         _ => number_of(value, "integer", ctx)?.to_i128().unwrap_or(-1),
     };
     // The number 0 is the year 0000, the string '0' and '00' are 2000.
@@ -167,8 +185,8 @@ fn store_year(value: &Value, ctx: &StoreContext<'_>) -> Result<Value, EvalError>
 
 fn store_bit(value: &Value, to: &FieldType, ctx: &StoreContext<'_>) -> Result<Value, EvalError> {
     let number = match value {
-        Value::Bytes(bytes) => {
-            let significant = bytes.iter().skip_while(|b| **b == 0);
+        Value::Bytes(_) | Value::String(_) => {
+            let significant = value.as_bytes().unwrap_or_default().iter().skip_while(|b| **b == 0);
             significant.fold(0i128, |n, b| n.saturating_mul(256).saturating_add(i128::from(*b)))
         }
         _ => number_of(value, "integer", ctx)?.to_i128().unwrap_or(i128::MAX),
@@ -240,10 +258,23 @@ fn store_decimal(value: &Value, to: &FieldType, ctx: &StoreContext<'_>) -> Resul
     }
 }
 
-/// TIMESTAMP's range in UTC: 1970-01-01 00:00:01 to 2038-01-19 03:14:07.999999.
-fn timestamp_in_range(value: DateTime, ctx: &EvalContext) -> bool {
-    value == DateTime::ZERO
-        || ctx.time_zone.unix_of_local(value).is_some_and(|t| (1_000_000..2_147_483_648_000_000).contains(&t))
+/// A local time as a TIMESTAMP, whose range in UTC is 1970-01-01 00:00:01 to 2038-01-19 03:14:07.999999.
+fn store_moment(local: DateTime, value: &Value, ctx: &StoreContext<'_>) -> Result<Value, EvalError> {
+    let least = DateTime(DateTime::from_date(1970, 1, 1).0 + (1 << 20));
+    let end = Fields { year: 2038, month: 1, day: 19, hour: 3, minute: 14, second: 8, micro: 0 }.pack();
+    let moment = cast::moment_of_local(local, ctx.eval);
+    match moment.filter(|moment| *moment == DateTime::ZERO || (least..end).contains(moment)) {
+        Some(moment) => {
+            if ctx.eval.time_zone.is_skipped(local) {
+                ctx.incorrect_temporal("datetime", value)?;
+            }
+            Ok(Value::DateTime(moment))
+        }
+        None => {
+            ctx.incorrect_temporal("datetime", value)?;
+            Ok(Value::DateTime(DateTime::ZERO))
+        }
+    }
 }
 
 fn store_datetime(value: &Value, from: &FieldType, to: &FieldType, ctx: &StoreContext<'_>) -> Result<Value, EvalError> {
@@ -251,7 +282,7 @@ fn store_datetime(value: &Value, from: &FieldType, to: &FieldType, ctx: &StoreCo
     let quiet = EvalContext { warnings: Default::default(), in_write: false, ..ctx.eval.clone() };
     let parsed = match value {
         Value::String(_) | Value::Bytes(_) => {
-            parse::datetime(value.as_bytes().unwrap_or_default()).map(|p| (p.value, p.truncated))
+            cast::read_datetime(value.as_bytes().unwrap_or_default(), ctx.eval).map(|p| (p.value, p.truncated))
         }
         Value::DateTime(v) => Some((*v, false)),
         _ => cast::to_datetime(value, from, &FieldType::datetime(6), &quiet)?.map(|v| (v, false)),
@@ -263,19 +294,21 @@ fn store_datetime(value: &Value, from: &FieldType, to: &FieldType, ctx: &StoreCo
     if truncated {
         ctx.soften_temporal(kind, value, ctx.data_truncated())?;
     }
-    let fitted = if to.kind == TypeKind::Date { parsed.date() } else { parsed.round(to.decimals) };
-    if to.kind == TypeKind::Timestamp && !timestamp_in_range(fitted, ctx.eval) {
-        ctx.incorrect_temporal(kind, value)?;
-        return Ok(Value::DateTime(DateTime::ZERO));
-    }
-    Ok(Value::DateTime(fitted))
+    Ok(match to.kind {
+        TypeKind::Date => Value::DateTime(ctx.eval.fit_datetime(parsed, 0).date()),
+        TypeKind::Timestamp => store_moment(ctx.eval.fit_datetime(parsed, to.decimals), value, ctx)?,
+        _ => Value::DateTime(ctx.eval.fit_datetime(parsed, to.decimals)),
+    })
 }
 
-fn store_time(value: &Value, to: &FieldType, ctx: &StoreContext<'_>) -> Result<Value, EvalError> {
+fn store_time(value: &Value, from: &FieldType, to: &FieldType, ctx: &StoreContext<'_>) -> Result<Value, EvalError> {
     let quiet = EvalContext { warnings: Default::default(), in_write: false, ..ctx.eval.clone() };
     let parsed = match value.as_bytes() {
-        Some(bytes) => parse::time(bytes).map(|p| (p.value, p.truncated)),
-        None => cast::to_time(value, 6, &quiet)?.map(|v| (v, false)),
+        Some(bytes) => cast::read_time(bytes, ctx.eval).map(|p| (p.value, p.truncated)),
+        None if value.as_i128().is_some() || matches!(value, Value::Double(_) | Value::Decimal(_)) => {
+            cast::time_of_number(value, &quiet)?.map(|p| (p.value, p.truncated))
+        }
+        None => cast::to_time(value, from, 6, &quiet)?.map(|v| (v, false)),
     };
     let Some((micros, truncated)) = parsed else {
         ctx.incorrect_temporal("time", value)?;
@@ -288,7 +321,7 @@ fn store_time(value: &Value, to: &FieldType, ctx: &StoreContext<'_>) -> Result<V
     } else if truncated {
         ctx.soften_temporal("time", value, ctx.data_truncated())?;
     }
-    Ok(Value::Time(temporal::round_time(micros, to.decimals).clamp(-temporal::TIME_MAX, temporal::TIME_MAX)))
+    Ok(Value::Time(ctx.eval.fit_time(micros, to.decimals).clamp(-temporal::TIME_MAX, temporal::TIME_MAX)))
 }
 
 fn store_string(value: &Value, from: &FieldType, to: &FieldType, ctx: &StoreContext<'_>) -> Result<Value, EvalError> {

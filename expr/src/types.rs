@@ -11,8 +11,8 @@
 //! | BINARY, VARBINARY, BLOB | `Binary` | `Bytes` |
 //! | NULL | `Null` | `Null` |
 //!
-//! Booleans are MySQL's: a signed integer 0 or 1. A TIMESTAMP is kept in UTC in storage; once decoded by a session it is
-//! packed in the session's time zone.
+//! Booleans are MySQL's: a signed integer 0 or 1. A TIMESTAMP is a moment: packed in UTC in storage, in Arrow and
+//! in values alike. A conversion to another type makes it a local time of the session's zone, as does whoever shows it.
 
 use crate::collation::Collation;
 use crate::error::ExprError;

@@ -27,7 +27,7 @@ pub enum Value {
     String(Arc<str>),
     /// Bytes.
     Bytes(Bytes),
-    /// DATE (at midnight), DATETIME, TIMESTAMP (in the session's zone).
+    /// DATE (at midnight), DATETIME; a TIMESTAMP in UTC.
     DateTime(DateTime),
     /// TIME in microseconds.
     Time(i64),

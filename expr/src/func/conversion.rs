@@ -5,10 +5,12 @@ use super::infer;
 use super::spec::{Arg, Call, Ret, Spec, text_result};
 use crate::cast::cast_value;
 use crate::collation::Collation;
+use crate::context::{EvalContext, Warnings};
 use crate::decimal::Decimal;
 use crate::error::{EvalError, ExprError};
 use crate::expr::Expr;
-use crate::types::{DECIMAL_PRECISION_MAX, DECIMAL_SCALE_MAX, FieldType};
+use crate::temporal::DateTime;
+use crate::types::{DECIMAL_PRECISION_MAX, DECIMAL_SCALE_MAX, EvalType, FieldType};
 use crate::value::Value;
 
 pub(super) fn spec(func: Func) -> Option<Spec> {
@@ -22,6 +24,8 @@ pub(super) fn spec(func: Func) -> Option<Spec> {
         Func::Binary => Spec::new(1, 1, ANY, Ret::Custom(type_binary), convert).total(),
         Func::ExactNumber => Spec::new(1, 1, ANY, Ret::Custom(type_exact), exact_number).total(),
         Func::YearNumber => Spec::new(1, 1, ANY, Ret::Custom(type_exact), year_number).total(),
+        Func::DateConstant => Spec::new(2, 2, ANY, Ret::First, date_constant),
+        Func::ComparedTime => Spec::new(1, 1, ANY, Ret::First, compared_time).total(),
         _ => return None,
     })
 }
@@ -51,6 +55,32 @@ fn year_number(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
         _ => number,
     };
     Ok(Value::Decimal(at_full_scale(year)))
+}
+
+/// A constant text beside a date: it must be one. The second argument is the kind that the error names.
+fn date_constant(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    let quiet = EvalContext { warnings: Warnings::default(), in_write: false, ..call.ctx.clone() };
+    let value = cast_value(&args[0], call.types[0], call.ty, &quiet)?;
+    let shown = || crate::cast::display(&args[0]);
+    if !value.is_null() {
+        quiet.warnings.take().into_iter().for_each(|w| call.ctx.warnings.push(w.code, w.message));
+        return Ok(value);
+    }
+    let kind = if args[1].as_bytes() == Some(b"DATE") { "date" } else { "datetime" };
+    Err(match call.ctx.in_write && call.ctx.mode.strict {
+        true => EvalError::IncorrectTemporal { kind, value: shown() },
+        false => EvalError::WrongConstant { kind: crate::cast::display(&args[1]), value: shown() },
+    })
+}
+
+/// A text beside a date or time that is none compares as zero.
+fn compared_time(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    let value = cast_value(&args[0], call.types[0], call.ty, call.ctx)?;
+    Ok(match (value, call.ty.eval_type()) {
+        (Value::Null, EvalType::Duration) => Value::Time(0),
+        (Value::Null, _) => Value::DateTime(DateTime::ZERO),
+        (value, _) => value,
+    })
 }
 
 fn exact(value: &Value, call: &Call<'_>) -> Result<Decimal, EvalError> {

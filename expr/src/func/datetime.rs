@@ -7,7 +7,7 @@ use crate::cast::{now_local, to_f64_quiet, to_i128};
 use crate::error::{EvalError, ExprError};
 use crate::expr::Expr;
 use crate::temporal::{self, DAY, DateTime, SECOND, TIME_MAX, calendar, zone::unix_epoch};
-use crate::types::{EvalType, FieldType};
+use crate::types::{EvalType, FieldType, TypeKind};
 use crate::value::Value;
 
 pub(super) fn spec(func: Func) -> Option<Spec> {
@@ -251,8 +251,16 @@ fn sec_to_time(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
 fn unix_timestamp(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     let micros = match args.first() {
         None => call.ctx.now_unix_micros / SECOND * SECOND,
-        Some(value) => call.ctx.time_zone.unix_of_local(moment(value)).unwrap_or(0).max(0),
+        // A TIMESTAMP is a moment as it stands.
+        Some(value) if call.types[0].kind == TypeKind::Timestamp => {
+            moment(value).to_micros().map_or(0, |micros| micros - unix_epoch())
+        }
+        Some(value) => {
+            let utc = crate::cast::moment_of_local(moment(value), call.ctx).and_then(DateTime::to_micros);
+            utc.map_or(0, |micros| micros - unix_epoch())
+        }
     };
+    let micros = if (0..=UNIX_MICROS_MAX).contains(&micros) { micros } else { 0 };
     Ok(match call.ty.eval_type() {
         EvalType::Decimal => {
             let unit = temporal::fraction_unit(call.ty.decimals);
@@ -262,13 +270,21 @@ fn unix_timestamp(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     })
 }
 
+/// 32536771199.999999, the last moment that UNIX_TIMESTAMP and FROM_UNIXTIME take.
+pub(super) const UNIX_MICROS_MAX: i64 = 32_536_771_199_999_999;
+
 fn convert_tz(_: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     let zone = |v: &Value| {
         let name = String::from_utf8_lossy(v.as_bytes().unwrap_or_default()).into_owned();
         temporal::zone::TimeZone::parse(&name)
     };
     let (Some(from), Some(to)) = (zone(&args[1]), zone(&args[2])) else { return Ok(Value::Null) };
-    let moved = from.unix_of_local(moment(&args[0])).and_then(|micros| to.local_of_unix(micros));
+    let Some(micros) = from.unix_of_local(moment(&args[0])) else { return Ok(Value::Null) };
+    // Beyond what a moment may be, the time stays as it is.
+    if !(1..=UNIX_MICROS_MAX).contains(&micros) {
+        return Ok(args[0].clone());
+    }
+    let moved = to.local_of_unix(micros);
     Ok(moved.map_or(Value::Null, Value::DateTime))
 }
 

@@ -284,7 +284,7 @@ fn date_add(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
             Value::DateTime(v) => (v, true),
             _ => return Ok(Value::Null),
         },
-        text => match parse::datetime(text.as_bytes().unwrap_or_default()) {
+        text => match crate::cast::read_datetime(text.as_bytes().unwrap_or_default(), call.ctx) {
             Some(parsed) => (parsed.value, parsed.has_time),
             None => {
                 let value = crate::cast::display(text);

@@ -1,7 +1,7 @@
 //! Dates and times, part three: DATE_FORMAT, STR_TO_DATE and their relatives.
 
 use super::Func;
-use super::datetime::moment;
+use super::datetime::{UNIX_MICROS_MAX, moment};
 use super::datetime_arith::decimal_micros;
 use super::spec::{Arg, Call, Ret, Spec};
 use crate::cast::to_decimal;
@@ -305,8 +305,7 @@ fn type_from_unix(args: &mut [Expr]) -> Result<FieldType, ExprError> {
 
 fn from_unixtime(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     let micros = decimal_micros(&to_decimal(&args[0], call.ctx)?);
-    // 32536771199.999999 is the last moment that MySQL takes.
-    let Some(micros) = micros.filter(|m| (0..=32_536_771_199_999_999).contains(m)) else { return Ok(Value::Null) };
+    let Some(micros) = micros.filter(|m| (0..=UNIX_MICROS_MAX).contains(m)) else { return Ok(Value::Null) };
     let Some(local) = call.ctx.time_zone.local_of_unix(micros) else { return Ok(Value::Null) };
     match args.get(1) {
         None => Ok(Value::DateTime(local.round(call.ty.decimals))),

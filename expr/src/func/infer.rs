@@ -19,6 +19,9 @@ use crate::expr::Expr;
 use crate::types::{DECIMAL_PRECISION_MAX, DECIMAL_SCALE_MAX, EvalType, FieldType, TypeKind, UNSPECIFIED};
 use crate::value::Value;
 
+/// Digits of a fraction of a second.
+const FSP_MAX: u8 = 6;
+
 /// Builds the call of `func`: finds the result's type and puts implicit casts around the arguments. IF, IFNULL and NULLIF
 /// become CASE and COALESCE.
 ///
@@ -57,6 +60,7 @@ pub fn infer(func: Func, args: Vec<Expr>) -> Result<Expr, ExprError> {
         return Err(ExprError::ParameterCount(func.name().to_string()));
     }
     let want = |at: usize| spec.args.get(at).or(spec.args.last()).copied().unwrap_or(spec::Arg::Any);
+    let args = if keeps_moments(func) { args } else { args.into_iter().map(localize).collect() };
     let mut args: Vec<Expr> = args.into_iter().enumerate().map(|(at, arg)| spec::coerce(arg, want(at))).collect();
     let rounds = matches!(func, Func::Round | Func::Truncate | Func::Format);
     if rounds && args.iter().skip(1).all(|digits| matches!(digits, Expr::Literal(..))) {
@@ -145,8 +149,8 @@ pub fn cast(expr: Expr, ty: FieldType) -> Expr {
         };
     }
     if let Expr::Literal(value, from) = &expr {
-        // Not in the session's zone or time: TIME to DATETIME waits for the statement.
-        let depends = from.eval_type() == EvalType::Duration && ty.eval_type() == EvalType::DateTime;
+        // Not in the session's zone or time: those wait for the statement.
+        let depends = needs_session(value, from, &ty);
         let quiet = EvalContext::default();
         if let (false, Ok(converted)) = (depends, crate::cast::cast_value(value, from, &ty, &quiet))
             && quiet.warnings.count() == 0
@@ -157,11 +161,52 @@ pub fn cast(expr: Expr, ty: FieldType) -> Expr {
     Expr::Call { func: Func::Cast, args: vec![expr], ty }
 }
 
+/// True where a conversion asks for the session's time or zone: TIME to DATETIME, a TIMESTAMP, a text with an offset.
+fn needs_session(value: &Value, from: &FieldType, to: &FieldType) -> bool {
+    let is_moment = |ty: &FieldType| ty.kind == TypeKind::Timestamp;
+    to.eval_type() == EvalType::DateTime && from.eval_type() == EvalType::Duration
+        || is_moment(from) != is_moment(to)
+        || to.is_temporal() && value.as_bytes().is_some_and(crate::temporal::parse::has_offset)
+}
+
+/// A TIMESTAMP as the local time that functions calculate with; everything else as it is.
+pub fn localize(expr: Expr) -> Expr {
+    let ty = expr.ty();
+    if ty.kind != TypeKind::Timestamp {
+        return expr;
+    }
+    let local = FieldType { not_null: ty.not_null, ..FieldType::datetime(ty.decimals) };
+    Expr::Call { func: Func::Cast, args: vec![expr], ty: local }
+}
+
+/// True for functions that take a TIMESTAMP as the moment it is.
+fn keeps_moments(func: Func) -> bool {
+    use Func::*;
+    matches!(
+        func,
+        Eq | NullSafeEq
+            | Ne
+            | Lt
+            | Le
+            | Gt
+            | Ge
+            | Between
+            | Greatest
+            | Least
+            | Coalesce
+            | AnyValue
+            | IsNull
+            | IsNotNull
+            | Weight
+            | UnixTimestamp
+    )
+}
+
 /// The explicit `CAST(expr AS ty)`: as [`cast`], but a string is always cut to its length.
 pub fn cast_explicit(expr: Expr, ty: FieldType) -> Expr {
     if ty.is_string() && ty.length != UNSPECIFIED || ty.kind == TypeKind::Decimal {
         let not_null = expr.ty().not_null;
-        let expr = if ty.kind == TypeKind::Decimal { with_hidden_digits(expr) } else { expr };
+        let expr = if ty.kind == TypeKind::Decimal { as_number(with_hidden_digits(expr)) } else { expr };
         return Expr::Call { func: Func::Cast, args: vec![expr], ty: FieldType { not_null, ..ty } };
     }
     cast(expr, ty)
@@ -193,11 +238,15 @@ fn same_representation(from: &FieldType, to: &FieldType) -> bool {
     let wide_enough = to.length == UNSPECIFIED || from.length <= to.length && from.length != UNSPECIFIED;
     match to.eval_type() {
         EvalType::Null => true,
-        EvalType::Int => from.unsigned == to.unsigned && to.kind != TypeKind::Year && to.kind != TypeKind::Bit,
+        EvalType::Int => {
+            let special = |ty: &FieldType| matches!(ty.kind, TypeKind::Year | TypeKind::Bit);
+            from.unsigned == to.unsigned && !special(to) && !special(from)
+        }
         EvalType::Real => to.kind != TypeKind::Float || from.kind == TypeKind::Float,
         EvalType::Decimal => from.length == to.length && from.decimals == to.decimals,
         EvalType::DateTime => {
             (from.kind == TypeKind::Date) == (to.kind == TypeKind::Date)
+                && (from.kind == TypeKind::Timestamp) == (to.kind == TypeKind::Timestamp)
                 && (from.decimals == to.decimals || to.kind == TypeKind::Date)
         }
         EvalType::Duration => from.decimals == to.decimals,
@@ -357,10 +406,12 @@ pub fn unify(left: Expr, right: Expr, operation: &str) -> Result<(Expr, Expr), E
     let right = if left.ty().is_numeric() { as_number(right) } else { right };
     let (a, b) = (left.ty().eval_type(), right.ty().eval_type());
     let is_column = |e: &Expr| matches!(e, Expr::Column { .. });
+    let is_moment = |e: &Expr| e.ty().kind == TypeKind::Timestamp;
     let is_year = |e: &Expr| is_column(e) && e.ty().kind == TypeKind::Year;
     let double = |e: Expr| spec::coerce(e, spec::Arg::Real);
     Ok(match (a, b) {
         (Null, _) | (_, Null) => (left, right),
+        (DateTime, _) | (_, DateTime) if is_moment(&left) != is_moment(&right) => unify_moment(left, right, operation)?,
         (_, Int | Real | Decimal | String) if is_year(&left) && right.is_constant() => {
             (left, constant_call(Func::YearNumber, right))
         }
@@ -380,10 +431,11 @@ pub fn unify(left: Expr, right: Expr, operation: &str) -> Result<(Expr, Expr), E
         (DateTime, DateTime) | (Duration, Duration) => (left, right),
         (DateTime, Duration) => (left, spec::coerce(right, spec::Arg::DateTime)),
         (Duration, DateTime) => (spec::coerce(left, spec::Arg::DateTime), right),
-        (DateTime, String) => (left, cast(right, FieldType::datetime(6))),
-        (String, DateTime) => (cast(left, FieldType::datetime(6)), right),
-        (Duration, String) => (left, cast(right, FieldType::time(6))),
-        (String, Duration) => (cast(left, FieldType::time(6)), right),
+        (DateTime | Duration, String) => {
+            let text = compared_text(right, left.ty(), operation);
+            (left, text)
+        }
+        (String, DateTime | Duration) => (compared_text(left, right.ty(), operation), right),
         (DateTime, _) if right.is_constant() => (left, cast(right, FieldType::datetime(6))),
         (_, DateTime) if left.is_constant() => (cast(left, FieldType::datetime(6)), right),
         (Duration, _) if right.is_constant() => (left, cast(right, FieldType::time(6))),
@@ -395,6 +447,48 @@ pub fn unify(left: Expr, right: Expr, operation: &str) -> Result<(Expr, Expr), E
         }
         _ => (double(left), double(right)),
     })
+}
+
+/// A text beside a date or time. A constant beside a date must be one (1525), but for IN and BETWEEN; any other text that is
+/// none compares as zero.
+fn compared_text(text: Expr, beside: &FieldType, operation: &str) -> Expr {
+    let to = match beside.kind {
+        TypeKind::Time => FieldType::time(FSP_MAX),
+        TypeKind::Timestamp => FieldType { decimals: FSP_MAX, ..FieldType::new(TypeKind::Timestamp) },
+        _ => FieldType::datetime(FSP_MAX),
+    };
+    let text = match cast(text, to.clone()) {
+        Expr::Call { func: Func::Cast, mut args, .. } if args.len() == 1 => args.remove(0),
+        converted => return converted,
+    };
+    let must_be_date = text.is_constant() && beside.kind != TypeKind::Time && matches!(operation, "=");
+    if !must_be_date {
+        let ty = FieldType { not_null: text.ty().not_null, ..to };
+        return Expr::Call { func: Func::ComparedTime, args: vec![text], ty };
+    }
+    let kind = match beside.kind {
+        TypeKind::Date => "DATE",
+        TypeKind::Timestamp => "TIMESTAMP",
+        _ => "DATETIME",
+    };
+    let ty = FieldType { not_null: text.ty().not_null, ..to };
+    Expr::Call { func: Func::DateConstant, args: vec![text, Expr::string(kind)], ty }
+}
+
+/// A TIMESTAMP beside another type: a constant becomes a moment, so that an index over moments serves; everything else is
+/// compared as local time.
+fn unify_moment(left: Expr, right: Expr, operation: &str) -> Result<(Expr, Expr), ExprError> {
+    let constant = if right.ty().kind == TypeKind::Timestamp { &left } else { &right };
+    if !constant.is_constant() {
+        return unify(localize(left), localize(right), operation);
+    }
+    let moment = FieldType { decimals: FSP_MAX, ..FieldType::new(TypeKind::Timestamp) };
+    let bring = |side: Expr| match side.ty() {
+        ty if ty.kind == TypeKind::Timestamp => side,
+        ty if ty.is_string() => compared_text(side, &moment, operation),
+        _ => cast(side, moment.clone()),
+    };
+    Ok((bring(left), bring(right)))
 }
 
 /// A string constant beside exact numbers, as an exact number: at once when it is a literal that is one, else when the

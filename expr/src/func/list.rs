@@ -40,7 +40,7 @@ functions! {
     RegexpSubstr: "regexp_substr";
     // conversion.rs
     // Names that nobody can call: comparisons put them around constants.
-    ExactNumber: "exact number"; YearNumber: "year number";
+    ExactNumber: "exact number"; YearNumber: "year number"; DateConstant: "date constant"; ComparedTime: "compared time";
     Cast: "cast"; Weight: "sort_key"; WeightString: "weight_string"; CollateTo: "collate"; Binary: "binary";
     // math.rs
     Abs: "abs"; Ceil: "ceiling" "ceil"; Floor: "floor"; Round: "round"; Truncate: "truncate"; Power: "pow" "power";

@@ -40,7 +40,8 @@ pub use compare::compare;
 pub use datetime_arith::{Interval, IntervalUnit, interval_value};
 pub(crate) use infer::hybrid_number;
 pub use infer::{
-    case, cast, cast_explicit, collate, common_type, common_type_of, in_list, infer, unify, with_hidden_digits,
+    case, cast, cast_explicit, collate, common_type, common_type_of, in_list, infer, localize, unify,
+    with_hidden_digits,
 };
 pub use list::{ALL, Func};
 

@@ -3,7 +3,6 @@
 use crate::decimal::Decimal;
 use crate::error::EvalError;
 use crate::temporal::DateTime;
-use crate::temporal::zone::TimeZone;
 use crate::types::{EvalType, FieldType, TypeKind};
 use crate::value::Value;
 use arrow::datatypes::i256;
@@ -18,12 +17,11 @@ const BYTES: u8 = 0x07;
 const DATETIME: u8 = 0x08;
 const DECIMAL_BYTES: usize = 32;
 
-/// Appends one value of a column. `value` must have been stored into a column of this type (`store::cast_for_store`);
-/// `zone` is the session's, for TIMESTAMP.
+/// Appends one value of a column. `value` must have been stored into a column of this type (`store::cast_for_store`).
 ///
 /// # Errors
 /// [`EvalError::Internal`] for a value of another type.
-pub fn encode_value(out: &mut Vec<u8>, value: &Value, ty: &FieldType, zone: &TimeZone) -> Result<(), EvalError> {
+pub fn encode_value(out: &mut Vec<u8>, value: &Value, ty: &FieldType) -> Result<(), EvalError> {
     let mismatch = || EvalError::Internal(format!("{value:?} in a key column of type {}", ty.sql_name()));
     match value {
         Value::Null => out.push(NULL),
@@ -51,9 +49,8 @@ pub fn encode_value(out: &mut Vec<u8>, value: &Value, ty: &FieldType, zone: &Tim
             codec::encode_bytes(out, &ty.collation.weight(value.as_bytes().unwrap_or_default()));
         }
         Value::DateTime(v) if ty.eval_type() == EvalType::DateTime => {
-            let stored = if ty.kind == TypeKind::Timestamp { zone.to_utc(*v).ok_or_else(mismatch)? } else { *v };
             out.push(DATETIME);
-            codec::encode_u64(out, stored.0);
+            codec::encode_u64(out, v.0);
         }
         Value::Time(v) if ty.kind == TypeKind::Time => {
             out.push(INT);
@@ -70,7 +67,7 @@ pub fn encode_value(out: &mut Vec<u8>, value: &Value, ty: &FieldType, zone: &Tim
 ///
 /// # Errors
 /// [`CodecError`] when the bytes are not a value of this type.
-pub fn decode_value(input: &mut &[u8], ty: &FieldType, zone: &TimeZone) -> Result<Value, CodecError> {
+pub fn decode_value(input: &mut &[u8], ty: &FieldType) -> Result<Value, CodecError> {
     let (&flag, rest) = input.split_first().ok_or(CodecError::Truncated)?;
     *input = rest;
     let wrong = CodecError::Malformed("a key column of another type");
@@ -97,10 +94,7 @@ pub fn decode_value(input: &mut &[u8], ty: &FieldType, zone: &TimeZone) -> Resul
                 Value::from(String::from_utf8(bytes).map_err(|_| CodecError::Malformed("text of a key"))?)
             }
         }
-        (DATETIME, EvalType::DateTime) => {
-            let packed = DateTime(codec::decode_u64(input)?);
-            Value::DateTime(if ty.kind == TypeKind::Timestamp { zone.from_utc(packed) } else { packed })
-        }
+        (DATETIME, EvalType::DateTime) => Value::DateTime(DateTime(codec::decode_u64(input)?)),
         _ => return Err(wrong),
     })
 }
@@ -128,7 +122,7 @@ mod tests {
 
     fn key(value: &Value, ty: &FieldType) -> Vec<u8> {
         let mut out = Vec::new();
-        encode_value(&mut out, value, ty, &TimeZone::utc()).unwrap();
+        encode_value(&mut out, value, ty).unwrap();
         out
     }
 
@@ -146,7 +140,6 @@ mod tests {
 
     #[test]
     fn order_and_round_trip() {
-        let zone = TimeZone::parse("+03:00").unwrap();
         let cases: Vec<(FieldType, Vec<Value>)> = vec![
             (FieldType::bigint(), vec![Value::Null, Value::Int(i64::MIN), Value::Int(-1), Value::Int(5)]),
             (FieldType::bigint_unsigned(), vec![Value::Null, Value::UInt(0), Value::UInt(u64::MAX)]),
@@ -171,14 +164,14 @@ mod tests {
         for (ty, values) in cases {
             let encode = |v: &Value| {
                 let mut out = Vec::new();
-                encode_value(&mut out, v, &ty, &zone).unwrap();
+                encode_value(&mut out, v, &ty).unwrap();
                 out
             };
             let keys: Vec<_> = values.iter().map(encode).collect();
             assert!(keys.windows(2).all(|w| w[0] < w[1]), "{ty:?}");
             for (value, key) in values.iter().zip(&keys) {
                 assert_eq!(skip_value(key), Ok(key.len()));
-                assert_eq!(decode_value(&mut &key[..], &ty, &zone).as_ref(), Ok(value));
+                assert_eq!(decode_value(&mut &key[..], &ty).as_ref(), Ok(value));
             }
         }
         let ci = FieldType::varchar(9).with_collation(Collation::Utf8mb4GeneralCi);

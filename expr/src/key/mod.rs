@@ -35,7 +35,6 @@ mod codec;
 pub use codec::{decode_value, encode_value, skip_value};
 
 use crate::error::EvalError;
-use crate::temporal::zone::TimeZone;
 use crate::types::{FieldType, UNSPECIFIED};
 use crate::value::Value;
 use basalt_common::codec::{self as bytes_codec, CodecError};
@@ -72,10 +71,10 @@ impl Handle {
     ///
     /// # Errors
     /// As [`encode_value`].
-    pub fn of_values(values: &[(&FieldType, &Value)], zone: &TimeZone) -> Result<Handle, EvalError> {
+    pub fn of_values(values: &[(&FieldType, &Value)]) -> Result<Handle, EvalError> {
         let mut out = Vec::with_capacity(values.len() * 12);
         for (ty, value) in values {
-            encode_value(&mut out, value, ty, zone)?;
+            encode_value(&mut out, value, ty)?;
         }
         Ok(Handle::Common(out))
     }
@@ -184,18 +183,13 @@ pub struct IndexEntry {
 ///
 /// # Errors
 /// As [`encode_value`].
-pub fn encode_index_entry(
-    target: IndexTarget<'_>,
-    values: &[Value],
-    handle: &Handle,
-    zone: &TimeZone,
-) -> Result<IndexEntry, EvalError> {
+pub fn encode_index_entry(target: IndexTarget<'_>, values: &[Value], handle: &Handle) -> Result<IndexEntry, EvalError> {
     let mut key = table_key::index_prefix(target.table, target.index);
     let unique = target.unique && !values.iter().any(Value::is_null);
     let mut restored = Vec::new();
     for (position, (part, value)) in target.parts.iter().zip(values).enumerate() {
         let value = part.cut(value);
-        encode_value(&mut key, &value, &part.ty, zone)?;
+        encode_value(&mut key, &value, &part.ty)?;
         if let Some(bytes) = value.as_bytes()
             && *part.ty.collation.weight(bytes) != *bytes
         {
@@ -213,7 +207,7 @@ pub fn encode_index_entry(
     }
     if !restored.is_empty() {
         let columns: Vec<_> = restored.iter().map(|(id, part, value)| (*id, &part.ty, value)).collect();
-        crate::row::encode_row(&columns, zone, &mut out)?;
+        crate::row::encode_row(&columns, &mut out)?;
     }
     Ok(IndexEntry { key, value: out, unique })
 }
@@ -282,7 +276,7 @@ mod tests {
         let entry = |unique, ty: FieldType, value: Value| {
             let parts = [IndexPart::whole(ty)];
             let target = IndexTarget { table: TableId(7), index: IndexId(1), unique, parts: &parts };
-            encode_index_entry(target, &[value], &Handle::Int(-3), &TimeZone::utc()).unwrap()
+            encode_index_entry(target, &[value], &Handle::Int(-3)).unwrap()
         };
         let key = |rest: &[u8]| [b"t\0\0\0\0\0\0\0\x07_i\0\0\0\0\0\0\0\x01".as_slice(), rest].concat();
         let unique = entry(true, FieldType::bigint(), Value::Int(5));

@@ -7,7 +7,6 @@ use super::{FLAG_WIDE, HEADER, VERSION};
 use crate::convert::ColumnBuilder;
 use crate::error::{EvalError, ExprError};
 use crate::key;
-use crate::temporal::zone::TimeZone;
 use crate::types::FieldType;
 use crate::value::Value;
 use arrow::array::RecordBatch;
@@ -130,12 +129,12 @@ struct Target {
 }
 
 impl Target {
-    fn append(&mut self, row: &RowParts<'_>, zone: &TimeZone) -> Result<(), EvalError> {
+    fn append(&mut self, row: &RowParts<'_>) -> Result<(), EvalError> {
         match row.position(self.column.id, &mut self.hint) {
-            Some(position) => self.builder.append_stored(row.value(position)?, zone)?,
+            Some(position) => self.builder.append_stored(row.value(position)?)?,
             None if row.is_null(self.column.id) => self.builder.append_null(),
             None => match &self.column.default {
-                Some(default) => self.builder.append_stored(default, zone)?,
+                Some(default) => self.builder.append_stored(default)?,
                 None => self.builder.append_null(),
             },
         }
@@ -152,20 +151,19 @@ fn schema_of(columns: &[ScanColumn]) -> SchemaRef {
 /// Decodes rows of a table, a batch at a time.
 pub struct RowDecoder {
     targets: Vec<Target>,
-    zone: TimeZone,
     schema: SchemaRef,
     rows: usize,
 }
 
 impl RowDecoder {
     /// A decoder of `columns`, the batch's columns in that order; `capacity` is the number of rows to make room for.
-    pub fn new(columns: Vec<ScanColumn>, zone: TimeZone, capacity: usize) -> RowDecoder {
+    pub fn new(columns: Vec<ScanColumn>, capacity: usize) -> RowDecoder {
         let schema = schema_of(&columns);
         let targets = columns
             .into_iter()
             .map(|column| Target { builder: ColumnBuilder::new(&column.ty, capacity), column, hint: 0 })
             .collect();
-        RowDecoder { targets, zone, schema, rows: 0 }
+        RowDecoder { targets, schema, rows: 0 }
     }
     /// The batches' schema: fields named `c{id}` with their MySQL types in the metadata.
     pub fn schema(&self) -> SchemaRef {
@@ -182,7 +180,7 @@ impl RowDecoder {
                 let handle = codec::decode_i64(&mut &handle[..])?;
                 target.builder.append_handle(handle);
             } else {
-                target.append(&row, &self.zone)?;
+                target.append(&row)?;
             }
         }
         self.rows += 1;
@@ -234,7 +232,6 @@ pub struct IndexDecoder {
     handle_parts: Vec<FieldType>,
     columns: Vec<ScanColumn>,
     builders: Vec<ColumnBuilder>,
-    zone: TimeZone,
     schema: SchemaRef,
     integer_handle: bool,
     rows: usize,
@@ -256,12 +253,7 @@ impl IndexDecoder {
     ///
     /// # Errors
     /// [`EvalError::Internal`] for a column that is none of these.
-    pub fn new(
-        layout: IndexLayout,
-        columns: Vec<ScanColumn>,
-        zone: TimeZone,
-        capacity: usize,
-    ) -> Result<IndexDecoder, EvalError> {
+    pub fn new(layout: IndexLayout, columns: Vec<ScanColumn>, capacity: usize) -> Result<IndexDecoder, EvalError> {
         let find = |column: &ScanColumn| {
             let at = |list: &[(u32, FieldType)]| list.iter().position(|(id, _)| *id == column.id);
             if column.is_handle && layout.integer_handle {
@@ -280,7 +272,6 @@ impl IndexDecoder {
             handle_parts: layout.handle_columns.into_iter().map(|c| c.1).collect(),
             integer_handle: layout.integer_handle,
             columns,
-            zone,
             rows: 0,
         })
     }
@@ -299,7 +290,7 @@ impl IndexDecoder {
         for (position, ty) in self.parts.iter().enumerate() {
             let restored = restored.as_ref().and_then(|row| Some(row.value(row.position(position as u32, &mut 0)?)));
             let Some(bytes) = restored.transpose()? else {
-                decoded.push(key::decode_value(&mut values, ty, &self.zone)?);
+                decoded.push(key::decode_value(&mut values, ty)?);
                 continue;
             };
             // The weight in the key is not text of any kind.
@@ -314,7 +305,7 @@ impl IndexDecoder {
         let mut handle_values = Vec::new();
         if !self.integer_handle {
             for ty in &self.handle_parts {
-                handle_values.push(key::decode_value(&mut handle, ty, &self.zone)?);
+                handle_values.push(key::decode_value(&mut handle, ty)?);
             }
         }
         for (index, source) in self.sources.iter().enumerate() {
@@ -362,10 +353,6 @@ mod tests {
     use crate::types::TypeKind;
     use basalt_common::{IndexId, TableId, table_key};
     use proptest::prelude::*;
-
-    fn zone() -> TimeZone {
-        TimeZone::parse("+05:30").unwrap()
-    }
 
     fn types() -> Vec<FieldType> {
         vec![
@@ -422,10 +409,10 @@ mod tests {
             }
             let borrowed: Vec<_> = columns.iter().map(|(id, ty, value)| (*id, ty, value)).collect();
             let mut bytes = Vec::new();
-            encode_row(&borrowed, &zone(), &mut bytes).unwrap();
+            encode_row(&borrowed, &mut bytes).unwrap();
             let mut wanted: Vec<_> = columns.iter().map(|(id, ty, _)| ScanColumn::new(*id, ty.clone())).collect();
             wanted.reverse();
-            let mut decoder = RowDecoder::new(wanted, zone(), 2);
+            let mut decoder = RowDecoder::new(wanted, 2);
             decoder.append(&[0; 8], &bytes).unwrap();
             decoder.append(&[0; 8], &bytes).unwrap();
             let batch = decoder.finish().unwrap();
@@ -438,7 +425,7 @@ mod tests {
         #[test]
         fn damaged_rows_are_errors(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
             let wanted = types().into_iter().enumerate().map(|(id, ty)| ScanColumn::new(id as u32, ty)).collect();
-            let mut decoder = RowDecoder::new(wanted, zone(), 1);
+            let mut decoder = RowDecoder::new(wanted, 1);
             let mut bytes = bytes;
             if bytes.len() > 1 {
                 (bytes[0], bytes[1]) = (1, bytes[1] & 1);
@@ -454,7 +441,7 @@ mod tests {
             ];
             let target = IndexTarget { table: TableId(3), index: IndexId(1), unique, parts: &parts };
             let values = [Value::from(text.as_str()), Value::Int(number)];
-            let entry = encode_index_entry(target, &values, &Handle::Int(handle), &zone()).unwrap();
+            let entry = encode_index_entry(target, &values, &Handle::Int(handle)).unwrap();
             let found = decode_index_handle(&entry.key, &entry.value, 2, true).unwrap();
             prop_assert_eq!(found, Handle::Int(handle));
             let layout = IndexLayout {
@@ -464,7 +451,7 @@ mod tests {
             };
             let id = ScanColumn { is_handle: true, ..ScanColumn::new(1, FieldType::bigint()) };
             let wanted = vec![ScanColumn::new(8, parts[1].ty.clone()), ScanColumn::new(7, parts[0].ty.clone()), id];
-            let mut decoder = IndexDecoder::new(layout, wanted, zone(), 1).unwrap();
+            let mut decoder = IndexDecoder::new(layout, wanted, 1).unwrap();
             decoder.append(table_key::decode(&entry.key).unwrap().2, &entry.value).unwrap();
             let batch = decoder.finish().unwrap();
             prop_assert_eq!(value_at(batch.column(0), &parts[1].ty, 0).unwrap(), Value::Int(number));
@@ -481,13 +468,13 @@ mod tests {
             for collation in TEXT.iter().copied() {
                 let parts = [IndexPart::whole(FieldType::varchar(20).with_collation(collation))];
                 let target = IndexTarget { table: TableId(3), index: IndexId(1), unique: true, parts: &parts };
-                let entry = encode_index_entry(target, &[Value::from(text)], &Handle::Int(1), &zone()).unwrap();
+                let entry = encode_index_entry(target, &[Value::from(text)], &Handle::Int(1)).unwrap();
                 let values = table_key::decode(&entry.key).unwrap().2;
-                assert!(crate::key::decode_value(&mut &values[..], &parts[0].ty, &zone()).is_ok());
+                assert!(crate::key::decode_value(&mut &values[..], &parts[0].ty).is_ok());
                 let columns = vec![(7, parts[0].ty.clone())];
                 let layout = IndexLayout { columns, handle_columns: Vec::new(), integer_handle: true };
                 let wanted = vec![ScanColumn::new(7, parts[0].ty.clone())];
-                let mut decoder = IndexDecoder::new(layout, wanted, zone(), 1).unwrap();
+                let mut decoder = IndexDecoder::new(layout, wanted, 1).unwrap();
                 decoder.append(values, &entry.value).unwrap();
                 let batch = decoder.finish().unwrap();
                 assert_eq!(value_at(batch.column(0), &parts[0].ty, 0).unwrap(), Value::from(text));
@@ -499,9 +486,9 @@ mod tests {
     fn missing_columns_have_defaults() {
         let int = FieldType::bigint();
         let mut bytes = Vec::new();
-        encode_row(&[(1, &int, &Value::Int(5))], &zone(), &mut bytes).unwrap();
+        encode_row(&[(1, &int, &Value::Int(5))], &mut bytes).unwrap();
         let added = ScanColumn { default: Some(vec![9]), ..ScanColumn::new(2, int.clone()) };
-        let mut decoder = RowDecoder::new(vec![added, ScanColumn::new(3, int.clone())], zone(), 1);
+        let mut decoder = RowDecoder::new(vec![added, ScanColumn::new(3, int.clone())], 1);
         decoder.append(&[0; 8], &bytes).unwrap();
         let batch = decoder.finish().unwrap();
         assert_eq!(value_at(batch.column(0), &int, 0), Ok(Value::Int(9)));

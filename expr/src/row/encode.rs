@@ -2,16 +2,15 @@
 
 use super::{FLAG_WIDE, VERSION};
 use crate::error::EvalError;
-use crate::temporal::zone::TimeZone;
-use crate::types::{EvalType, FieldType, TypeKind};
+use crate::types::{EvalType, FieldType};
 use crate::value::Value;
 
 /// Appends the row made of `columns` (id, type, value), in any order, each id once. Values must have been stored into their
-/// types (`store::cast_for_store`); `zone` is the session's, for TIMESTAMP.
+/// types (`store::cast_for_store`).
 ///
 /// # Errors
 /// [`EvalError::Internal`] for a value of another type than its column.
-pub fn encode_row(columns: &[(u32, &FieldType, &Value)], zone: &TimeZone, out: &mut Vec<u8>) -> Result<(), EvalError> {
+pub fn encode_row(columns: &[(u32, &FieldType, &Value)], out: &mut Vec<u8>) -> Result<(), EvalError> {
     let mut order: Vec<usize> = (0..columns.len()).collect();
     if !columns.is_sorted_by_key(|c| c.0) {
         order.sort_unstable_by_key(|&i| columns[i].0);
@@ -23,7 +22,7 @@ pub fn encode_row(columns: &[(u32, &FieldType, &Value)], zone: &TimeZone, out: &
         if value.is_null() {
             nulls.push(id);
         } else {
-            encode_stored_value(value, ty, zone, &mut values)?;
+            encode_stored_value(value, ty, &mut values)?;
             present.push((id, values.len()));
         }
     }
@@ -53,7 +52,7 @@ pub fn encode_row(columns: &[(u32, &FieldType, &Value)], zone: &TimeZone, out: &
 ///
 /// # Errors
 /// [`EvalError::Internal`] for a value of another type.
-pub fn encode_stored_value(value: &Value, ty: &FieldType, zone: &TimeZone, out: &mut Vec<u8>) -> Result<(), EvalError> {
+pub fn encode_stored_value(value: &Value, ty: &FieldType, out: &mut Vec<u8>) -> Result<(), EvalError> {
     let mismatch = || EvalError::Internal(format!("{value:?} in a column of type {}", ty.sql_name()));
     match (value, ty.eval_type()) {
         (Value::Int(_) | Value::UInt(_), EvalType::Int) if ty.unsigned => {
@@ -74,8 +73,7 @@ pub fn encode_stored_value(value: &Value, ty: &FieldType, zone: &TimeZone, out: 
             out.extend_from_slice(&bytes[..len]);
         }
         (Value::DateTime(v), EvalType::DateTime) => {
-            let stored = if ty.kind == TypeKind::Timestamp { zone.to_utc(*v).ok_or_else(mismatch)? } else { *v };
-            out.extend_from_slice(&stored.0.to_le_bytes());
+            out.extend_from_slice(&v.0.to_le_bytes());
         }
         (Value::String(_) | Value::Bytes(_), EvalType::String) => {
             out.extend_from_slice(value.as_bytes().unwrap_or_default());
@@ -125,7 +123,7 @@ mod tests {
             (5, &int, &Value::Int(300)),
         ];
         let mut out = Vec::new();
-        encode_row(&columns, &TimeZone::utc(), &mut out).unwrap();
+        encode_row(&columns, &mut out).unwrap();
         let golden: &[u8] = &[
             1, 0, 4, 0, 1, 0, // version, flags, 4 values, 1 null
             1, 3, 4, 5, 2, // ids

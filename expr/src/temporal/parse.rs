@@ -1,7 +1,7 @@
 //! Text and numbers to dates and times, as lenient as MySQL: any punctuation separates, two-digit years are of 1970 to
 //! 2069, `20200101` and `'2020-1-1'` are the same day.
 
-use super::{DAY, DateTime, Fields, SECOND, TIME_MAX};
+use super::{DAY, DateTime, Fields, SECOND, TIME_MAX, zone};
 
 /// What a text was read as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,11 +14,32 @@ pub struct Parsed<T> {
     pub truncated: bool,
     /// A time of day was written.
     pub has_time: bool,
+    /// Seconds east of UTC that the text names (`+05:30`); `None` = the session's zone.
+    pub offset: Option<i32>,
+}
+
+/// Which days a month has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Days {
+    /// Those of the calendar.
+    OfMonth,
+    /// 31 each: `sql_mode` ALLOW_INVALID_DATES.
+    UpTo31,
+}
+
+impl Days {
+    /// Zero parts pass.
+    fn allow(self, fields: &Fields) -> bool {
+        match self {
+            Days::OfMonth => fields.is_valid(true),
+            Days::UpTo31 => fields.day <= 31 && Fields { day: fields.day.min(1), ..*fields }.is_valid(true),
+        }
+    }
 }
 
 /// Reads a date with or without a time of day. Zero parts are allowed here; `None` when it is neither a date of the
 /// calendar nor one with zero parts.
-pub fn datetime(text: &[u8]) -> Option<Parsed<DateTime>> {
+pub fn datetime(text: &[u8], days: Days) -> Option<Parsed<DateTime>> {
     let text = text.trim_ascii();
     let digits = text.iter().take_while(|b| b.is_ascii_digit()).count();
     if digits == 0 {
@@ -29,12 +50,12 @@ pub fn datetime(text: &[u8]) -> Option<Parsed<DateTime>> {
     let compact =
         rest.is_empty() || rest[0] == b'.' && digits >= 12 || (rest[0] == b'T' || rest[0] == b' ') && digits >= 6;
     if compact && digits >= 5 {
-        return compact_datetime(text, digits);
+        return compact_datetime(text, digits, days);
     }
-    separated_datetime(text)
+    separated_datetime(text, days)
 }
 
-fn compact_datetime(text: &[u8], digits: usize) -> Option<Parsed<DateTime>> {
+fn compact_datetime(text: &[u8], digits: usize, days: Days) -> Option<Parsed<DateTime>> {
     let year_digits = if matches!(digits, 8 | 14) || digits > 14 { 4 } else { 2 };
     let mut parts = [0u32; 6];
     let mut at = 0;
@@ -63,10 +84,10 @@ fn compact_datetime(text: &[u8], digits: usize) -> Option<Parsed<DateTime>> {
             rest = &time[time_digits..];
         }
     }
-    finish(parts, rest, has_time)
+    finish(Written { parts, has_time, takes_offset: false }, rest, days)
 }
 
-fn separated_datetime(text: &[u8]) -> Option<Parsed<DateTime>> {
+fn separated_datetime(text: &[u8], days: Days) -> Option<Parsed<DateTime>> {
     let mut parts = [0u32; 6];
     let mut at = 0;
     let mut found = 0;
@@ -102,7 +123,7 @@ fn separated_datetime(text: &[u8]) -> Option<Parsed<DateTime>> {
     if year_digits <= 2 {
         parts[0] = two_digit_year(parts[0]);
     }
-    finish(parts, &text[at..], found > 3)
+    finish(Written { parts, has_time: found > 3, takes_offset: found == 6 }, &text[at..], days)
 }
 
 fn is_separator(byte: u8, found: usize) -> bool {
@@ -112,18 +133,36 @@ fn is_separator(byte: u8, found: usize) -> bool {
     }
 }
 
-fn finish(parts: [u32; 6], rest: &[u8], has_time: bool) -> Option<Parsed<DateTime>> {
-    let [year, month, day, hour, minute, second] = parts;
+/// The numbers of a date and time, and what may come behind them.
+struct Written {
+    parts: [u32; 6],
+    has_time: bool,
+    /// An offset may follow the seconds: a sign there that begins none makes the whole text no date.
+    takes_offset: bool,
+}
+
+fn finish(written: Written, rest: &[u8], days: Days) -> Option<Parsed<DateTime>> {
+    let Written { parts: [year, month, day, hour, minute, second], has_time, takes_offset } = written;
     let (micro, fsp, carry, rest) = if has_time { fraction(rest) } else { (0, 0, false, rest) };
     let fields = Fields { year, month, day, hour, minute, second, micro };
-    if !fields.is_valid(true) {
+    if !days.allow(&fields) {
         return None;
     }
+    let (offset, rest) = match rest.first() {
+        Some(b'+' | b'-') if takes_offset && fields.is_valid(false) => (Some(zone::literal_offset(rest)?), &rest[..0]),
+        Some(b'+' | b'-') if takes_offset => return None,
+        _ => (None, rest),
+    };
     let mut value = fields.pack();
     if carry {
         value = DateTime::from_micros(value.to_micros()? + 1)?;
     }
-    Some(Parsed { value, fsp, truncated: !rest.trim_ascii().is_empty(), has_time })
+    Some(Parsed { value, fsp, truncated: !rest.trim_ascii().is_empty(), has_time, offset })
+}
+
+/// True for a text that names its offset from UTC.
+pub fn has_offset(text: &[u8]) -> bool {
+    datetime(text, Days::UpTo31).is_some_and(|parsed| parsed.offset.is_some())
 }
 
 /// Reads `.123456…`: microseconds, digits written (6 at most), whether a seventh digit rounds up, and what follows.
@@ -154,8 +193,8 @@ pub fn two_digit_year(year: u32) -> u32 {
 }
 
 /// A number as a date: `YYMMDD`, `YYYYMMDD`, `YYMMDDhhmmss` or `YYYYMMDDhhmmss`; 0 is the zero date.
-pub fn datetime_of_number(number: i128) -> Option<Parsed<DateTime>> {
-    let whole = |value, has_time| Parsed { value, fsp: 0, truncated: false, has_time };
+pub fn datetime_of_number(number: i128, days: Days) -> Option<Parsed<DateTime>> {
+    let whole = |value, has_time| Parsed { value, fsp: 0, truncated: false, has_time, offset: None };
     if number == 0 {
         return Some(whole(DateTime::ZERO, false));
     }
@@ -178,7 +217,7 @@ pub fn datetime_of_number(number: i128) -> Option<Parsed<DateTime>> {
         second: (time % 100) as u32,
         micro: 0,
     };
-    fields.is_valid(true).then(|| whole(fields.pack(), has_time))
+    days.allow(&fields).then(|| whole(fields.pack(), has_time))
 }
 
 /// Reads a TIME: `[D ]hh:mm:ss.f`, `hh:mm`, `hhmmss`, or a date with a time of day, of which the latter counts. A time
@@ -186,7 +225,7 @@ pub fn datetime_of_number(number: i128) -> Option<Parsed<DateTime>> {
 pub fn time(text: &[u8]) -> Option<Parsed<i64>> {
     let text = text.trim_ascii();
     if text.len() >= 12
-        && let Some(parsed) = datetime(text)
+        && let Some(parsed) = datetime(text, Days::OfMonth)
         && parsed.has_time
         && text[..text.len().min(11)].iter().any(|b| !b.is_ascii_digit() && *b != b':' && *b != b'.')
     {
@@ -195,6 +234,7 @@ pub fn time(text: &[u8]) -> Option<Parsed<i64>> {
             fsp: parsed.fsp,
             truncated: parsed.truncated,
             has_time: true,
+            offset: parsed.offset,
         });
     }
     let negative = text.first() == Some(&b'-');
@@ -230,7 +270,7 @@ pub fn time(text: &[u8]) -> Option<Parsed<i64>> {
             at += 1 + len;
         }
     }
-    if parts[1] > 59 || parts[2] > 59 {
+    if parts[1] > 59 || parts[2] > 59 || has_exponent(&text[at..]) {
         return None;
     }
     let (micro, fsp, carry, rest) = fraction(&text[at..]);
@@ -243,7 +283,16 @@ pub fn time(text: &[u8]) -> Option<Parsed<i64>> {
         fsp,
         truncated: over || !rest.trim_ascii().is_empty(),
         has_time: true,
+        offset: None,
     })
+}
+
+/// True for a text that goes on as a number's exponent: `1e2` is no time.
+fn has_exponent(rest: &[u8]) -> bool {
+    match rest {
+        [b'e' | b'E', b'+' | b'-', digit, ..] | [b'e' | b'E', digit, ..] => digit.is_ascii_digit(),
+        _ => false,
+    }
 }
 
 /// A number as a TIME: `hhmmss`; `None` when minutes or seconds are above 59.
@@ -251,12 +300,12 @@ pub fn time_of_number(number: i128) -> Option<Parsed<i64>> {
     let magnitude = number.unsigned_abs();
     if magnitude > 8_385_959 {
         // A full date and time counts with its time of day.
-        if let Some(parsed) = datetime_of_number(number).filter(|p| p.has_time) {
+        if let Some(parsed) = datetime_of_number(number, Days::OfMonth).filter(|p| p.has_time) {
             let value = parsed.value.time_of_day();
-            return Some(Parsed { value, fsp: 0, truncated: false, has_time: true });
+            return Some(Parsed { value, fsp: 0, truncated: false, has_time: true, offset: None });
         }
         let value = if number < 0 { -TIME_MAX } else { TIME_MAX };
-        return Some(Parsed { value, fsp: 0, truncated: true, has_time: true });
+        return Some(Parsed { value, fsp: 0, truncated: true, has_time: true, offset: None });
     }
     let n = magnitude as i64;
     let (hour, minute, second) = (n / 10_000, n / 100 % 100, n % 100);
@@ -265,7 +314,13 @@ pub fn time_of_number(number: i128) -> Option<Parsed<i64>> {
     }
     let value = (hour * 3600 + minute * 60 + second) * SECOND;
     debug_assert!(value < 36 * DAY);
-    Some(Parsed { value: if number < 0 { -value } else { value }, fsp: 0, truncated: false, has_time: true })
+    Some(Parsed {
+        value: if number < 0 { -value } else { value },
+        fsp: 0,
+        truncated: false,
+        has_time: true,
+        offset: None,
+    })
 }
 
 #[cfg(test)]
@@ -273,7 +328,7 @@ mod tests {
     use super::*;
 
     fn dt(text: &str) -> Option<String> {
-        datetime(text.as_bytes()).map(|p| {
+        datetime(text.as_bytes(), Days::OfMonth).map(|p| {
             let mut out = Vec::new();
             p.value.format(p.fsp, &mut out);
             String::from_utf8(out).unwrap() + if p.truncated { "!" } else { "" }

@@ -92,6 +92,8 @@ impl super::Binder<'_> {
         if args.len() > 1 && !matches!(func, AggregateFunc::CountDistinct | AggregateFunc::GroupConcat) {
             return Err(Error::syntax("", 1));
         }
+        let args =
+            if func.keeps_moments() { args } else { args.into_iter().map(basalt_expr::func::localize).collect() };
         let sums = matches!(func, AggregateFunc::Sum | AggregateFunc::Avg);
         // A moment is added up as the number that it looks like.
         let as_number = |arg: Expr| {

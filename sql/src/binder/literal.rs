@@ -2,10 +2,13 @@
 
 use crate::error::{Error, Result};
 use crate::parser::ast::{DataType, Literal, TemporalKind};
+use basalt_expr::EvalContext;
+use basalt_expr::cast::cast_value;
 use basalt_expr::collation::Collation;
 use basalt_expr::decimal::Decimal;
 use basalt_expr::expr::Expr;
-use basalt_expr::func;
+use basalt_expr::func::{self, Func};
+use basalt_expr::temporal::parse::has_offset;
 use basalt_expr::types::{DECIMAL_PRECISION_MAX, DECIMAL_SCALE_MAX, FieldType, NOT_FIXED, TypeKind, UNSPECIFIED};
 use basalt_expr::value::Value;
 
@@ -80,19 +83,29 @@ fn string(bytes: &[u8], charset: Option<&str>, collation: Collation) -> Result<E
 }
 
 fn temporal(kind: TemporalKind, text: &str) -> Result<Expr> {
-    let fsp = text.rsplit_once('.').map_or(0, |(_, digits)| digits.len().min(FSP_MAX as usize) as u8);
+    let digits = text.rsplit_once('.').map_or("", |(_, digits)| digits);
+    let fsp = digits.bytes().take_while(u8::is_ascii_digit).count().min(FSP_MAX as usize) as u8;
     let (ty, name) = match kind {
         TemporalKind::Date => (FieldType::date(), "DATE"),
         TemporalKind::Time => (FieldType::time(fsp), "TIME"),
         TemporalKind::Timestamp => (FieldType::datetime(fsp), "DATETIME"),
     };
-    let cast = Expr::string(text).cast(ty.clone());
-    let ctx = basalt_expr::EvalContext::default();
-    let value = basalt_expr::eval_scalar(&cast, &ctx)?;
-    if value.is_null() || ctx.warnings.count() > 0 {
+    let read = |ctx: &EvalContext| -> Result<Option<Value>> {
+        let value = cast_value(&Value::from(text), &FieldType::varchar(UNSPECIFIED), &ty, ctx)?;
+        Ok((!value.is_null() && ctx.warnings.count() == 0).then_some(value))
+    };
+    let plain = read(&EvalContext::default())?;
+    if let Some(value) = plain.filter(|_| !has_offset(text.as_bytes())) {
+        return Ok(Expr::Literal(value, ty.required()));
+    }
+    // A date that some sql_mode allows, or a moment of some time zone: the statement's decide.
+    let mut lenient = EvalContext::default();
+    (lenient.mode.no_zero_date, lenient.mode.no_zero_in_date) = (false, false);
+    lenient.mode.allow_invalid_dates = true;
+    if kind == TemporalKind::Time || read(&lenient)?.is_none() {
         return Err(Error::wrong_value(name, text));
     }
-    Ok(Expr::Literal(value, ty.required()))
+    Ok(Expr::Call { func: Func::DateConstant, args: vec![Expr::string(text), Expr::string(name)], ty: ty.required() })
 }
 
 /// A hexadecimal or bit literal as the number that it is in calculations.
@@ -174,7 +187,7 @@ pub(super) fn cast_type(ty: &DataType, collation: Collation) -> Result<FieldType
         "time" => FieldType::time(fsp(ty, "CAST")?),
         "decimal" => decimal(ty, "CAST")?,
         "double" | "float" => FieldType::double(),
-        "year" => FieldType::new(TypeKind::Year),
+        "year" => FieldType { length: basalt_expr::cell::YEAR_OF_CAST, ..FieldType::new(TypeKind::Year) },
         other => return Err(Error::unsupported(format!("CAST AS {}", other.to_uppercase()))),
     })
 }

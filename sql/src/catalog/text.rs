@@ -31,6 +31,8 @@ pub fn value_text(value: &Value, ty: &FieldType) -> Vec<u8> {
 /// When the text is no value of that type.
 pub fn text_value(text: &[u8], ty: &FieldType) -> Result<Value> {
     let value = match std::str::from_utf8(text) {
+        // A number: a string would be stored as its bytes.
+        Ok(text) if ty.kind == TypeKind::Bit && text.parse::<u64>().is_ok() => Value::UInt(text.parse().unwrap_or(0)),
         Ok(text) if !ty.is_binary_string() => Value::String(text.into()),
         _ => Value::Bytes(bytes::Bytes::copy_from_slice(text)),
     };

@@ -19,7 +19,6 @@ use basalt_client::{LockRequest, ScanOptions, Transaction, TxnOptions};
 use basalt_common::{KeyRange, UserKey, table_key};
 use basalt_expr::key::{self, IndexEntry, IndexPart, IndexTarget};
 use basalt_expr::row::{RowDecoder, ScanColumn};
-use basalt_expr::temporal::zone::TimeZone;
 use basalt_expr::value::Value;
 use bytes::Bytes;
 use prost::Message;
@@ -206,9 +205,8 @@ impl Backfill<'_> {
 
 /// Puts one index's entries of some rows.
 async fn write_entries(txn: &mut Transaction, table: &Table, index: &Index, rows: &[(Bytes, Bytes)]) -> Result<()> {
-    let zone = TimeZone::utc();
     let columns: Vec<ScanColumn> =
-        index.columns.iter().map(|part| scan_column(table, part.column, &zone)).collect::<Result<_>>()?;
+        index.columns.iter().map(|part| scan_column(table, part.column)).collect::<Result<_>>()?;
     let parts: Vec<IndexPart> = index
         .columns
         .iter()
@@ -218,7 +216,7 @@ async fn write_entries(txn: &mut Transaction, table: &Table, index: &Index, rows
         })
         .collect();
     let target = IndexTarget { table: table.id, index: index.id, unique: index.unique, parts: &parts };
-    let mut decoder = RowDecoder::new(columns, zone.clone(), BATCH_ROWS);
+    let mut decoder = RowDecoder::new(columns, BATCH_ROWS);
     for (key, value) in rows {
         decoder.append(&key[table_key::ROW_PREFIX_LEN.min(key.len())..], value)?;
     }
@@ -230,7 +228,7 @@ async fn write_entries(txn: &mut Transaction, table: &Table, index: &Index, rows
             .collect::<std::result::Result<Vec<_>, _>>()?;
         let (_, handle) =
             key::decode_row_key(key, table.handle.is_integer()).map_err(|e| Error::Internal(e.to_string()))?;
-        entries.push((key::encode_index_entry(target, &values, &handle, &zone)?, values));
+        entries.push((key::encode_index_entry(target, &values, &handle)?, values));
     }
     check_unique(txn, table, index, &entries).await?;
     for (entry, _) in entries {
@@ -273,12 +271,12 @@ fn duplicate(table: &Table, index: &Index, values: &[Value]) -> Error {
     Error::duplicate_entry(text.join("-"), format!("{}.{}", table.name, index.name))
 }
 
-fn scan_column(table: &Table, offset: usize, zone: &TimeZone) -> Result<ScanColumn> {
+fn scan_column(table: &Table, offset: usize) -> Result<ScanColumn> {
     let column = &table.columns[offset];
     let mut default = None;
     if let Some(value) = &column.original_default {
         let mut bytes = Vec::new();
-        basalt_expr::row::encode_stored_value(value, &column.ty, zone, &mut bytes)?;
+        basalt_expr::row::encode_stored_value(value, &column.ty, &mut bytes)?;
         default = Some(bytes);
     }
     Ok(ScanColumn { id: column.id, ty: column.ty.clone(), default, is_handle: table.handle == Handle::Integer(offset) })

@@ -45,7 +45,7 @@ pub fn aggregate(
             false => {
                 let mut key = Vec::new();
                 for (values, expr) in keys.iter().zip(group_by) {
-                    encode_value(&mut key, &values[row], expr.ty(), &ctx.time_zone)?;
+                    encode_value(&mut key, &values[row], expr.ty())?;
                 }
                 groups.of(key, || keys.iter().map(|values| values[row].clone()).collect(), calls)
             }

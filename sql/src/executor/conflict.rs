@@ -167,7 +167,7 @@ impl Batch<'_> {
         let range = KeyRange { start: row_key.clone(), end: row_key.successor() };
         let view = ReadView { dirty: txn.dirty(std::slice::from_ref(&range)), ..self.view.clone() };
         let table = self.writer.table;
-        let Some(values) = rows::read(table, vec![row_key.clone()], &view, self.ctx).await?.remove(&row_key) else {
+        let Some(values) = rows::read(table, vec![row_key.clone()], &view).await?.remove(&row_key) else {
             return Ok(None);
         };
         let handle = self.writer.handle(&values, rows::hidden_number(table, &values))?;

@@ -7,7 +7,7 @@ use crate::context::StatementContext;
 use crate::error::Error;
 use basalt_common::table_key::{self, TableKeyKind};
 use basalt_expr::EvalContext;
-use basalt_expr::cell::format_value;
+use basalt_expr::cell::{self, format_value};
 use basalt_expr::key::{IndexPart, decode_value};
 use basalt_expr::types::FieldType;
 use basalt_expr::value::Value;
@@ -61,11 +61,11 @@ pub fn of_table(table: &Table, key: &[u8], row: Option<&(Bytes, Bytes)>, ctx: &S
 
 /// The key's values in a stored row; columns with the length of their prefix in the key, 0 for the whole.
 fn of_row(table: &Table, parts: &[(usize, u32)], row: &(Bytes, Bytes), ctx: &StatementContext) -> Option<String> {
-    let values = rows::decode(table, std::iter::once((&row.0[..], &row.1[..])), ctx).ok()?.pop()?;
+    let values = rows::decode(table, std::iter::once((&row.0[..], &row.1[..]))).ok()?.pop()?;
     let part = |&(offset, prefix_length): &(usize, u32)| {
         let ty = table.columns[offset].ty.clone();
         let value = IndexPart { ty: ty.clone(), prefix_length }.cut(&values[offset]);
-        shown(&value, &ty)
+        shown(&cell::value_shown_in(&ctx.eval.time_zone, &ty, value), &ty)
     };
     Some(joined(parts.iter().map(part).collect()))
 }
@@ -78,8 +78,8 @@ fn integer(handle: &[u8], ty: &FieldType) -> Option<String> {
 fn values(mut rest: &[u8], types: impl Iterator<Item = FieldType>, eval: &EvalContext) -> Option<String> {
     let mut parts = Vec::new();
     for ty in types {
-        let value = decode_value(&mut rest, &ty, &eval.time_zone).ok()?;
-        parts.push(shown(&value, &ty));
+        let value = decode_value(&mut rest, &ty).ok()?;
+        parts.push(shown(&cell::value_shown_in(&eval.time_zone, &ty, value), &ty));
     }
     Some(joined(parts))
 }

@@ -1,7 +1,7 @@
 //! Rows as values: what DML works on.
 
 use crate::catalog::model::{Handle as HandleKind, Table};
-use crate::context::{ReadView, StatementContext};
+use crate::context::ReadView;
 use crate::error::{Error, Result};
 use crate::executor::table_reader::{fetch, scan_columns};
 use arrow::record_batch::RecordBatch;
@@ -41,14 +41,9 @@ pub fn all_types(table: &Table) -> Vec<FieldType> {
 ///
 /// # Errors
 /// What storage returns.
-pub async fn read(
-    table: &Table,
-    keys: Vec<UserKey>,
-    view: &ReadView,
-    ctx: &StatementContext,
-) -> Result<HashMap<UserKey, Vec<Value>>> {
+pub async fn read(table: &Table, keys: Vec<UserKey>, view: &ReadView) -> Result<HashMap<UserKey, Vec<Value>>> {
     let pairs = fetch(view, keys).await?;
-    let rows = decode(table, pairs.iter().map(|(key, value)| (key.as_slice(), &value[..])), ctx)?;
+    let rows = decode(table, pairs.iter().map(|(key, value)| (key.as_slice(), &value[..])))?;
     Ok(pairs.into_iter().map(|(key, _)| key).zip(rows).collect())
 }
 
@@ -59,10 +54,9 @@ pub async fn read(
 pub fn decode<'a>(
     table: &Table,
     pairs: impl ExactSizeIterator<Item = (&'a [u8], &'a [u8])>,
-    ctx: &StatementContext,
 ) -> Result<Vec<Vec<Value>>> {
-    let columns = scan_columns(table, &all_offsets(table), ctx)?;
-    let mut decoder = RowDecoder::new(columns, ctx.eval.time_zone.clone(), pairs.len());
+    let columns = scan_columns(table, &all_offsets(table))?;
+    let mut decoder = RowDecoder::new(columns, pairs.len());
     for (key, value) in pairs {
         decoder.append(key.get(ROW_PREFIX_LEN..).unwrap_or_default(), value)?;
     }

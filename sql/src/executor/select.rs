@@ -189,7 +189,7 @@ pub(super) fn run_operators(
                     concat(batches)?.map(|batch| sort::sort(&batch, keys, eval)).transpose()?.into_iter().collect();
             }
             ShortOperator::Distinct => {
-                batches = concat(batches)?.map(|batch| sort::distinct(&batch, eval)).transpose()?.into_iter().collect();
+                batches = concat(batches)?.map(|batch| sort::distinct(&batch)).transpose()?.into_iter().collect();
             }
         }
     }

@@ -41,7 +41,7 @@ pub fn sort(batch: &RecordBatch, keys: &[SortKey], ctx: &EvalContext) -> Result<
 ///
 /// # Errors
 /// [`Error::Internal`] for columns that keys cannot hold.
-pub fn distinct(batch: &RecordBatch, ctx: &EvalContext) -> Result<RecordBatch> {
+pub fn distinct(batch: &RecordBatch) -> Result<RecordBatch> {
     let rows = batch.num_rows();
     let mut columns = Vec::with_capacity(batch.num_columns());
     for (array, field) in batch.columns().iter().zip(batch.schema().fields()) {
@@ -53,7 +53,7 @@ pub fn distinct(batch: &RecordBatch, ctx: &EvalContext) -> Result<RecordBatch> {
     for row in 0..rows {
         let mut key = Vec::with_capacity(columns.len() * 12);
         for (values, ty) in &columns {
-            encode_value(&mut key, &values[row], ty, &ctx.time_zone)?;
+            encode_value(&mut key, &values[row], ty)?;
         }
         if seen.insert(key) {
             kept.push(row as u32);

@@ -171,8 +171,8 @@ impl<'a> TableReader<'a> {
     }
 
     fn decode_rows(&self, pairs: Vec<Pair>) -> Result<ReadBatch> {
-        let columns = scan_columns(&self.read.scan.table, &self.read.scan.columns, self.ctx)?;
-        let mut decoder = RowDecoder::new(columns, self.ctx.eval.time_zone.clone(), pairs.len());
+        let columns = scan_columns(&self.read.scan.table, &self.read.scan.columns)?;
+        let mut decoder = RowDecoder::new(columns, pairs.len());
         let mut keys = Vec::with_capacity(pairs.len());
         for (key, value) in pairs {
             let handle = key.as_slice().get(ROW_PREFIX_LEN..).ok_or_else(|| corrupt(&key))?;
@@ -189,9 +189,9 @@ impl<'a> TableReader<'a> {
             return self.decode_rows(rows);
         }
         let table = &self.read.scan.table;
-        let columns = scan_columns(table, &self.read.scan.columns, self.ctx)?;
+        let columns = scan_columns(table, &self.read.scan.columns)?;
         let layout = index_layout(table, self.read.access.key);
-        let mut decoder = IndexDecoder::new(layout, columns, self.ctx.eval.time_zone.clone(), entries.len())?;
+        let mut decoder = IndexDecoder::new(layout, columns, entries.len())?;
         for (key, value) in &entries {
             let values = key.as_slice().get(INDEX_PREFIX_LEN..).ok_or_else(|| corrupt(key))?;
             decoder.append(values, value)?;
@@ -263,7 +263,7 @@ pub fn touched_ranges(read: &TableRead, resolved: &Resolved) -> Vec<KeyRange> {
 ///
 /// # Errors
 /// [`Error::Internal`] for a default that is not of its column's type.
-pub fn scan_columns(table: &Table, offsets: &[usize], ctx: &StatementContext) -> Result<Vec<ScanColumn>> {
+pub fn scan_columns(table: &Table, offsets: &[usize]) -> Result<Vec<ScanColumn>> {
     let column = |&offset: &usize| {
         let Some(column) = table.columns.get(offset) else {
             return Ok(ScanColumn { is_handle: true, ..ScanColumn::new(u32::MAX, FieldType::bigint().required()) });
@@ -272,7 +272,7 @@ pub fn scan_columns(table: &Table, offsets: &[usize], ctx: &StatementContext) ->
         out.is_handle = table.handle == Handle::Integer(offset);
         if let Some(default) = column.original_default.as_ref().filter(|d| !d.is_null()) {
             let mut bytes = Vec::new();
-            encode_stored_value(default, &column.ty, &ctx.eval.time_zone, &mut bytes)?;
+            encode_stored_value(default, &column.ty, &mut bytes)?;
             out.default = Some(bytes);
         }
         Ok(out)

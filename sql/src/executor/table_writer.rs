@@ -79,7 +79,7 @@ impl<'a> TableWriter<'a> {
             HandleKind::Integer(offset) => Handle::of_integer(&values[*offset], &self.table.columns[*offset].ty)?,
             HandleKind::Common(offsets) => {
                 let parts: Vec<_> = offsets.iter().map(|&at| (&self.table.columns[at].ty, &values[at])).collect();
-                Handle::of_values(&parts, &self.ctx.eval.time_zone)?
+                Handle::of_values(&parts)?
             }
             HandleKind::Hidden => {
                 Handle::Int(hidden.ok_or_else(|| Error::Internal("a row without its hidden number".into()))?)
@@ -92,19 +92,18 @@ impl<'a> TableWriter<'a> {
     /// # Errors
     /// [`Error::Internal`] for values of wrong types.
     pub fn encode(&self, values: &[Value], handle: &Handle) -> Result<EncodedRow> {
-        let zone = &self.ctx.eval.time_zone;
         let is_stored = |at: usize| self.table.handle != HandleKind::Integer(at);
         let columns: Vec<_> = (self.table.columns.iter().zip(values).enumerate())
             .filter(|(at, _)| is_stored(*at))
             .map(|(_, (column, value))| (column.id, &column.ty, value))
             .collect();
         let mut value = Vec::with_capacity(16 + columns.len() * 16);
-        encode_row(&columns, zone, &mut value)?;
+        encode_row(&columns, &mut value)?;
         let mut entries = Vec::with_capacity(self.indexes.len());
         for (index, parts) in &self.indexes {
             let of_index: Vec<Value> = index.columns.iter().map(|c| values[c.column].clone()).collect();
             let target = IndexTarget { table: self.table.id, index: index.id, unique: index.unique, parts };
-            entries.push((index.state, encode_index_entry(target, &of_index, handle, zone)?));
+            entries.push((index.state, encode_index_entry(target, &of_index, handle)?));
         }
         Ok(EncodedRow {
             key: encode_row_key(self.table.id, handle).into(),

@@ -219,7 +219,7 @@ impl Bounds<'_> {
                 false => codec::encode_i64(&mut out, value.as_i64().ok_or_else(|| misfit(value, &self.part.ty))?),
             }
         } else {
-            encode_value(&mut out, value, &self.part.ty, &self.eval.time_zone)?;
+            encode_value(&mut out, value, &self.part.ty)?;
         }
         Ok(out)
     }

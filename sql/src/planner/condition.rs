@@ -242,6 +242,7 @@ fn keeps_order(from: &FieldType, to: &FieldType) -> bool {
         // Beyond 2^53 doubles stand for several integers; `bounds` knows.
         (Int, Real) => to.kind == TypeKind::Double,
         (Decimal, Decimal) => to.scale() >= from.scale() && whole_digits(to) >= whole_digits(from),
+        (DateTime, DateTime) if (from.kind == TypeKind::Timestamp) != (to.kind == TypeKind::Timestamp) => false,
         (DateTime, DateTime) => from.kind == TypeKind::Date || (from.kind == to.kind && to.decimals >= from.decimals),
         (Real, Real) => to.kind == TypeKind::Double || from.kind == TypeKind::Float,
         (String, String) => {
@@ -276,7 +277,7 @@ fn is_exact(column: &FieldType, column_side: &Expr, constant: &Expr) -> bool {
         // Integers beyond 2^53 that are compared as doubles may be equal without being the same.
         Int => !compared_as_double,
         String => column.collation == constant.ty().collation,
-        DateTime => column.kind != TypeKind::Timestamp,
+        DateTime => true,
         Real => column.kind == TypeKind::Double,
         _ => false,
     }
@@ -290,7 +291,7 @@ fn is_certain(column: &FieldType, column_side: &Expr, constant: &Expr) -> bool {
     match column.eval_type() {
         Int => as_it_is && matches!(constant, Int | Decimal | Null),
         String => as_it_is && matches!(constant, String | Null),
-        DateTime => as_it_is && column.kind != TypeKind::Timestamp && matches!(constant, DateTime | Null),
+        DateTime => as_it_is && matches!(constant, DateTime | Null),
         Duration => as_it_is && matches!(constant, Duration | Null),
         Real => column.kind == TypeKind::Double,
         // A constant of more digits than the column's cannot be encoded.

@@ -17,7 +17,6 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use basalt_common::table_key::row_prefix;
 use basalt_common::{KeyRange, TableId, UserKey};
-use basalt_expr::EvalContext;
 use basalt_expr::fragment::{self, FragmentSource};
 use basalt_expr::scan_decoder::ScanDecoder;
 use basalt_proto::coprocessor::ScanSpec;
@@ -83,8 +82,8 @@ fn next_integer(successor: &UserKey) -> Option<UserKey> {
 ///
 /// # Errors
 /// [`Error::Internal`] when they do not decode.
-pub fn decode(spec: &ScanSpec, own: &[(UserKey, Bytes)], eval: &EvalContext) -> Result<RecordBatch> {
-    let mut decoder = ScanDecoder::new(spec, eval.time_zone.clone(), own.len()).map_err(internal)?;
+pub fn decode(spec: &ScanSpec, own: &[(UserKey, Bytes)]) -> Result<RecordBatch> {
+    let mut decoder = ScanDecoder::new(spec, own.len()).map_err(internal)?;
     for (key, value) in own {
         decoder.append(key.as_slice(), value).map_err(internal)?;
     }

@@ -293,7 +293,7 @@ impl Reader {
         }
         let own = own_rows::run(
             &self.fragment,
-            own_rows::decode(&self.source.spec, &split.own, &self.source.eval),
+            own_rows::decode(&self.source.spec, &split.own),
             self.runtime.clone(),
             self.batch_rows,
         );
@@ -344,7 +344,7 @@ impl Reader {
     fn lookup(self, index: ScanSpec, ranges: Vec<KeyRange>) -> BoxStream<'static, Result<RecordBatch>> {
         let split = own_rows::split(&ranges, self.source.dirty.as_deref());
         let remote = self.remote(&index, split.ranges, Bytes::new(), 0);
-        let own = own_rows::decode(&index, &split.own, &self.source.eval);
+        let own = own_rows::decode(&index, &split.own);
         let entries = futures::stream::iter([own]).filter(not_empty).chain(remote);
         let handles = own_rows::rechunk(entries.boxed(), LOOKUP_BATCH_ROWS);
         let reader = Arc::new(self);

@@ -18,7 +18,6 @@ use basalt_common::{KeyRange, Timestamp};
 use basalt_expr::EvalContext;
 use basalt_expr::expr::Expr;
 use basalt_expr::row::{ScanColumn, encode_stored_value};
-use basalt_expr::temporal::zone::TimeZone;
 use basalt_expr::types::{FieldType, UNSPECIFIED};
 use basalt_proto::coprocessor::{self as pb, IndexScan, ScanSpec, TableScan, scan_spec::Source};
 use bytes::Bytes;
@@ -152,11 +151,10 @@ impl ScanTable {
     /// What to decode, which keys, and how many rows at most if the keys tell.
     fn access(&self, path: &AccessPath, needed: &[usize]) -> Result<(ScanSpec, Access, Option<usize>)> {
         let table = &*self.scan.table;
-        let zone = &self.planner.eval.time_zone;
         let (ranges, rows) = match path.resolve(table, &self.planner.eval)? {
             Resolved::Rows(keys) => {
                 let rows = keys.len();
-                return Ok((table_spec(table, needed, zone)?, Access::Ranges(sorted(point_ranges(keys))), Some(rows)));
+                return Ok((table_spec(table, needed)?, Access::Ranges(sorted(point_ranges(keys))), Some(rows)));
             }
             Resolved::Entries(keys) => {
                 let rows = keys.len();
@@ -165,13 +163,11 @@ impl ScanTable {
             Resolved::Ranges { ranges, rows_max } => (sorted(ranges), rows_max.map(|rows| rows as usize)),
         };
         match path.index(table) {
-            None => Ok((table_spec(table, needed, zone)?, Access::Ranges(ranges), rows)),
-            Some(index) if path.is_covering => {
-                Ok((index_spec(table, index, needed, zone)?, Access::Ranges(ranges), rows))
-            }
+            None => Ok((table_spec(table, needed)?, Access::Ranges(ranges), rows)),
+            Some(index) if path.is_covering => Ok((index_spec(table, index, needed)?, Access::Ranges(ranges), rows)),
             Some(index) => {
-                let access = Access::Lookup { index: handle_spec(table, index, zone)?, ranges };
-                Ok((table_spec(table, needed, zone)?, access, rows))
+                let access = Access::Lookup { index: handle_spec(table, index)?, ranges };
+                Ok((table_spec(table, needed)?, access, rows))
             }
         }
     }
@@ -187,7 +183,7 @@ fn sorted(mut ranges: Vec<KeyRange>) -> Vec<KeyRange> {
 ///
 /// # Errors
 /// [`Error::Eval`] when a column's default does not encode.
-pub fn table_spec(table: &Table, columns: &[usize], zone: &TimeZone) -> Result<ScanSpec> {
+pub fn table_spec(table: &Table, columns: &[usize]) -> Result<ScanSpec> {
     let key_columns = match &table.handle {
         Handle::Integer(offset) => vec![table.columns[*offset].id],
         Handle::Common(offsets) => offsets.iter().map(|&offset| table.columns[offset].id).collect(),
@@ -195,14 +191,14 @@ pub fn table_spec(table: &Table, columns: &[usize], zone: &TimeZone) -> Result<S
     };
     let source =
         TableScan { table_id: table.id.0, primary_key_columns: key_columns, integer_handle: is_integer(table) };
-    Ok(ScanSpec { source: Some(Source::Table(source)), columns: scan_columns(table, columns, zone)? })
+    Ok(ScanSpec { source: Some(Source::Table(source)), columns: scan_columns(table, columns)? })
 }
 
 /// Reads columns of an index's entries: its own, and those of the handle.
 ///
 /// # Errors
 /// As [`table_spec`].
-pub fn index_spec(table: &Table, index: &Index, columns: &[usize], zone: &TimeZone) -> Result<ScanSpec> {
+pub fn index_spec(table: &Table, index: &Index, columns: &[usize]) -> Result<ScanSpec> {
     let parts: Vec<usize> = index.columns.iter().map(|column| column.column).collect();
     let handle: &[usize] = match &table.handle {
         Handle::Common(offsets) => offsets,
@@ -216,18 +212,18 @@ pub fn index_spec(table: &Table, index: &Index, columns: &[usize], zone: &TimeZo
         handle_columns: handle.iter().map(|&offset| table.columns[offset].id).collect(),
         integer_handle: is_integer(table),
         // Entries have a handle's column as a column of the index when it is one.
-        index_parts: plain_columns(table, &parts, zone)?,
-        handle_parts: plain_columns(table, handle, zone)?,
+        index_parts: plain_columns(table, &parts)?,
+        handle_parts: plain_columns(table, handle)?,
     };
-    Ok(ScanSpec { source: Some(Source::Index(source)), columns: scan_columns(table, columns, zone)? })
+    Ok(ScanSpec { source: Some(Source::Index(source)), columns: scan_columns(table, columns)? })
 }
 
 /// Reads the handles of an index's entries, encoded as they end row keys.
 ///
 /// # Errors
 /// As [`table_spec`].
-pub fn handle_spec(table: &Table, index: &Index, zone: &TimeZone) -> Result<ScanSpec> {
-    let mut spec = index_spec(table, index, &[], zone)?;
+pub fn handle_spec(table: &Table, index: &Index) -> Result<ScanSpec> {
+    let mut spec = index_spec(table, index, &[])?;
     let handle = ScanColumn { is_handle: true, ..ScanColumn::new(HIDDEN_HANDLE_ID, FieldType::varbinary(UNSPECIFIED)) };
     spec.columns = vec![handle.to_proto()];
     Ok(spec)
@@ -237,17 +233,16 @@ fn is_integer(table: &Table) -> bool {
     !matches!(table.handle, Handle::Common(_))
 }
 
-fn plain_columns(table: &Table, offsets: &[usize], zone: &TimeZone) -> Result<Vec<pb::ScanColumn>> {
-    let columns =
-        offsets.iter().map(|&offset| Ok(pb::ScanColumn { is_handle: false, ..scan_column(table, offset, zone)? }));
+fn plain_columns(table: &Table, offsets: &[usize]) -> Result<Vec<pb::ScanColumn>> {
+    let columns = offsets.iter().map(|&offset| Ok(pb::ScanColumn { is_handle: false, ..scan_column(table, offset)? }));
     columns.collect()
 }
 
-fn scan_columns(table: &Table, offsets: &[usize], zone: &TimeZone) -> Result<Vec<pb::ScanColumn>> {
-    offsets.iter().map(|&offset| scan_column(table, offset, zone)).collect()
+fn scan_columns(table: &Table, offsets: &[usize]) -> Result<Vec<pb::ScanColumn>> {
+    offsets.iter().map(|&offset| scan_column(table, offset)).collect()
 }
 
-fn scan_column(table: &Table, offset: usize, zone: &TimeZone) -> Result<pb::ScanColumn> {
+fn scan_column(table: &Table, offset: usize) -> Result<pb::ScanColumn> {
     let Some(column) = table.columns.get(offset) else {
         let handle = ScanColumn::new(HIDDEN_HANDLE_ID, FieldType::bigint().required());
         return Ok(ScanColumn { is_handle: true, ..handle }.to_proto());
@@ -257,7 +252,7 @@ fn scan_column(table: &Table, offset: usize, zone: &TimeZone) -> Result<pb::Scan
         Some(value) if value.is_null() => None,
         Some(value) => {
             let mut bytes = Vec::new();
-            encode_stored_value(value, &column.ty, zone, &mut bytes)?;
+            encode_stored_value(value, &column.ty, &mut bytes)?;
             Some(bytes)
         }
     };

@@ -29,7 +29,6 @@ use basalt_expr::func::Func;
 use basalt_expr::key::{Handle as KeyHandle, IndexPart, IndexTarget, encode_index_entry, encode_row_key};
 use basalt_expr::row::encode_row;
 use basalt_expr::scan_decoder::ScanDecoder;
-use basalt_expr::temporal::zone::TimeZone;
 use basalt_expr::types::FieldType;
 use basalt_expr::value::Value;
 use basalt_proto::coprocessor::ScanSummary;
@@ -61,7 +60,7 @@ impl MemoryFanOut {
     async fn task(&self, request: &ScanRequest, region: &KeyRange) -> Result<Option<Vec<ScanEvent>>> {
         let internal = |e: &dyn std::fmt::Display| Error::Internal(e.to_string());
         let eval = EvalContext::decode(&request.eval_context).map_err(|e| internal(&e))?;
-        let mut decoder = ScanDecoder::new(&request.spec, eval.time_zone.clone(), 16)?;
+        let mut decoder = ScanDecoder::new(&request.spec, 16)?;
         let (mut scanned, mut touched) = (0, false);
         for range in request.ranges.iter().filter_map(|range| range.intersect(region)) {
             touched = true;
@@ -199,14 +198,13 @@ fn row(id: i64) -> [Value; 4] {
 
 /// Keys and values of a row and its index entry.
 fn stored(table: &Table, values: &[Value; 4]) -> Vec<(UserKey, Bytes)> {
-    let zone = TimeZone::utc();
     let handle = KeyHandle::Int(values[0].as_i64().unwrap());
     let columns: Vec<_> = (1..4).map(|i| (table.columns[i].id, &table.columns[i].ty, &values[i])).collect();
     let mut bytes = Vec::new();
-    encode_row(&columns, &zone, &mut bytes).unwrap();
+    encode_row(&columns, &mut bytes).unwrap();
     let parts = [IndexPart::whole(table.columns[1].ty.clone())];
     let target = IndexTarget { table: table.id, index: IndexId(2), unique: false, parts: &parts };
-    let entry = encode_index_entry(target, &values[1..2], &handle, &zone).unwrap();
+    let entry = encode_index_entry(target, &values[1..2], &handle).unwrap();
     vec![
         (UserKey::from(encode_row_key(table.id, &handle)), bytes.into()),
         (UserKey::from(entry.key), entry.value.into()),

@@ -8,7 +8,8 @@ use super::constant::{ColumnFlags, TypeCode};
 use super::error::MySqlError;
 use super::result::{Protocol, RowWriter};
 use arrow::record_batch::RecordBatch;
-use basalt_expr::cell::CellFormatter;
+use basalt_expr::cell::{self, CellFormatter};
+use basalt_expr::temporal::zone::TimeZone;
 use basalt_expr::types::FieldType;
 
 impl ColumnDef {
@@ -27,14 +28,15 @@ impl ColumnDef {
 }
 
 impl RowWriter<'_> {
-    /// Writes the rows of `batch`, whose columns have `types`, and waits for a client that reads slowly.
+    /// Writes the rows of `batch`, whose columns have `types`, as `zone` shows them, and waits for a client that reads slowly.
     ///
     /// # Errors
     /// When the batch does not have these types or the result these columns, or the client is gone.
-    pub async fn batch(&mut self, types: &[FieldType], batch: &RecordBatch) -> Result<(), MySqlError> {
+    pub async fn batch(&mut self, types: &[FieldType], batch: &RecordBatch, zone: &TimeZone) -> Result<(), MySqlError> {
+        let columns: Vec<_> = types.iter().zip(batch.columns()).map(|(ty, a)| cell::shown_in(zone, ty, a)).collect();
         let cells: Vec<CellFormatter<'_>> = types
             .iter()
-            .zip(batch.columns())
+            .zip(&columns)
             .map(|(ty, array)| CellFormatter::new(ty, array))
             .collect::<Result<_, _>>()
             .map_err(|error| MySqlError::internal(error.to_string()))?;
@@ -79,7 +81,7 @@ mod tests {
         out.set_capabilities(Capabilities::OFFERED);
         out.start(protocol, 1, 1000);
         let mut writer = out.start_rows(&columns).unwrap();
-        writer.batch(&types, &batch).await.unwrap();
+        writer.batch(&types, &batch, &TimeZone::utc()).await.unwrap();
         writer.finish(EndOfRows::default()).unwrap();
         out.packets().payload().clone()
     }

@@ -15,7 +15,6 @@ use crate::privilege::Privileges;
 use basalt_expr::EvalContext;
 use basalt_expr::collation::Collation;
 use basalt_expr::context::{SessionInfo, SqlMode};
-use basalt_expr::temporal::zone::TimeZone;
 use basalt_expr::types::FieldType;
 use basalt_expr::value::Value;
 use std::sync::Arc;
@@ -110,8 +109,8 @@ impl SqlSession {
         let typed = self.variables.typed();
         let timestamp = self.variables.get(variables::definition("timestamp").expect("a variable of the table"));
         let now_unix_micros = match timestamp.parse::<f64>() {
-            Ok(fixed) if fixed > 0.0 => (fixed * 1e6) as i64,
-            _ => self.server.env.wall_ms() as i64 * 1000,
+            Ok(fixed) if fixed > 0.0 => (fixed * 1e6).round() as i64,
+            _ => self.server.env.wall_micros() as i64,
         };
         EvalContext {
             mode: SqlMode {
@@ -120,10 +119,12 @@ impl SqlSession {
                 no_zero_date: typed.sql_mode.contains("NO_ZERO_DATE"),
                 no_zero_in_date: typed.sql_mode.contains("NO_ZERO_IN_DATE"),
                 no_unsigned_subtraction: typed.sql_mode.contains("NO_UNSIGNED_SUBTRACTION"),
+                allow_invalid_dates: typed.sql_mode.contains("ALLOW_INVALID_DATES"),
+                time_truncate_fractional: typed.sql_mode.contains("TIME_TRUNCATE_FRACTIONAL"),
                 no_auto_value_on_zero: typed.sql_mode.contains("NO_AUTO_VALUE_ON_ZERO"),
             },
             in_write,
-            time_zone: self.time_zone(),
+            time_zone: typed.time_zone.clone(),
             now_unix_micros,
             seed: self.server.env.random_u64(),
             session: Arc::new(SessionInfo {
@@ -142,11 +143,6 @@ impl SqlSession {
             parameters,
             ..EvalContext::default()
         }
-    }
-
-    fn time_zone(&self) -> TimeZone {
-        let name = self.variables.get(variables::definition("time_zone").expect("a variable of the table"));
-        TimeZone::parse(&name).unwrap_or_else(TimeZone::utc)
     }
 
     /// The value of an expression that reads no table.

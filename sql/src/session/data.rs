@@ -17,6 +17,7 @@ use crate::server::column::{ColumnDef, ColumnSet};
 use crate::server::constant::{Capabilities, ColumnFlags};
 use crate::server::result::{EndOfRows, OkSummary, ResultWriter};
 use basalt_expr::EvalContext;
+use basalt_expr::temporal::zone::TimeZone;
 use basalt_expr::types::FieldType;
 use basalt_expr::value::Value;
 use std::sync::Arc;
@@ -169,7 +170,7 @@ impl SqlSession {
         let mut count = 0;
         while let Some(current) = batch {
             count += current.num_rows() as i64;
-            writer.batch(&types, &current).await?;
+            writer.batch(&types, &current, &eval.time_zone).await?;
             batch = rows.next().await?;
         }
         (self.found_rows, self.row_count) = (count, -1);
@@ -209,7 +210,7 @@ impl SqlSession {
         let outcome = executor::execute(&plan, &ctx, &mut self.txn).await;
         drop(schema);
         let value = match outcome {
-            Ok(Outcome::Rows(rows)) => first_value(rows).await,
+            Ok(Outcome::Rows(rows)) => first_value(rows, &ctx.eval.time_zone).await,
             Ok(Outcome::Done(_)) => Ok(Value::Null),
             Err(error) => Err(error),
         };
@@ -286,8 +287,8 @@ impl SqlSession {
     }
 }
 
-/// The first column of the only row.
-async fn first_value(mut rows: RowStream) -> Result<Value> {
+/// The first column of the only row, as `zone` shows it.
+async fn first_value(mut rows: RowStream, zone: &TimeZone) -> Result<Value> {
     let Some(ty) = rows.columns.first().map(|c| c.ty.clone()) else { return Ok(Value::Null) };
     let mut value = Value::Null;
     while let Some(batch) = rows.next().await? {
@@ -295,7 +296,7 @@ async fn first_value(mut rows: RowStream) -> Result<Value> {
             value = basalt_expr::convert::value_at(batch.column(0).as_ref(), &ty, 0)?;
         }
     }
-    Ok(value)
+    Ok(basalt_expr::cell::value_shown_in(zone, &ty, value))
 }
 
 /// A short plan's lines in EXPLAIN's table; `actual` is what the whole statement put out, and how long it took.

@@ -155,8 +155,8 @@ impl SqlSession {
             (_, "last_insert_id" | "identity") => self.last_insert_id.to_string().into(),
             (_, "pseudo_thread_id") => self.connection.connection_id.to_string().into(),
             (_, "timestamp") if &*self.variables.get(definition) == "0" => {
-                let ms = self.server.env.wall_ms();
-                format!("{}.{:03}", ms / 1000, ms % 1000).into()
+                let micros = self.server.env.wall_micros();
+                format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000).into()
             }
             _ => self.variables.get(definition),
         };

@@ -103,7 +103,7 @@ impl SqlSession {
                     &column.ty,
                     &StoreContext { eval: &eval, column: &column.name, row: 1, ignore: false },
                 )?;
-                basalt_expr::key::encode_value(&mut key, &stored, &column.ty, &eval.time_zone)?;
+                basalt_expr::key::encode_value(&mut key, &stored, &column.ty)?;
             }
         }
         Ok(key.into())

@@ -12,6 +12,7 @@ use crate::memory::QUOTA_BYTES_DEFAULT;
 use crate::plan::UseIndexes;
 use crate::planner::ShortPath;
 use crate::version::SERVER_VERSION;
+use basalt_expr::temporal::zone::TimeZone as Zone;
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -48,7 +49,7 @@ pub enum Kind {
     Charset,
     /// A collation that Basalt knows.
     Collation,
-    /// SYSTEM, +hh:mm, UTC.
+    /// SYSTEM, an offset, a name of the time zone tables.
     TimeZone,
 }
 
@@ -77,29 +78,51 @@ use Scope::{Both, Global, ReadOnly, Session};
 /// Default sql_mode: MySQL 8.0's.
 pub const DEFAULT_SQL_MODE: &str = "ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION";
 
-/// Modes that sql_mode may name. Each does what it says; IGNORE_SPACE (a space before a call's parenthesis) is always on, and
-/// NO_DIR_IN_CREATE and NO_ENGINE_SUBSTITUTION speak of options that tables here do not have.
-const SQL_MODES: &[&str] = &[
-    "ANSI_QUOTES",
-    "ERROR_FOR_DIVISION_BY_ZERO",
-    "HIGH_NOT_PRECEDENCE",
-    "IGNORE_SPACE",
-    "NO_AUTO_VALUE_ON_ZERO",
-    "NO_BACKSLASH_ESCAPES",
-    "NO_DIR_IN_CREATE",
-    "NO_ENGINE_SUBSTITUTION",
-    "NO_UNSIGNED_SUBTRACTION",
-    "NO_ZERO_DATE",
-    "NO_ZERO_IN_DATE",
-    "ONLY_FULL_GROUP_BY",
-    "PIPES_AS_CONCAT",
-    "REAL_AS_FLOAT",
-    "STRICT_ALL_TABLES",
-    "STRICT_TRANS_TABLES",
+/// Modes that sql_mode may name, in MySQL's order, which is the one they are shown in, with their bits. Each does what it says;
+/// IGNORE_SPACE (a space before a call's parenthesis) is always on, and NO_DIR_IN_CREATE and NO_ENGINE_SUBSTITUTION speak of
+/// options that tables here do not have.
+const SQL_MODES: &[(&str, u32)] = &[
+    ("REAL_AS_FLOAT", 0),
+    ("PIPES_AS_CONCAT", 1),
+    ("ANSI_QUOTES", 2),
+    ("IGNORE_SPACE", 3),
+    ("ONLY_FULL_GROUP_BY", 5),
+    ("NO_UNSIGNED_SUBTRACTION", 6),
+    ("NO_DIR_IN_CREATE", 7),
+    ("ANSI", 18),
+    ("NO_AUTO_VALUE_ON_ZERO", 19),
+    ("NO_BACKSLASH_ESCAPES", 20),
+    ("STRICT_TRANS_TABLES", 21),
+    ("STRICT_ALL_TABLES", 22),
+    ("NO_ZERO_IN_DATE", 23),
+    ("NO_ZERO_DATE", 24),
+    ("ALLOW_INVALID_DATES", 25),
+    ("ERROR_FOR_DIVISION_BY_ZERO", 26),
+    ("TRADITIONAL", 27),
+    ("HIGH_NOT_PRECEDENCE", 29),
+    ("NO_ENGINE_SUBSTITUTION", 30),
+    ("PAD_CHAR_TO_FULL_LENGTH", 31),
+    ("TIME_TRUNCATE_FRACTIONAL", 32),
+];
+
+/// Names that stand for several modes, themselves among them.
+const SQL_MODE_GROUPS: &[(&str, &[&str])] = &[
+    ("ANSI", &["REAL_AS_FLOAT", "PIPES_AS_CONCAT", "ANSI_QUOTES", "IGNORE_SPACE", "ONLY_FULL_GROUP_BY"]),
+    (
+        "TRADITIONAL",
+        &[
+            "STRICT_TRANS_TABLES",
+            "STRICT_ALL_TABLES",
+            "NO_ZERO_IN_DATE",
+            "NO_ZERO_DATE",
+            "ERROR_FOR_DIVISION_BY_ZERO",
+            "NO_ENGINE_SUBSTITUTION",
+        ],
+    ),
 ];
 
 /// MySQL's modes that are not done: naming one is an error rather than a promise.
-const SQL_MODES_REFUSED: &[&str] = &["ALLOW_INVALID_DATES", "PAD_CHAR_TO_FULL_LENGTH", "TIME_TRUNCATE_FRACTIONAL"];
+const SQL_MODES_REFUSED: &[&str] = &["PAD_CHAR_TO_FULL_LENGTH"];
 
 /// Every variable, by name.
 pub const DEFINITIONS: &[Definition] = &[
@@ -280,8 +303,8 @@ pub struct Typed {
     pub use_indexes: UseIndexes,
     /// sql_mode, as set.
     pub sql_mode: Arc<str>,
-    /// Offset of time_zone from UTC, seconds.
-    pub time_zone_offset_s: i32,
+    /// time_zone.
+    pub time_zone: Zone,
     /// innodb_lock_wait_timeout, milliseconds.
     pub lock_wait_timeout_ms: u64,
     /// max_execution_time, milliseconds; 0 = none.
@@ -395,7 +418,7 @@ impl SessionVariables {
                 "never" => UseIndexes::Never,
                 _ => UseIndexes::Auto,
             },
-            time_zone_offset_s: time_zone_offset(&text("time_zone")).unwrap_or(0),
+            time_zone: Zone::parse(&text("time_zone")).unwrap_or_else(Zone::utc),
             lock_wait_timeout_ms: number("innodb_lock_wait_timeout").saturating_mul(1000),
             max_execution_time_ms: number("max_execution_time"),
             recursion_depth_max: number("cte_max_recursion_depth"),
@@ -421,7 +444,7 @@ impl Default for Typed {
             short_path: ShortPath::Allowed,
             use_indexes: UseIndexes::Auto,
             sql_mode: DEFAULT_SQL_MODE.into(),
-            time_zone_offset_s: 0,
+            time_zone: Zone::utc(),
             lock_wait_timeout_ms: 50_000,
             max_execution_time_ms: 0,
             recursion_depth_max: 1_000,
@@ -487,43 +510,38 @@ fn check(definition: &Definition, value: &str) -> Result<Arc<str>, Error> {
         SqlMode => check_sql_mode(value)?,
         Charset => check_charset(value)?,
         Collation => check_collation(value)?,
-        TimeZone => {
-            time_zone_offset(value)
-                .ok_or_else(|| user(1298, "HY000", format!("Unknown or incorrect time zone: '{value}'")))?;
-            value.into()
-        }
+        TimeZone => Zone::parse(value).ok_or_else(|| Error::unknown_time_zone(value))?.name().into(),
     })
 }
 
+/// A list of modes, or their bits as a number; in MySQL's order, each once.
 fn check_sql_mode(value: &str) -> Result<Arc<str>, Error> {
-    let mut modes = Vec::new();
-    for mode in value.split(',').map(str::trim).filter(|m| !m.is_empty()) {
-        let upper = mode.to_ascii_uppercase();
-        match upper.as_str() {
-            "DEFAULT" => modes.extend(DEFAULT_SQL_MODE.split(',').map(str::to_string)),
-            "ANSI" => modes.extend(
-                ["REAL_AS_FLOAT", "PIPES_AS_CONCAT", "ANSI_QUOTES", "IGNORE_SPACE", "ONLY_FULL_GROUP_BY"]
-                    .map(String::from),
-            ),
-            "TRADITIONAL" => modes.extend(
-                [
-                    "STRICT_TRANS_TABLES",
-                    "STRICT_ALL_TABLES",
-                    "NO_ZERO_IN_DATE",
-                    "NO_ZERO_DATE",
-                    "ERROR_FOR_DIVISION_BY_ZERO",
-                    "NO_ENGINE_SUBSTITUTION",
-                ]
-                .map(String::from),
-            ),
-            known if SQL_MODES.contains(&known) => modes.push(upper),
-            known if SQL_MODES_REFUSED.contains(&known) => return Err(Error::unsupported(format!("sql_mode {known}"))),
-            _ => return Err(wrong_value("sql_mode", mode)),
+    let mut bits = 0u64;
+    let mut set = |name: &str| {
+        let mode = SQL_MODES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        mode.map(|(_, bit)| bits |= 1 << bit).ok_or_else(|| wrong_value("sql_mode", name))
+    };
+    match value.parse::<u64>() {
+        Ok(number) => {
+            let known = SQL_MODES.iter().filter(|(_, bit)| number >> bit & 1 == 1);
+            known.map(|(name, _)| *name).try_for_each(&mut set)?;
+            if number & !bits != 0 {
+                return Err(wrong_value("sql_mode", value));
+            }
+        }
+        Err(_) => {
+            for name in value.split(',').filter(|name| !name.is_empty()) {
+                set(name)?;
+                let group = SQL_MODE_GROUPS.iter().find(|(group, _)| group.eq_ignore_ascii_case(name));
+                group.map_or(&[][..], |(_, modes)| modes).iter().try_for_each(|mode| set(mode))?;
+            }
         }
     }
-    let mut seen = Vec::new();
-    modes.retain(|m| (!seen.contains(m)).then(|| seen.push(m.clone())).is_some());
-    Ok(modes.join(",").into())
+    let names: Vec<&str> = SQL_MODES.iter().filter(|(_, bit)| bits >> bit & 1 == 1).map(|(name, _)| *name).collect();
+    match names.iter().find(|name| SQL_MODES_REFUSED.contains(name)) {
+        Some(refused) => Err(Error::unsupported(format!("sql_mode {refused}"))),
+        None => Ok(names.join(",").into()),
+    }
 }
 
 /// Character sets that clients may speak: UTF-8 in its MySQL names, ASCII within it, and bytes as they are.
@@ -543,22 +561,6 @@ fn check_collation(name: &str) -> Result<Arc<str>, Error> {
         Ok(known) => Ok(known.name().into()),
         Err(_) => Err(user(1273, "HY000", format!("Unknown collation: '{name}'"))),
     }
-}
-
-/// Seconds east of UTC; `None` for a zone that is not known.
-pub fn time_zone_offset(zone: &str) -> Option<i32> {
-    if zone.eq_ignore_ascii_case("SYSTEM") || zone.eq_ignore_ascii_case("UTC") || zone.eq_ignore_ascii_case("GMT") {
-        return Some(0);
-    }
-    let (sign, rest) = match zone.split_at_checked(1)? {
-        ("+", rest) => (1, rest),
-        ("-", rest) => (-1, rest),
-        _ => return None,
-    };
-    let (hours, minutes) = rest.split_once(':')?;
-    let (hours, minutes): (i32, i32) = (hours.parse().ok()?, minutes.parse().ok()?);
-    let seconds = hours * 3600 + minutes * 60;
-    (minutes < 60 && (-13 * 3600 - 59 * 60..=14 * 3600).contains(&(sign * seconds))).then_some(sign * seconds)
 }
 
 #[cfg(test)]
@@ -594,12 +596,5 @@ mod tests {
             let found = typed_value(definition(name).unwrap(), text);
             assert_eq!(found, basalt_expr::value::Value::Int(value), "{name}");
         }
-    }
-
-    #[test]
-    fn time_zones_are_offsets() {
-        assert_eq!(time_zone_offset("+05:30"), Some(19_800));
-        assert_eq!(time_zone_offset("-08:00"), Some(-28_800));
-        assert_eq!((time_zone_offset("+15:00"), time_zone_offset("Mars")), (None, None));
     }
 }
