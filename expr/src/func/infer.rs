@@ -10,7 +10,8 @@
 //! Collations: an explicit `COLLATE` wins over a column's, that over a constant's. Two different ones of equal rank agree
 //! only if one of them is `binary` or `utf8mb4_bin`, which then wins; else error 1267.
 
-use super::{Func, spec};
+use super::moment::{keeps_moments, localize, needs_session};
+use super::{Func, moment, spec};
 use crate::collation::Collation;
 use crate::context::EvalContext;
 use crate::decimal::Decimal;
@@ -18,9 +19,6 @@ use crate::error::ExprError;
 use crate::expr::Expr;
 use crate::types::{DECIMAL_PRECISION_MAX, DECIMAL_SCALE_MAX, EvalType, FieldType, TypeKind, UNSPECIFIED};
 use crate::value::Value;
-
-/// Digits of a fraction of a second.
-const FSP_MAX: u8 = 6;
 
 /// Builds the call of `func`: finds the result's type and puts implicit casts around the arguments. IF, IFNULL and NULLIF
 /// become CASE and COALESCE.
@@ -159,47 +157,6 @@ pub fn cast(expr: Expr, ty: FieldType) -> Expr {
         }
     }
     Expr::Call { func: Func::Cast, args: vec![expr], ty }
-}
-
-/// True where a conversion asks for the session's time or zone: TIME to DATETIME, a TIMESTAMP, a text with an offset.
-fn needs_session(value: &Value, from: &FieldType, to: &FieldType) -> bool {
-    let is_moment = |ty: &FieldType| ty.kind == TypeKind::Timestamp;
-    to.eval_type() == EvalType::DateTime && from.eval_type() == EvalType::Duration
-        || is_moment(from) != is_moment(to)
-        || to.is_temporal() && value.as_bytes().is_some_and(crate::temporal::parse::has_offset)
-}
-
-/// A TIMESTAMP as the local time that functions calculate with; everything else as it is.
-pub fn localize(expr: Expr) -> Expr {
-    let ty = expr.ty();
-    if ty.kind != TypeKind::Timestamp {
-        return expr;
-    }
-    let local = FieldType { not_null: ty.not_null, ..FieldType::datetime(ty.decimals) };
-    Expr::Call { func: Func::Cast, args: vec![expr], ty: local }
-}
-
-/// True for functions that take a TIMESTAMP as the moment it is.
-fn keeps_moments(func: Func) -> bool {
-    use Func::*;
-    matches!(
-        func,
-        Eq | NullSafeEq
-            | Ne
-            | Lt
-            | Le
-            | Gt
-            | Ge
-            | Between
-            | Greatest
-            | Least
-            | Coalesce
-            | AnyValue
-            | IsNull
-            | IsNotNull
-            | Weight
-            | UnixTimestamp
-    )
 }
 
 /// The explicit `CAST(expr AS ty)`: as [`cast`], but a string is always cut to its length.
@@ -411,7 +368,9 @@ pub fn unify(left: Expr, right: Expr, operation: &str) -> Result<(Expr, Expr), E
     let double = |e: Expr| spec::coerce(e, spec::Arg::Real);
     Ok(match (a, b) {
         (Null, _) | (_, Null) => (left, right),
-        (DateTime, _) | (_, DateTime) if is_moment(&left) != is_moment(&right) => unify_moment(left, right, operation)?,
+        (DateTime, _) | (_, DateTime) if is_moment(&left) != is_moment(&right) => {
+            moment::unify(left, right, operation)?
+        }
         (_, Int | Real | Decimal | String) if is_year(&left) && right.is_constant() => {
             (left, constant_call(Func::YearNumber, right))
         }
@@ -432,10 +391,10 @@ pub fn unify(left: Expr, right: Expr, operation: &str) -> Result<(Expr, Expr), E
         (DateTime, Duration) => (left, spec::coerce(right, spec::Arg::DateTime)),
         (Duration, DateTime) => (spec::coerce(left, spec::Arg::DateTime), right),
         (DateTime | Duration, String) => {
-            let text = compared_text(right, left.ty(), operation);
+            let text = moment::compared_text(right, left.ty(), operation);
             (left, text)
         }
-        (String, DateTime | Duration) => (compared_text(left, right.ty(), operation), right),
+        (String, DateTime | Duration) => (moment::compared_text(left, right.ty(), operation), right),
         (DateTime, _) if right.is_constant() => (left, cast(right, FieldType::datetime(6))),
         (_, DateTime) if left.is_constant() => (cast(left, FieldType::datetime(6)), right),
         (Duration, _) if right.is_constant() => (left, cast(right, FieldType::time(6))),
@@ -447,48 +406,6 @@ pub fn unify(left: Expr, right: Expr, operation: &str) -> Result<(Expr, Expr), E
         }
         _ => (double(left), double(right)),
     })
-}
-
-/// A text beside a date or time. A constant beside a date must be one (1525), but for IN and BETWEEN; any other text that is
-/// none compares as zero.
-fn compared_text(text: Expr, beside: &FieldType, operation: &str) -> Expr {
-    let to = match beside.kind {
-        TypeKind::Time => FieldType::time(FSP_MAX),
-        TypeKind::Timestamp => FieldType { decimals: FSP_MAX, ..FieldType::new(TypeKind::Timestamp) },
-        _ => FieldType::datetime(FSP_MAX),
-    };
-    let text = match cast(text, to.clone()) {
-        Expr::Call { func: Func::Cast, mut args, .. } if args.len() == 1 => args.remove(0),
-        converted => return converted,
-    };
-    let must_be_date = text.is_constant() && beside.kind != TypeKind::Time && matches!(operation, "=");
-    if !must_be_date {
-        let ty = FieldType { not_null: text.ty().not_null, ..to };
-        return Expr::Call { func: Func::ComparedTime, args: vec![text], ty };
-    }
-    let kind = match beside.kind {
-        TypeKind::Date => "DATE",
-        TypeKind::Timestamp => "TIMESTAMP",
-        _ => "DATETIME",
-    };
-    let ty = FieldType { not_null: text.ty().not_null, ..to };
-    Expr::Call { func: Func::DateConstant, args: vec![text, Expr::string(kind)], ty }
-}
-
-/// A TIMESTAMP beside another type: a constant becomes a moment, so that an index over moments serves; everything else is
-/// compared as local time.
-fn unify_moment(left: Expr, right: Expr, operation: &str) -> Result<(Expr, Expr), ExprError> {
-    let constant = if right.ty().kind == TypeKind::Timestamp { &left } else { &right };
-    if !constant.is_constant() {
-        return unify(localize(left), localize(right), operation);
-    }
-    let moment = FieldType { decimals: FSP_MAX, ..FieldType::new(TypeKind::Timestamp) };
-    let bring = |side: Expr| match side.ty() {
-        ty if ty.kind == TypeKind::Timestamp => side,
-        ty if ty.is_string() => compared_text(side, &moment, operation),
-        _ => cast(side, moment.clone()),
-    };
-    Ok((bring(left), bring(right)))
 }
 
 /// A string constant beside exact numbers, as an exact number: at once when it is a literal that is one, else when the

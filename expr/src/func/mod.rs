@@ -29,6 +29,7 @@ mod info;
 mod list;
 mod logic;
 mod math;
+mod moment;
 mod pattern;
 pub use pattern::like_matches;
 pub(crate) mod spec;
@@ -40,10 +41,10 @@ pub use compare::compare;
 pub use datetime_arith::{Interval, IntervalUnit, interval_value};
 pub(crate) use infer::hybrid_number;
 pub use infer::{
-    case, cast, cast_explicit, collate, common_type, common_type_of, in_list, infer, localize, unify,
-    with_hidden_digits,
+    case, cast, cast_explicit, collate, common_type, common_type_of, in_list, infer, unify, with_hidden_digits,
 };
 pub use list::{ALL, Func};
+pub use moment::localize;
 
 use crate::types::{FieldType, NOT_FIXED};
 use crate::value::Value;

@@ -1,0 +1,95 @@
+//! Dates and times beside other types: what a text beside a date becomes, and where a TIMESTAMP, which is a moment in UTC,
+//! turns into the local time that functions calculate with.
+
+use super::{Func, infer};
+use crate::error::ExprError;
+use crate::expr::Expr;
+use crate::temporal::parse::has_offset;
+use crate::types::{EvalType, FieldType, TypeKind};
+use crate::value::Value;
+
+/// Digits of a fraction of a second.
+const FSP_MAX: u8 = 6;
+
+/// A text beside a date or time. A constant beside a date must be one (1525), but for IN and BETWEEN; any other text that is
+/// none compares as zero.
+pub(super) fn compared_text(text: Expr, beside: &FieldType, operation: &str) -> Expr {
+    let to = match beside.kind {
+        TypeKind::Time => FieldType::time(FSP_MAX),
+        TypeKind::Timestamp => FieldType { decimals: FSP_MAX, ..FieldType::new(TypeKind::Timestamp) },
+        _ => FieldType::datetime(FSP_MAX),
+    };
+    let text = match infer::cast(text, to.clone()) {
+        Expr::Call { func: Func::Cast, mut args, .. } if args.len() == 1 => args.remove(0),
+        converted => return converted,
+    };
+    let must_be_date = text.is_constant() && beside.kind != TypeKind::Time && matches!(operation, "=");
+    if !must_be_date {
+        let ty = FieldType { not_null: text.ty().not_null, ..to };
+        return Expr::Call { func: Func::ComparedTime, args: vec![text], ty };
+    }
+    let kind = match beside.kind {
+        TypeKind::Date => "DATE",
+        TypeKind::Timestamp => "TIMESTAMP",
+        _ => "DATETIME",
+    };
+    let ty = FieldType { not_null: text.ty().not_null, ..to };
+    Expr::Call { func: Func::DateConstant, args: vec![text, Expr::string(kind)], ty }
+}
+
+/// A TIMESTAMP beside another type: a constant becomes a moment, so that an index over moments serves; everything else is
+/// compared as local time.
+pub(super) fn unify(left: Expr, right: Expr, operation: &str) -> Result<(Expr, Expr), ExprError> {
+    let constant = if right.ty().kind == TypeKind::Timestamp { &left } else { &right };
+    if !constant.is_constant() {
+        return infer::unify(localize(left), localize(right), operation);
+    }
+    let moment = FieldType { decimals: FSP_MAX, ..FieldType::new(TypeKind::Timestamp) };
+    let bring = |side: Expr| match side.ty() {
+        ty if ty.kind == TypeKind::Timestamp => side,
+        ty if ty.is_string() => compared_text(side, &moment, operation),
+        _ => infer::cast(side, moment.clone()),
+    };
+    Ok((bring(left), bring(right)))
+}
+
+/// True where a conversion asks for the session's time or zone: TIME to DATETIME, a TIMESTAMP, a text with an offset.
+pub(super) fn needs_session(value: &Value, from: &FieldType, to: &FieldType) -> bool {
+    let is_moment = |ty: &FieldType| ty.kind == TypeKind::Timestamp;
+    to.eval_type() == EvalType::DateTime && from.eval_type() == EvalType::Duration
+        || is_moment(from) != is_moment(to)
+        || to.is_temporal() && value.as_bytes().is_some_and(has_offset)
+}
+
+/// A TIMESTAMP as the local time that functions calculate with; everything else as it is.
+pub fn localize(expr: Expr) -> Expr {
+    let ty = expr.ty();
+    if ty.kind != TypeKind::Timestamp {
+        return expr;
+    }
+    let local = FieldType { not_null: ty.not_null, ..FieldType::datetime(ty.decimals) };
+    Expr::Call { func: Func::Cast, args: vec![expr], ty: local }
+}
+
+/// True for functions that take a TIMESTAMP as the moment it is.
+pub(super) fn keeps_moments(func: Func) -> bool {
+    use Func::*;
+    matches!(
+        func,
+        Eq | NullSafeEq
+            | Ne
+            | Lt
+            | Le
+            | Gt
+            | Ge
+            | Between
+            | Greatest
+            | Least
+            | Coalesce
+            | AnyValue
+            | IsNull
+            | IsNotNull
+            | Weight
+            | UnixTimestamp
+    )
+}
