@@ -1,6 +1,6 @@
 //! What the process may hold, and what the kernel and the allocator say that it holds.
 
-use crate::config::ByteSize;
+use bytesize::ByteSize;
 use basalt_common::memory::heap;
 use basalt_sql::memory::MemoryOptions;
 use std::cell::OnceCell;

@@ -6,6 +6,7 @@
 use super::server::Shared;
 use super::session::SqlSession;
 use crate::error::{Error, Result};
+use crate::memory::SessionMemory;
 use crate::parser::statement::{UserSpec, UserStatement};
 use crate::server::auth::Credential;
 use crate::server::config::MAX_ALLOWED_PACKET_DEFAULT;
@@ -75,6 +76,7 @@ async fn run(shared: &Arc<Shared>, file: &InitFile) -> Result<()> {
         capabilities: Capabilities::OFFERED,
         collation: 0,
         attributes: Arc::default(),
+        memory: Arc::new(SessionMemory::new(0)),
         kill: Arc::new(KillSwitch::new()),
         connections: Arc::new(Connections::default()),
         variables: Arc::new(ConnectionVariables::new(Duration::from_secs(60), MAX_ALLOWED_PACKET_DEFAULT)),
