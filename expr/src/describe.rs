@@ -49,7 +49,7 @@ fn describe_value(value: &Value, ty: &FieldType) -> String {
     let mut out = Vec::new();
     match value {
         Value::Null => return "NULL".to_string(),
-        Value::Bytes(bytes) => return format!("x'{}'", bytes.iter().map(|b| format!("{b:02x}")).collect::<String>()),
+        Value::Bytes(bytes) => return format!("x'{}'", hex::encode(bytes)),
         other => cell::format_value(ty, other, &mut out),
     }
     let text = String::from_utf8_lossy(&out);

@@ -148,6 +148,8 @@ fn store_integer(value: &Value, to: &FieldType, ctx: &StoreContext<'_>) -> Resul
     let number = match value {
         Value::Int(_) | Value::UInt(_) => value.as_i128().unwrap_or_default(),
         Value::Double(v) => v.round_ties_even() as i128,
+        // Below zero even where it would round to zero.
+        Value::Decimal(v) if to.unsigned && v.is_negative() && !v.is_zero() => -1,
         _ => {
             let decimal = number_of(value, "integer", ctx)?;
             decimal.to_i128().unwrap_or(if decimal.is_negative() { i128::MIN } else { i128::MAX })
@@ -189,13 +191,15 @@ fn store_bit(value: &Value, to: &FieldType, ctx: &StoreContext<'_>) -> Result<Va
             let significant = value.as_bytes().unwrap_or_default().iter().skip_while(|b| **b == 0);
             significant.fold(0i128, |n, b| n.saturating_mul(256).saturating_add(i128::from(*b)))
         }
+        Value::Double(v) => v.round_ties_even() as i128,
         _ => number_of(value, "integer", ctx)?.to_i128().unwrap_or(i128::MAX),
     };
     let (low, high) = to.integer_range();
     if !(low..=high).contains(&number) {
         ctx.soften(EvalError::DataTooLong { column: ctx.column.into(), row: ctx.row })?;
     }
-    Ok(Value::UInt(number.clamp(low, high) as u64))
+    // Too much of either sign is all bits set.
+    Ok(Value::UInt(if (low..=high).contains(&number) { number } else { high } as u64))
 }
 
 fn store_real(value: &Value, to: &FieldType, ctx: &StoreContext<'_>) -> Result<Value, EvalError> {

@@ -99,6 +99,9 @@ fn format_date(date: DateTime, hours: u32, format: &[u8]) -> Option<Vec<u8>> {
 
 fn date_format(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     let date = moment(&args[0]);
+    if args[1].as_bytes().is_some_and(<[u8]>::is_empty) {
+        return Ok(Value::Null);
+    }
     let text = format_date(date, date.fields().hour, args[1].as_bytes().unwrap_or_default());
     Ok(text.map_or(Value::Null, |t| call.text(t)))
 }

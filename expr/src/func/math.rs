@@ -235,6 +235,9 @@ fn conv(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     }
     let text = String::from_utf8_lossy(args[0].as_bytes().unwrap_or_default()).into_owned();
     let text = text.trim();
+    if text.is_empty() {
+        return Ok(Value::Null);
+    }
     let (negative, digits) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
