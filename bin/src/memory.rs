@@ -1,8 +1,8 @@
 //! What the process may hold, and what the kernel and the allocator say that it holds.
 
-use bytesize::ByteSize;
 use basalt_common::memory::heap;
 use basalt_sql::memory::MemoryOptions;
+use bytesize::ByteSize;
 use std::cell::OnceCell;
 use std::ptr;
 use tikv_jemalloc_ctl::thread::{ThreadLocal, allocatedp, deallocatedp};

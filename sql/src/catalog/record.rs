@@ -219,7 +219,8 @@ mod tests {
     /// Keys of other weights find nothing where they should: the version stands beside them.
     #[test]
     fn a_key_knows_the_weights_it_was_made_with() {
-        let made = table("CREATE TABLE t (id INT PRIMARY KEY, s VARCHAR(10), b VARBINARY(10), KEY kb (b), KEY ks (b, s))");
+        let made =
+            table("CREATE TABLE t (id INT PRIMARY KEY, s VARCHAR(10), b VARBINARY(10), KEY kb (b), KEY ks (b, s))");
         let mut record = table_to_proto(&made).expect("it fits");
         assert!(table_from_proto(&record).expect("it is whole").stale_index().is_none());
         let versions: Vec<u32> = record.indexes.iter().flat_map(|i| &i.columns).map(|c| c.collation_version).collect();

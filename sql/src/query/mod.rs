@@ -38,8 +38,8 @@ mod lower;
 mod lower_aggregate;
 mod lower_correlated;
 mod lower_expr;
-mod lower_groups;
 mod lower_grouped;
+mod lower_groups;
 mod lower_set;
 mod lower_subquery;
 mod lower_window;
@@ -51,10 +51,10 @@ mod scan_metrics;
 mod single_row;
 #[cfg(test)]
 mod tests;
+mod unnest;
 mod window_aggregate;
 mod window_frame;
 mod window_function;
-mod unnest;
 mod yielding;
 
 pub use execute::execute;

@@ -122,8 +122,8 @@ impl SqlSession {
             }
         }
         let typed = self.variables.typed();
-        let execution_time_max =
-            (effect == Effect::Reads && typed.max_execution_time_ms > 0).then(|| Duration::from_millis(typed.max_execution_time_ms));
+        let execution_time_max = (effect == Effect::Reads && typed.max_execution_time_ms > 0)
+            .then(|| Duration::from_millis(typed.max_execution_time_ms));
         Ok(Arc::new(StatementContext {
             cluster: self.server.cluster.clone(),
             catalog: self.server.catalog.clone(),
@@ -243,7 +243,8 @@ impl SqlSession {
         let (plan, _) = self.bind_and_plan(statement, &schema, &self.parameter_types())?;
         self.check_plan(&plan)?;
         let parameters = self.parameters.clone();
-        let ctx = self.statement_context(schema.newest().clone(), parameters, Effect::Reads, virtual_scans(&plan)).await?;
+        let ctx =
+            self.statement_context(schema.newest().clone(), parameters, Effect::Reads, virtual_scans(&plan)).await?;
         let rows = match (&plan, analyze) {
             (PhysicalPlan::Query(query), _) => {
                 let view = self.txn.read_view(&executor::tables_of(query)).await?;
