@@ -611,7 +611,7 @@ async fn set_operations_windows_and_recursion_agree() {
         ty,
     };
     let calls = vec![
-        window(WindowFunc::RowNumber, vec![], FieldType::bigint().required()),
+        window(WindowFunc::RowNumber, vec![], FieldType::bigint_unsigned().required()),
         window(WindowFunc::Aggregate(AggregateFunc::Sum), vec![col(0)], FieldType::decimal(41, 0)),
         window(WindowFunc::Lag, vec![col(1), Expr::int(1)], FieldType::bigint()),
     ];
