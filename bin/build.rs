@@ -7,6 +7,7 @@ fn git(arguments: &[&str]) -> Option<String> {
     Some(String::from_utf8(output.stdout).ok()?.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
+#[expect(clippy::disallowed_macros, reason = "cargo reads what a build script prints")]
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     // The log of HEAD grows with each commit and each checkout; HEAD itself only names a branch.

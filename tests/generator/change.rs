@@ -73,9 +73,8 @@ impl Maker {
     fn insert_select(&mut self, table: &Table) -> Tree {
         let verb = self.verb();
         let from = self.table();
-        let mut scope = Scope::default();
-        scope.columns =
-            from.columns.iter().map(|c| Column { sql: format!("a.{}", c.name), class: c.ty.class() }).collect();
+        let column = |c: &crate::schema::Column| Column { sql: format!("a.{}", c.name), class: c.ty.class() };
+        let scope = Scope { columns: from.columns.iter().map(column).collect(), ..Scope::default() };
         let mut items = vec![Tree::text(format!("a.id + {}", self.dice.below(40)))];
         for column in &table.columns {
             let same = from.columns.iter().filter(|c| c.ty == column.ty).collect::<Vec<_>>();

@@ -127,8 +127,8 @@ impl Maker {
 
     /// FROM: what it brings into sight, and its text.
     pub fn from(&mut self, outer: &Scope, depth: u32) -> (Scope, Tree) {
-        let mut scope = Scope::default();
-        scope.outer = outer.columns.iter().chain(&outer.outer).cloned().collect();
+        let around = outer.columns.iter().chain(&outer.outer).cloned().collect();
+        let mut scope = Scope { outer: around, ..Scope::default() };
         let mut parts = vec![self.source(&mut scope, depth)];
         let more = match self.dice.below(10) {
             0..=4 => 0,

@@ -37,7 +37,7 @@ fn started() -> Up {
 fn resident_mib(up: &Up) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/{}/statm", up.pid())).expect("the server lives");
     let pages: u64 = text.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("statm has numbers");
-    pages * 4096 >> 20
+    (pages * 4096) >> 20
 }
 
 /// Eight clients that read and change single rows until they are told to stop.

@@ -262,6 +262,7 @@ fn every_statement_of_the_repository_holds() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "measures real time: a reader that is quadratic shows in it")]
 fn mutated_statements_hold() {
     let seconds = std::env::var("FUZZ_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(3);
     let corpus = corpus();
@@ -274,12 +275,16 @@ fn mutated_statements_hold() {
         let started = Instant::now();
         let held = std::panic::catch_unwind(|| check(&data)).is_ok();
         assert!(held, "the input was {:?}", String::from_utf8_lossy(&data));
-        assert!(started.elapsed() < Duration::from_secs(2), "slow: {}", String::from_utf8_lossy(&data));
+        assert!(started.elapsed() < SLOW, "slow: {}", String::from_utf8_lossy(&data));
     }
 }
 
+/// What reading a text of this size may take, on a machine that does other things besides.
+const SLOW: Duration = Duration::from_secs(10);
+
 /// Whatever is repeated is read in time that grows with the text, and refused where it nests too deep.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "measures real time: a reader that is quadratic shows in it")]
 fn repetitions_are_read_once() {
     const REPEATED: &[&str] = &[
         "(",
@@ -358,7 +363,7 @@ fn repetitions_are_read_once() {
             let text = format!("{prefix}{}", repeated.repeat(120_000 / repeated.len()));
             let began = Instant::now();
             drop(parse_one(text.as_bytes(), ParseOptions::default()));
-            assert!(began.elapsed() < Duration::from_secs(1), "{prefix}{repeated}…");
+            assert!(began.elapsed() < SLOW, "{prefix}{repeated}…");
         }
     }
 }

@@ -158,7 +158,7 @@ impl Spec {
 /// The groups of rows that ORDER BY does not tell apart.
 fn peers(keys: &[ArrayRef], rows: usize) -> Result<Vec<Range<usize>>> {
     if keys.is_empty() || rows == 0 {
-        return Ok(vec![0..rows]);
+        return Ok(std::iter::once(0..rows).collect());
     }
     Ok(partition(keys).map_err(DataFusionError::from)?.ranges())
 }
