@@ -143,7 +143,7 @@ fn an_error_names_the_use_and_the_variable() {
     let _alone = alone();
     let up = started();
     let error = up
-        .mysql("use test; set tidb_mem_quota_query = 1048576; select group_concat(a.id order by b.id) from thousand a, thousand b, j")
+        .mysql("use test; set tidb_mem_quota_query = 1048576, group_concat_max_len = 100000000; select group_concat(a.id order by b.id) from thousand a, thousand b, j")
         .expect_error();
     assert!(error.contains("ERROR 8175 (HY000)"), "{error}");
     assert!(error.contains("the statement holds") && error.contains("tidb_mem_quota_query allows 1.0 MiB"), "{error}");

@@ -148,8 +148,8 @@ fn what_is_not_understood_is_refused() {
         &["up", "--data", data, "--listen", &listen, "--status", &status, "--config", config],
         "tls_cert and tls_key",
     );
-    std::fs::write(&file, "[storage]\nregion_split_size = \"64kb\"\n").unwrap();
-    refused(&["up", "--config", config], "kb");
+    std::fs::write(&file, "[storage]\nregion_split_size = \"64 sheep\"\n").unwrap();
+    refused(&["up", "--config", config], "sheep");
     refused(&["ctl", "stores", "--status", &address()], "nobody answers");
 }
 
