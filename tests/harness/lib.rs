@@ -32,23 +32,34 @@ pub fn alone() -> MutexGuard<'static, ()> {
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Ports below those that the kernel gives to outgoing connections (32768 and above, `ip_local_port_range`): a server that is
+/// stopped and started again would find its port taken by somebody's client now and then.
+const SINGLE_PORTS: std::ops::Range<u16> = 4_100..9_900;
+const BASE_PORTS: std::ops::Range<u16> = 10_000..28_000;
+
 /// A TCP port of loopback that nobody listens on.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-    listener.local_addr().expect("a bound socket has an address").port()
+    (0..200).map(|_| drawn_from(&SINGLE_PORTS)).find(|port| is_free(*port)).expect("one of 200 ports is free")
 }
 
 /// A port base whose neighborhood (`basalt cluster`'s layout, a few processes a role) is free.
 pub fn free_port_base() -> u16 {
-    for _ in 0..200 {
-        let base = 10_000 + free_port() % 40_000;
-        let ports =
-            [0u16, 1000, 2000, 2500, 3000, 3500].iter().flat_map(|offset| (0..4).map(move |n| base + offset + n));
-        if ports.map(|port| TcpListener::bind(("127.0.0.1", port))).all(|bound| bound.is_ok()) {
-            return base;
-        }
-    }
-    panic!("no free range of ports");
+    let is_free_base = |base: &u16| {
+        let offsets = [0u16, 1000, 2000, 2500, 3000, 3500];
+        offsets.iter().flat_map(|offset| (0..4).map(move |n| base + offset + n)).all(is_free)
+    };
+    (0..200).map(|_| drawn_from(&BASE_PORTS)).find(is_free_base).expect("one of 200 ranges of ports is free")
+}
+
+/// Another number each time, in this process and beside it: the kernel draws it.
+fn drawn_from(range: &std::ops::Range<u16>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let drawn = listener.local_addr().expect("a bound socket has an address").port();
+    range.start + drawn % (range.end - range.start)
+}
+
+fn is_free(port: u16) -> bool {
+    TcpListener::bind(("127.0.0.1", port)).is_ok()
 }
 
 /// A connection to a server, by mysql_async.

@@ -7,7 +7,6 @@
 //!          │             │    └─ rows            short path, results on their way out
 //!          │             ├─ transaction          its writes and how to undo them
 //!          │             └─ prepared, packets
-//!          ├─ plan cache
 //!          └─ coprocessor of store 1             fragments that run, batches that wait for a client
 //! limit of the process: memory_limit in the settings (8176 for the largest statement)
 //! ```

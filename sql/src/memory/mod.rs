@@ -13,7 +13,7 @@
 //! | rows of the short path | an account of the result | 8175 |
 //! | writes of a transaction, and how to undo them | an account of its buffer | 8004 by `client::buffer`'s bounds |
 //! | a packet being received, a row being sent | accounts of the connection | `max_allowed_packet` |
-//! | plan cache | an account | its oldest go |
+//! | plan cache | not counted: bounded by its number of plans and the length of their texts | its oldest go |
 //! | batches of the coprocessor | a tracker a store | partial results are sent early, else 8175 |
 //!
 //! What nobody counts (RocksDB's caches, the allocator's own) is seen by the governor as resident memory.
