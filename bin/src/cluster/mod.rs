@@ -28,6 +28,8 @@ const REPLICAS: u32 = 3;
 const REPLICAS_POLL: Duration = Duration::from_millis(100);
 /// How long one process may take to stop before it is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often a dead process's port is tried, a pause apart.
+const DEAD_PORT_TRIES: u32 = 150;
 
 /// Runs one verb.
 pub fn run(args: cli::Cluster) -> Result<()> {
@@ -81,11 +83,14 @@ fn up(dir: &Path, wanted: Layout) -> Result<()> {
 /// Finds ports in use before anything is started.
 fn check_ports(processes: &[Process]) -> Result<()> {
     for process in processes {
-        if process.state()? == State::Running {
+        let state = process.state()?;
+        if state == State::Running {
             continue;
         }
+        // A process that was killed is dead before the last of its threads has let go of the sockets.
+        let tries = if state == State::Dead { DEAD_PORT_TRIES } else { 1 };
         for address in [&process.listen, &process.status] {
-            if let Err(error) = std::net::TcpListener::bind(address) {
+            if let Err(error) = process::bound_within(tries, address) {
                 bail!(
                     "{address}, which {} needs: {error}. Stop what uses it (`basalt up`, another cluster?), or give --dir and --port-base of its own",
                     process.name

@@ -174,6 +174,20 @@ impl Process {
     }
 }
 
+/// Whether an address can be listened on, tried a few times.
+///
+/// # Errors
+/// What the last try returned.
+pub fn bound_within(tries: u32, address: &str) -> std::io::Result<()> {
+    for _ in 1..tries {
+        if std::net::TcpListener::bind(address).is_ok() {
+            return Ok(());
+        }
+        pause();
+    }
+    std::net::TcpListener::bind(address).map(drop)
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "the command line tool waits for other processes; there is no simulated side"
