@@ -107,8 +107,8 @@ struct Many {
     bytes: usize,
 }
 
-impl Many {
-    fn add(
+impl GroupsAccumulator for Many {
+    fn update_batch(
         &mut self,
         values: &[ArrayRef],
         groups: &[usize],
@@ -128,18 +128,6 @@ impl Many {
         }
         Ok(())
     }
-}
-
-impl GroupsAccumulator for Many {
-    fn update_batch(
-        &mut self,
-        values: &[ArrayRef],
-        groups: &[usize],
-        filter: Option<&BooleanArray>,
-        total_groups: usize,
-    ) -> Result<()> {
-        self.add(values, groups, filter, total_groups)
-    }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
         let strings = emit_to.take_needed(&mut self.strings);
@@ -152,7 +140,7 @@ impl GroupsAccumulator for Many {
     }
 
     fn merge_batch(&mut self, values: &[ArrayRef], groups: &[usize], total_groups: usize) -> Result<()> {
-        self.add(values, groups, None, total_groups)
+        self.update_batch(values, groups, None, total_groups)
     }
 
     fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {

@@ -156,13 +156,13 @@ impl super::Binder<'_> {
             BinaryOp::Or => Func::Or,
             BinaryOp::Xor => Func::Xor,
             BinaryOp::And => Func::And,
-            BinaryOp::Eq => Func::Eq,
-            BinaryOp::NullSafeEq => Func::NullSafeEq,
-            BinaryOp::Ne => Func::Ne,
-            BinaryOp::Lt => Func::Lt,
-            BinaryOp::Le => Func::Le,
-            BinaryOp::Gt => Func::Gt,
-            BinaryOp::Ge => Func::Ge,
+            BinaryOp::Eq
+            | BinaryOp::NullSafeEq
+            | BinaryOp::Ne
+            | BinaryOp::Lt
+            | BinaryOp::Le
+            | BinaryOp::Gt
+            | BinaryOp::Ge => row::comparison(op)?,
             BinaryOp::BitOr => Func::BitOr,
             BinaryOp::BitAnd => Func::BitAnd,
             BinaryOp::ShiftLeft => Func::ShiftLeft,

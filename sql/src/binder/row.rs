@@ -63,7 +63,7 @@ impl super::Binder<'_> {
 /// `left op right`.
 pub(super) fn compare(op: BinaryOp, left: Operand, right: Operand) -> Result<Expr> {
     let (left, right) = match (left, right) {
-        (Operand::One(left), Operand::One(right)) => return Ok(Expr::call(func_of(op)?, vec![left, right])?),
+        (Operand::One(left), Operand::One(right)) => return Ok(Expr::call(comparison(op)?, vec![left, right])?),
         (Operand::Row(left), Operand::Row(right)) if left.len() == right.len() => (left, right),
         (Operand::Row(left), _) => return Err(Error::operand_columns(left.len())),
         (Operand::One(_), Operand::Row(_)) => return Err(Error::operand_columns(1)),
@@ -92,7 +92,11 @@ pub(super) fn compare(op: BinaryOp, left: Operand, right: Operand) -> Result<Exp
     }
 }
 
-fn func_of(op: BinaryOp) -> Result<Func> {
+/// The function of a comparison.
+///
+/// # Errors
+/// [`Error::Internal`] for any other operator.
+pub(super) fn comparison(op: BinaryOp) -> Result<Func> {
     Ok(match op {
         BinaryOp::Eq => Func::Eq,
         BinaryOp::NullSafeEq => Func::NullSafeEq,

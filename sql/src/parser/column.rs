@@ -88,21 +88,26 @@ impl Parser<'_> {
         self.expect_symbol(")")
     }
 
-    /// A cast's character set: no more than one of its spellings, and BINARY.
+    /// A cast's character set.
     fn charset_attributes(&mut self, ty: &mut DataType) -> Result<()> {
-        loop {
-            if self.eat("BINARY") {
-                ty.binary = true;
-            } else if self.eat_words(&["CHARACTER", "SET"]) || self.eat("CHARSET") || self.eat_words(&["CHAR", "SET"]) {
-                ty.charset = Some(self.charset_name()?);
-            } else if self.eat("ASCII") {
-                ty.charset = Some("latin1".to_string());
-            } else if self.eat("UNICODE") {
-                ty.charset = Some("ucs2".to_string());
-            } else {
-                return Ok(());
-            }
+        while self.charset_attribute(ty)? {}
+        Ok(())
+    }
+
+    /// One spelling of a character set, or BINARY; false where none stands.
+    fn charset_attribute(&mut self, ty: &mut DataType) -> Result<bool> {
+        if self.eat("BINARY") {
+            ty.binary = true;
+        } else if self.eat_words(&["CHARACTER", "SET"]) || self.eat("CHARSET") || self.eat_words(&["CHAR", "SET"]) {
+            ty.charset = Some(self.charset_name()?);
+        } else if self.eat("ASCII") {
+            ty.charset = Some("latin1".to_string());
+        } else if self.eat("UNICODE") {
+            ty.charset = Some("ucs2".to_string());
+        } else {
+            return Ok(false);
         }
+        Ok(true)
     }
 
     /// MySQL's own name of the type that `word` (and what follows) spells; empty when it is none.
@@ -166,17 +171,9 @@ impl Parser<'_> {
             } else if self.eat("ZEROFILL") {
                 ty.zerofill = true;
                 ty.unsigned = true;
-            } else if self.eat("BINARY") {
-                ty.binary = true;
-            } else if self.eat_words(&["CHARACTER", "SET"]) || self.eat("CHARSET") || self.eat_words(&["CHAR", "SET"]) {
-                ty.charset = Some(self.charset_name()?);
-            } else if self.eat("ASCII") {
-                ty.charset = Some("latin1".to_string());
-            } else if self.eat("UNICODE") {
-                ty.charset = Some("ucs2".to_string());
             } else if self.eat("COLLATE") {
                 ty.collation = Some(self.charset_name()?);
-            } else {
+            } else if !self.charset_attribute(ty)? {
                 return Ok(());
             }
         }
