@@ -41,6 +41,8 @@ const MEMTABLE_BLOOM_RATIO: f64 = 0.1;
 const ABOVE_ALL_KEYS: [u8; 16 << 10] = [0xff; 16 << 10];
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
 const BLOCK_BYTES: usize = 16 << 10;
+/// A partition of an index or of a filter.
+const METADATA_BLOCK_BYTES: usize = 8 << 10;
 const LOG_FILES_KEPT: usize = 4;
 const LOG_FILE_BYTES_MAX: usize = 8 << 20;
 
@@ -149,7 +151,12 @@ fn family_options(cf: Cf, config: &EngineConfig, cache: &Cache) -> Options {
     table.set_block_size(BLOCK_BYTES);
     table.set_cache_index_and_filter_blocks(true);
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
-    table.set_index_type(BlockBasedIndexType::BinarySearch);
+    // A whole filter of a file of two million rows is 2.5 MB, more than a shard of the cache keeps: every point read read
+    // it again. Partitions are as small as blocks.
+    table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    table.set_partition_filters(true);
+    table.set_metadata_block_size(METADATA_BLOCK_BYTES);
+    table.set_pin_top_level_index_and_filter(true);
     table.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
     table.set_format_version(5);
     let mut options = Options::default();
