@@ -80,6 +80,11 @@ async fn of_rows(
     Ok(TableSize { rows: count, data_bytes: known.1.max(bytes * count / looked_at), index_bytes })
 }
 
+/// About how many keys a range holds, as PD hears of its regions.
+pub fn keys_within(regions: &[RegionAndLeader], range: &KeyRange) -> u64 {
+    within(regions, range).0
+}
+
 /// Keys and bytes of the regions that hold keys of a range. Those that hold others as well, at its ends, count by half.
 fn within(regions: &[RegionAndLeader], range: &KeyRange) -> (u64, u64) {
     let mut sum = (0, 0);

@@ -57,4 +57,4 @@ mod table_writer;
 
 pub use outcome::{DmlResult, Outcome};
 pub use source::tables_of;
-pub use statement::{commit, execute};
+pub use statement::{commit, execute, execute_short};

@@ -43,6 +43,19 @@ pub async fn execute(plan: &PhysicalPlan, ctx: &Arc<StatementContext>, txn: &mut
     }
 }
 
+/// The rows of a short query, unless they are too many for the short path.
+///
+/// # Errors
+/// As [`execute`].
+pub async fn execute_short(
+    short: &ShortQuery,
+    ctx: &Arc<StatementContext>,
+    txn: &mut SessionTxn,
+) -> Result<Option<RowStream>> {
+    txn.enter();
+    select::select(short, ctx, txn).await
+}
+
 async fn read_short(short: &ShortQuery, ctx: &Arc<StatementContext>, txn: &mut SessionTxn) -> Result<RowStream> {
     match (select::select(short, ctx, txn).await?, &short.fallback) {
         (Some(rows), _) => Ok(rows),

@@ -1,6 +1,7 @@
 //! Scans over the cluster's regions, by the client.
 
 use super::fan_out::{FanOut, ScanEvent, ScanRequest};
+use crate::catalog::size;
 use crate::error::{Error, Result};
 use async_trait::async_trait;
 use basalt_client::Cluster;
@@ -31,6 +32,10 @@ impl FanOut for ClusterFanOut {
         Ok(self.cluster.regions_in(&hull).await?.len())
     }
 
+    async fn row_count(&self, range: &KeyRange) -> Result<u64> {
+        Ok(size::keys_within(&self.cluster.regions_in(range).await?, range))
+    }
+
     fn run(&self, request: ScanRequest) -> BoxStream<'static, Result<ScanEvent>> {
         let cluster = self.cluster.clone();
         let template = CoprocessorRequest {
@@ -46,7 +51,7 @@ impl FanOut for ClusterFanOut {
             ranges: request.ranges,
             start_ts: request.ts,
             template,
-            keep_order: false,
+            keep_order: request.keep_order,
             concurrency: request.concurrency,
         };
         let stream = async move {

@@ -241,7 +241,7 @@ fn leaf(id: &str, scan: &RemoteScanExec) -> ExplainLine {
 
 fn execution_info(sums: &ScanSums) -> String {
     format!(
-        "time:{:.2?}, tasks:{}, stores:{}, rows scanned:{}, rows returned:{}, bytes returned:{}, storage time:{:.2?}, max:{:.2?}",
+        "time:{:.2?}, tasks:{}, stores:{}, rows scanned:{}, rows returned:{}, bytes returned:{}, storage time:{:.2?}, max:{:.2?}{}",
         sums.elapsed,
         sums.tasks,
         sums.stores.len(),
@@ -250,6 +250,7 @@ fn execution_info(sums: &ScanSums) -> String {
         sums.bytes_returned,
         sums.storage,
         sums.storage_max,
+        if sums.is_index_left { ", too much under the index: the table was scanned" } else { "" },
     )
 }
 

@@ -27,9 +27,11 @@ pub struct ScanRequest {
     pub limit: u64,
     /// Regions read at a time.
     pub concurrency: usize,
+    /// Whether the regions' rows come in the order of their keys.
+    pub keep_order: bool,
 }
 
-/// What comes back, of all regions, interleaved.
+/// What comes back, of all regions, interleaved unless the order is kept.
 #[derive(Debug)]
 pub enum ScanEvent {
     /// A batch, as Arrow IPC.
@@ -43,6 +45,9 @@ pub enum ScanEvent {
 pub trait FanOut: Send + Sync {
     /// How many regions the ranges touch, as far as is known now; for estimates.
     async fn region_count(&self, ranges: &[KeyRange]) -> Result<usize>;
+
+    /// About how many rows a range of row keys holds.
+    async fn row_count(&self, range: &KeyRange) -> Result<u64>;
 
     /// Runs a scan. Dropping the stream cancels it everywhere.
     fn run(&self, request: ScanRequest) -> BoxStream<'static, Result<ScanEvent>>;

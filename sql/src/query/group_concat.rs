@@ -45,6 +45,9 @@ pub struct Spec {
     pub rows: AtomicU64,
 }
 
+/// Its name in plans.
+pub const NAME: &str = "group_concat";
+
 /// See the module.
 #[derive(Debug, Clone)]
 pub struct GroupConcat {
@@ -73,7 +76,7 @@ impl Hash for GroupConcat {
 
 impl AggregateUDFImpl for GroupConcat {
     fn name(&self) -> &'static str {
-        "group_concat"
+        NAME
     }
 
     fn signature(&self) -> &Signature {

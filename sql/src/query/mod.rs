@@ -34,6 +34,8 @@ mod cross_joins;
 mod error;
 mod group_concat;
 mod hints;
+mod in_order;
+mod lookup;
 mod lower;
 mod lower_aggregate;
 mod lower_correlated;

@@ -5,18 +5,17 @@
 //! RemoteScanExec ─ scan      what to decode, which ranges, as of when, the transaction's own rows in them
 //!                ─ fragment  FilterExec … FragmentScanExec: runs on every region; starts as the bare leaf
 //! ```
-//! It puts out one partition: the tasks of all regions as they answer, in no order. What is pushed down gives partial
+//! It puts out one partition: the tasks of all regions as they answer, in no order unless asked ([`RemoteScanExec::in_order`]). What is pushed down gives partial
 //! results a region, so whatever must see all rows at once (a final aggregate, a sort, a limit) stays above.
 //!
 //! The transaction's own rows never travel: their keys are cut out of the ranges, and the same fragment runs over them
 //! here, as one more task. So push-down is the same inside a transaction that has written.
 //!
-//! A look-up ([`Access::Lookup`]) reads index entries first, collects handles in batches of [`LOOKUP_BATCH_ROWS`], and
-//! reads those rows by point ranges with the fragment; entries that the transaction wrote are merged the same way.
+//! A look-up ([`Access::Lookup`]) reads entries of an index, and rows by the handles in them: see [`super::lookup`].
 
 use super::fan_out::{FanOut, ScanEvent, ScanRequest};
-use super::own_rows;
 use super::scan_metrics::ScanMetrics;
+use super::{lookup, own_rows};
 use crate::context::DirtyRows;
 use crate::error::{Error, Result};
 use crate::memory::measured::received;
@@ -47,9 +46,6 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-/// Handles that are collected from an index before their rows are read.
-pub const LOOKUP_BATCH_ROWS: usize = 4_096;
-
 /// Which keys a scan reads.
 #[derive(Debug, Clone)]
 pub enum Access {
@@ -61,6 +57,9 @@ pub enum Access {
         index: ScanSpec,
         /// Ranges of the index.
         ranges: Vec<KeyRange>,
+        /// Whether the table may be scanned instead when the ranges turn out to hold too much; not if the statement
+        /// names the index.
+        may_scan: bool,
     },
 }
 
@@ -102,6 +101,8 @@ pub struct RemoteScanExec {
     fragment: Arc<dyn ExecutionPlan>,
     properties: Arc<PlanProperties>,
     metrics: Arc<ScanMetrics>,
+    /// Whether regions are given in the order of their keys.
+    keep_order: bool,
 }
 
 /// What holds for the rows of every region and so for all of them together: columns that a filter made constant or equal.
@@ -127,13 +128,19 @@ impl RemoteScanExec {
             Boundedness::Bounded,
         )
         .with_scheduling_type(SchedulingType::Cooperative);
-        RemoteScanExec { source, fragment, properties: Arc::new(properties), metrics }
+        RemoteScanExec { source, fragment, properties: Arc::new(properties), metrics, keep_order: false }
     }
 
     /// The same scan with another fragment, if storage can run it.
     pub fn with_pushed(&self, fragment: Arc<dyn ExecutionPlan>) -> Option<RemoteScanExec> {
         fragment::encode(&fragment).ok()?;
         Some(Self::with_fragment(self.source.clone(), fragment, self.metrics.clone()))
+    }
+
+    /// The same scan, which gives its regions in the order of their keys.
+    pub fn in_order(&self) -> RemoteScanExec {
+        let scan = Self::with_fragment(self.source.clone(), self.fragment.clone(), self.metrics.clone());
+        RemoteScanExec { keep_order: true, ..scan }
     }
 
     /// What storage runs.
@@ -245,6 +252,7 @@ impl ExecutionPlan for RemoteScanExec {
             metrics: self.metrics.clone(),
             runtime: context.runtime_env(),
             batch_rows: context.session_config().batch_size(),
+            keep_order: self.keep_order,
         };
         self.metrics.start();
         let schema = self.schema();
@@ -260,32 +268,36 @@ impl ExecutionPlan for RemoteScanExec {
     }
 }
 
+/// What a scan gives: batches of the fragment's rows.
+pub type Batches = BoxStream<'static, Result<RecordBatch>>;
+
 /// Everything one run of a scan needs.
-struct Reader {
-    source: Arc<ScanSource>,
+pub struct Reader {
+    pub(super) source: Arc<ScanSource>,
     fragment: Arc<dyn ExecutionPlan>,
     encoded: Bytes,
     limit: u64,
-    metrics: Arc<ScanMetrics>,
+    pub(super) metrics: Arc<ScanMetrics>,
     runtime: Arc<RuntimeEnv>,
     batch_rows: usize,
+    keep_order: bool,
 }
 
 impl Reader {
-    fn read(self) -> BoxStream<'static, Result<RecordBatch>> {
+    fn read(self) -> Batches {
         let kill = self.source.kill.clone();
         let batches = match &self.source.access {
             Access::Ranges(ranges) => self.ranges(ranges),
-            Access::Lookup { index, ranges } => {
-                let (index, ranges) = (index.clone(), ranges.clone());
-                self.lookup(index, ranges)
+            Access::Lookup { index, ranges, may_scan } => {
+                let (index, ranges, may_scan) = (index.clone(), ranges.clone(), *may_scan);
+                lookup::read(self, index, ranges, may_scan)
             }
         };
         until_killed(batches, kill)
     }
 
     /// Committed rows of `ranges` from storage, and the transaction's own in them.
-    fn ranges(&self, ranges: &[KeyRange]) -> BoxStream<'static, Result<RecordBatch>> {
+    pub(super) fn ranges(&self, ranges: &[KeyRange]) -> Batches {
         let split = own_rows::split(ranges, self.source.dirty.as_deref());
         let remote = self.remote(&self.source.spec, split.ranges, self.encoded.clone(), self.limit);
         if split.own.is_empty() {
@@ -300,13 +312,8 @@ impl Reader {
         remote.chain(own).boxed()
     }
 
-    fn remote(
-        &self,
-        spec: &ScanSpec,
-        ranges: Vec<KeyRange>,
-        fragment: Bytes,
-        limit: u64,
-    ) -> BoxStream<'static, Result<RecordBatch>> {
+    /// Committed rows of `ranges`, as `spec` and a fragment say.
+    pub(super) fn remote(&self, spec: &ScanSpec, ranges: Vec<KeyRange>, fragment: Bytes, limit: u64) -> Batches {
         if ranges.is_empty() {
             return futures::stream::empty().boxed();
         }
@@ -318,6 +325,7 @@ impl Reader {
             limit,
             eval_context: self.source.eval_context.clone(),
             concurrency: self.source.concurrency,
+            keep_order: self.keep_order,
         };
         let metrics = self.metrics.clone();
         let warnings = self.source.eval.warnings.clone();
@@ -339,34 +347,10 @@ impl Reader {
             })
             .boxed()
     }
-
-    /// Index entries, then rows by handle, a batch of handles at a time.
-    fn lookup(self, index: ScanSpec, ranges: Vec<KeyRange>) -> BoxStream<'static, Result<RecordBatch>> {
-        let split = own_rows::split(&ranges, self.source.dirty.as_deref());
-        let remote = self.remote(&index, split.ranges, Bytes::new(), 0);
-        let own = own_rows::decode(&index, &split.own);
-        let entries = futures::stream::iter([own]).filter(not_empty).chain(remote);
-        let handles = own_rows::rechunk(entries.boxed(), LOOKUP_BATCH_ROWS);
-        let reader = Arc::new(self);
-        handles
-            .map(move |batch| {
-                let keys = own_rows::row_keys(reader.source.table_id, &batch?)?;
-                Ok::<_, Error>(reader.ranges(&own_rows::point_ranges(keys)))
-            })
-            .try_flatten()
-            .boxed()
-    }
-}
-
-fn not_empty(batch: &Result<RecordBatch>) -> futures::future::Ready<bool> {
-    futures::future::ready(batch.as_ref().map_or(true, |b| b.num_rows() > 0))
 }
 
 /// Ends the rows with an error once the statement is killed, even while a store does not answer.
-fn until_killed(
-    batches: BoxStream<'static, Result<RecordBatch>>,
-    kill: Arc<KillSwitch>,
-) -> BoxStream<'static, Result<RecordBatch>> {
+fn until_killed(batches: Batches, kill: Arc<KillSwitch>) -> Batches {
     let bell = kill.clone();
     let rung = async move { bell.interrupted().await };
     let last = futures::stream::once(async move { kill.is_interrupted() })

@@ -31,6 +31,8 @@ pub struct ScanSums {
     pub storage: Duration,
     /// Longest task.
     pub storage_max: Duration,
+    /// Whether a look-up left its index and went on by a scan of the table.
+    pub is_index_left: bool,
     /// Rows given to the operator above, the transaction's own included.
     pub rows_output: u64,
     /// From the first request to the last row, here.
@@ -57,6 +59,11 @@ impl ScanMetrics {
         sums.storage += time;
         sums.storage_max = sums.storage_max.max(time);
         sums.touch();
+    }
+
+    /// A look-up goes on by a scan of the table.
+    pub fn leave_index(&self) {
+        self.sums.lock().is_index_left = true;
     }
 
     /// Rows went to the operator above.

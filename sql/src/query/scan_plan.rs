@@ -166,7 +166,8 @@ impl ScanTable {
             None => Ok((table_spec(table, needed)?, Access::Ranges(ranges), rows)),
             Some(index) if path.is_covering => Ok((index_spec(table, index, needed)?, Access::Ranges(ranges), rows)),
             Some(index) => {
-                let access = Access::Lookup { index: handle_spec(table, index)?, ranges };
+                let may_scan = self.scan.hints.iter().all(|hint| hint.ignore);
+                let access = Access::Lookup { index: handle_spec(table, index)?, ranges, may_scan };
                 Ok((table_spec(table, needed)?, access, rows))
             }
         }

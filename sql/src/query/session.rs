@@ -4,11 +4,13 @@
 //! - no exchange that only spreads rows (round robin): it would stand between a scan and what can be pushed into it;
 //! - no run-time filters: they would have to travel to running fragments;
 //! - [`NullSafeCrossJoins`] in place of the rule that it guards;
-//! - [`PushIntoStorage`] and [`YieldAtJoins`] among the physical rules;
+//! - [`PushIntoStorage`], [`YieldAtJoins`] and [`ReadInOrder`] among the physical rules;
+//! - unions stay unions, which [`ReadInOrder`] knows how to read;
 //! - no catalog: plans are lowered from bound statements, names are never looked up here.
 
 use super::checkpoint::Checkpoint;
 use super::cross_joins::NullSafeCrossJoins;
+use super::in_order::ReadInOrder;
 use super::pushdown::PushIntoStorage;
 use super::yielding::YieldAtJoins;
 use crate::error::Result;
@@ -102,6 +104,7 @@ fn config(partitions: usize) -> SessionConfig {
     optimizer.enable_topk_dynamic_filter_pushdown = false;
     optimizer.enable_aggregate_dynamic_filter_pushdown = false;
     optimizer.enable_topk_repartition = false;
+    optimizer.prefer_existing_union = true;
     config
 }
 
@@ -123,6 +126,7 @@ fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
         rules.insert(position, Arc::new(PushIntoStorage));
     }
     rules.push(Arc::new(YieldAtJoins));
+    rules.push(Arc::new(ReadInOrder));
     rules
 }
 

@@ -43,6 +43,9 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// Rows of a batch that comes back.
+const BATCH_ROWS: usize = 1_000;
+
 /// Regions of a cluster that is a map.
 struct MemoryFanOut {
     data: BTreeMap<UserKey, Bytes>,
@@ -57,6 +60,10 @@ impl MemoryFanOut {
         starts.zip(ends).map(|(start, end)| KeyRange { start, end }).collect()
     }
 
+    fn within<'a>(&'a self, range: &'a KeyRange) -> impl Iterator<Item = (&'a UserKey, &'a Bytes)> {
+        self.data.range(range.start.clone()..).take_while(|(key, _)| range.contains(key.as_slice()))
+    }
+
     async fn task(&self, request: &ScanRequest, region: &KeyRange) -> Result<Option<Vec<ScanEvent>>> {
         let internal = |e: &dyn std::fmt::Display| Error::Internal(e.to_string());
         let eval = EvalContext::decode(&request.eval_context).map_err(|e| internal(&e))?;
@@ -64,7 +71,7 @@ impl MemoryFanOut {
         let (mut scanned, mut touched) = (0, false);
         for range in request.ranges.iter().filter_map(|range| range.intersect(region)) {
             touched = true;
-            for (key, value) in self.data.iter().filter(|(key, _)| range.contains(key.as_slice())) {
+            for (key, value) in self.within(&range) {
                 scanned += 1;
                 decoder.append(key.as_slice(), value)?;
             }
@@ -84,9 +91,12 @@ impl MemoryFanOut {
         };
         let mut events = Vec::new();
         let mut summary = ScanSummary { rows_scanned: scanned, store_id: 1, ..Default::default() };
-        for batch in batches.iter().filter(|batch| batch.num_rows() > 0) {
-            summary.rows_returned += batch.num_rows() as u64;
-            events.push(ScanEvent::Batch(encode(batch)?));
+        for batch in &batches {
+            for start in (0..batch.num_rows()).step_by(BATCH_ROWS) {
+                let part = batch.slice(start, BATCH_ROWS.min(batch.num_rows() - start));
+                summary.rows_returned += part.num_rows() as u64;
+                events.push(ScanEvent::Batch(encode(&part)?));
+            }
         }
         events.push(ScanEvent::TaskDone(summary));
         Ok(Some(events))
@@ -125,6 +135,10 @@ impl FanOut for SharedFanOut {
     async fn region_count(&self, ranges: &[KeyRange]) -> Result<usize> {
         let touched = |region: &KeyRange| ranges.iter().any(|range| range.intersect(region).is_some());
         Ok(self.0.regions().iter().filter(|region| touched(region)).count())
+    }
+
+    async fn row_count(&self, range: &KeyRange) -> Result<u64> {
+        Ok(self.0.within(range).count() as u64)
     }
 
     fn run(&self, request: ScanRequest) -> BoxStream<'static, Result<ScanEvent>> {
@@ -464,6 +478,43 @@ async fn own_rows_take_part_like_stored_ones() {
     let ran = run_plan(&by_index, &data, dirty, true).await;
     for id in ["3|", "400|", "10000|"] {
         assert!(ran.rows.iter().any(|row| row.starts_with(id)), "{id} in {:?}", ran.rows);
+    }
+}
+
+/// Half of 20,000 rows lie under one value of the index, and a few under another; one row of each is the transaction's own.
+#[tokio::test]
+async fn too_much_under_an_index_is_read_from_the_table() {
+    let t = table(7);
+    let mut hot = Vec::from_iter((0..20_000).map(|id| {
+        let a = if id % 2 == 0 { 17 } else { id % 1_000 };
+        [Value::Int(id), Value::Int(a), Value::from("x"), Value::Null]
+    }));
+    let data = hot.iter().flat_map(|row| stored(&t, row)).collect();
+    let splits = vec![UserKey::from(encode_row_key(t.id, &KeyHandle::Int(9_000)))];
+    let data = Arc::new(MemoryFanOut { data, splits });
+    let (moved, deleted, changed) = (&mut hot[3].clone(), hot[4].clone(), &mut hot[12_000].clone());
+    let gone = [moved.clone(), deleted].into_iter().flat_map(|row| stored(&t, &row)).map(|(key, _)| (key, None));
+    let mut dirty = Vec::from_iter(gone);
+    (moved[1], changed[2]) = (Value::Int(17), Value::from("y"));
+    dirty.extend([moved, changed].into_iter().flat_map(|row| stored(&t, row)).map(|(key, value)| (key, Some(value))));
+    let dirty = Arc::new(DirtyRows::new(dirty));
+    let sum = |key| {
+        let calls = vec![
+            (AggregateFunc::Count, None, FieldType::bigint().required()),
+            (AggregateFunc::Sum, Some(col(0)), FieldType::decimal(41, 0)),
+            (AggregateFunc::Max, Some(col(2)), FieldType::varchar(20)),
+        ];
+        aggregate(filter(scan(&t), call(Func::Eq, vec![col(1), Expr::int(key)])), vec![], calls)
+    };
+    let even: i64 = (0..20_000).step_by(2).sum();
+    for pushdown in [false, true] {
+        let ran = run_plan(&sum(17), &data, None, pushdown).await;
+        assert_eq!((&*ran.rows[0], ran.scans[0].is_index_left), (&*format!("10020|{}|x", even + 190_340), true));
+        assert!(ran.scans[0].rows_returned < if pushdown { 5_000 } else { 50_000 }, "{:?}", ran.scans[0]);
+        let ran = run_plan(&sum(17), &data, Some(dirty.clone()), pushdown).await;
+        assert_eq!((&*ran.rows[0], ran.scans[0].is_index_left), (&*format!("10020|{}|y", even + 190_340 - 1), true));
+        let ran = run_plan(&sum(19), &data, Some(dirty.clone()), pushdown).await;
+        assert_eq!((&*ran.rows[0], ran.scans[0].is_index_left), ("20|190380|x", false));
     }
 }
 

@@ -245,6 +245,17 @@ impl SqlSession {
         let parameters = self.parameters.clone();
         let ctx =
             self.statement_context(schema.newest().clone(), parameters, Effect::Reads, virtual_scans(&plan)).await?;
+        let started = self.server.env.now();
+        // A short query that reads too many rows is run by its fallback, which is then what there is to show.
+        let (plan, counted) = match plan {
+            PhysicalPlan::Short(short) if analyze && short.locking.is_none() => {
+                match (executor::execute_short(&short, &ctx, &mut self.txn).await?, &short.fallback) {
+                    (None, Some(query)) => (PhysicalPlan::Query(query.clone()), 0),
+                    (rows, _) => (PhysicalPlan::Short(short), count(rows).await?),
+                }
+            }
+            plan => (plan, 0),
+        };
         let rows = match (&plan, analyze) {
             (PhysicalPlan::Query(query), _) => {
                 let view = self.txn.read_view(&executor::tables_of(query)).await?;
@@ -253,19 +264,15 @@ impl SqlSession {
             }
             (short, false) => short_lines(&planner::explain::explain(short), None)?,
             (short, true) => {
-                let started = self.server.env.now();
-                let actual = match executor::execute(short, &ctx, &mut self.txn).await? {
-                    Outcome::Rows(mut rows) => {
-                        let mut count = 0;
-                        while let Some(batch) = rows.next().await? {
-                            count += batch.num_rows();
-                        }
-                        count
-                    }
-                    Outcome::Done(_) => 0,
+                let rows = match short {
+                    PhysicalPlan::Short(query) if query.locking.is_none() => counted,
+                    short => match executor::execute(short, &ctx, &mut self.txn).await? {
+                        Outcome::Rows(rows) => count(Some(rows)).await?,
+                        Outcome::Done(_) => 0,
+                    },
                 };
                 let took = self.server.env.now().since(started);
-                short_lines(&planner::explain::explain(short), Some((actual as u64, took)))?
+                short_lines(&planner::explain::explain(short), Some((rows, took)))?
             }
         };
         self.write_rows(rows, &ctx.eval, out, more).await
@@ -288,6 +295,14 @@ impl SqlSession {
     }
 }
 
+async fn count(rows: Option<RowStream>) -> Result<u64> {
+    let (Some(mut rows), mut count) = (rows, 0) else { return Ok(0) };
+    while let Some(batch) = rows.next().await? {
+        count += batch.num_rows() as u64;
+    }
+    Ok(count)
+}
+
 /// The first column of the only row, as `zone` shows it.
 async fn first_value(mut rows: RowStream, zone: &TimeZone) -> Result<Value> {
     let Some(ty) = rows.columns.first().map(|c| c.ty.clone()) else { return Ok(Value::Null) };
@@ -297,7 +312,14 @@ async fn first_value(mut rows: RowStream, zone: &TimeZone) -> Result<Value> {
             value = basalt_expr::convert::value_at(batch.column(0).as_ref(), &ty, 0)?;
         }
     }
-    Ok(basalt_expr::cell::value_shown_in(zone, &ty, value))
+    let value = basalt_expr::cell::value_shown_in(zone, &ty, value);
+    // A variable is a number or a string.
+    if !ty.is_temporal() || value.is_null() {
+        return Ok(value);
+    }
+    let mut text = Vec::new();
+    basalt_expr::cell::format_value(&ty, &value, &mut text);
+    Ok(Value::from(String::from_utf8_lossy(&text).into_owned()))
 }
 
 /// A short plan's lines in EXPLAIN's table; `actual` is what the whole statement put out, and how long it took.
