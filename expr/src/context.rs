@@ -20,7 +20,6 @@ const MODE_STRICT: u64 = 1;
 const MODE_DIVISION: u64 = 2;
 const MODE_NO_ZERO_DATE: u64 = 4;
 const MODE_NO_ZERO_IN_DATE: u64 = 8;
-const MODE_NO_UNSIGNED_SUBTRACTION: u64 = 16;
 const MODE_WRITE: u64 = 32;
 const MODE_ALLOW_INVALID_DATES: u64 = 64;
 const MODE_TIME_TRUNCATE_FRACTIONAL: u64 = 128;
@@ -36,8 +35,6 @@ pub struct SqlMode {
     pub no_zero_date: bool,
     /// NO_ZERO_IN_DATE.
     pub no_zero_in_date: bool,
-    /// NO_UNSIGNED_SUBTRACTION.
-    pub no_unsigned_subtraction: bool,
     /// ALLOW_INVALID_DATES: every month has 31 days.
     pub allow_invalid_dates: bool,
     /// TIME_TRUNCATE_FRACTIONAL: fractions of seconds are cut rather than rounded.
@@ -54,7 +51,6 @@ impl Default for SqlMode {
             error_for_division_by_zero: true,
             no_zero_date: true,
             no_zero_in_date: true,
-            no_unsigned_subtraction: false,
             allow_invalid_dates: false,
             time_truncate_fractional: false,
             no_auto_value_on_zero: false,
@@ -221,7 +217,6 @@ impl EvalContext {
             (self.mode.error_for_division_by_zero, MODE_DIVISION),
             (self.mode.no_zero_date, MODE_NO_ZERO_DATE),
             (self.mode.no_zero_in_date, MODE_NO_ZERO_IN_DATE),
-            (self.mode.no_unsigned_subtraction, MODE_NO_UNSIGNED_SUBTRACTION),
             (self.mode.allow_invalid_dates, MODE_ALLOW_INVALID_DATES),
             (self.mode.time_truncate_fractional, MODE_TIME_TRUNCATE_FRACTIONAL),
             (self.in_write, MODE_WRITE),
@@ -274,7 +269,6 @@ impl EvalContext {
                 error_for_division_by_zero: mode & MODE_DIVISION != 0,
                 no_zero_date: mode & MODE_NO_ZERO_DATE != 0,
                 no_zero_in_date: mode & MODE_NO_ZERO_IN_DATE != 0,
-                no_unsigned_subtraction: mode & MODE_NO_UNSIGNED_SUBTRACTION != 0,
                 allow_invalid_dates: mode & MODE_ALLOW_INVALID_DATES != 0,
                 time_truncate_fractional: mode & MODE_TIME_TRUNCATE_FRACTIONAL != 0,
                 no_auto_value_on_zero: false,

@@ -176,11 +176,14 @@ impl Rights {
         self.on_database(database).with(exact.map_or(Privileges::NONE, |g| Privileges(g.privileges)))
     }
 
-    /// Whether anything may be done in a database, as SHOW DATABASES and USE ask.
+    /// Whether a database's name is shown.
     pub fn sees_database(&self, database: &str) -> bool {
-        let here = self.on_database(database);
-        let global = Privileges::all_at(Level::Database).with(Privileges::SHOW_DATABASES);
-        here.has_any(global)
+        self.on_database(database).has_any(Privileges::SHOW_DATABASES) || self.enters_database(database)
+    }
+
+    /// Whether anything may be done in a database, as USE and SHOW TABLES ask.
+    pub fn enters_database(&self, database: &str) -> bool {
+        self.on_database(database).has_any(Privileges::all_at(Level::Database))
             || !self.database_grant(database).is_empty()
             || self.grants.iter().any(|g| !g.table.is_empty() && g.database.eq_ignore_ascii_case(database))
     }
@@ -286,6 +289,9 @@ mod tests {
         assert_eq!(rights.on_table("shop", "people").names(), "SELECT, PROCESS");
         assert!(rights.sees_table("shop", "people") && !rights.sees_table("other", "people"));
         assert!(rights.sees_database("SHOP") && !rights.sees_database("other"));
+        rights.add("", "", Privileges::SHOW_DATABASES);
+        assert!(rights.sees_database("other") && !rights.enters_database("other") && rights.enters_database("shop"));
+        rights.remove("", "", Privileges::SHOW_DATABASES);
         assert!(
             rights.remove("shop", "orders", Privileges::INSERT) && !rights.remove("shop", "orders", Privileges::INSERT)
         );

@@ -1,14 +1,15 @@
 //! CAST, BINARY, COLLATE, the weight that rows are grouped and joined by, and what constants become beside columns.
 
 use super::Func;
-use super::infer;
 use super::spec::{Arg, Call, Ret, Spec, text_result};
+use super::{date_number, infer};
 use crate::cast::cast_value;
 use crate::collation::Collation;
 use crate::context::{EvalContext, Warnings};
 use crate::decimal::Decimal;
 use crate::error::{EvalError, ExprError};
 use crate::expr::Expr;
+use crate::store::{StoreContext, cast_for_store};
 use crate::temporal::DateTime;
 use crate::types::{DECIMAL_PRECISION_MAX, DECIMAL_SCALE_MAX, EvalType, FieldType};
 use crate::value::Value;
@@ -24,6 +25,9 @@ pub(super) fn spec(func: Func) -> Option<Spec> {
         Func::Binary => Spec::new(1, 1, ANY, Ret::Custom(type_binary), convert).total(),
         Func::ExactNumber => Spec::new(1, 1, ANY, Ret::Custom(type_exact), exact_number).total(),
         Func::YearNumber => Spec::new(1, 1, ANY, Ret::Custom(type_exact), year_number).total(),
+        Func::DateNumber => Spec::new(1, 1, ANY, Ret::First, date_number::date_number).total(),
+        Func::TimeNumber => Spec::new(2, 2, ANY, Ret::First, date_number::time_number_of).total(),
+        Func::Stored => Spec::new(2, 2, ANY, Ret::First, stored),
         Func::DateConstant => Spec::new(2, 2, ANY, Ret::First, date_constant),
         Func::ComparedTime => Spec::new(1, 1, ANY, Ret::First, compared_time).total(),
         _ => return None,
@@ -37,6 +41,13 @@ fn type_binary(args: &mut [Expr]) -> Result<FieldType, ExprError> {
 /// Every BIGINT, and every DECIMAL of up to 35 digits before the point.
 fn type_exact(_: &mut [Expr]) -> Result<FieldType, ExprError> {
     Ok(FieldType::decimal(DECIMAL_PRECISION_MAX, DECIMAL_SCALE_MAX))
+}
+
+/// A value as a column takes it that has the name of the second argument: an error in strict mode if it does not fit.
+fn stored(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    let name = crate::cast::display(&args[1]);
+    let context = StoreContext { eval: call.ctx, column: &name, row: 1, ignore: false };
+    cast_for_store(&args[0], call.types[0], call.ty, &context)
 }
 
 /// A constant beside integers: its number without rounding, where a double or a string would lose digits.
@@ -83,7 +94,8 @@ fn compared_time(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     })
 }
 
-fn exact(value: &Value, call: &Call<'_>) -> Result<Decimal, EvalError> {
+/// A number without rounding.
+pub(super) fn exact(value: &Value, call: &Call<'_>) -> Result<Decimal, EvalError> {
     if let Some(number) = value.as_bytes().and_then(infer::exact_text) {
         return Ok(number);
     }

@@ -11,7 +11,7 @@
 //! only if one of them is `binary` or `utf8mb4_bin`, which then wins; else error 1267.
 
 use super::moment::{keeps_moments, localize, needs_session};
-use super::{Func, moment, spec};
+use super::{Func, date_number, moment, spec};
 use crate::collation::Collation;
 use crate::context::EvalContext;
 use crate::decimal::Decimal;
@@ -60,6 +60,9 @@ pub fn infer(func: Func, args: Vec<Expr>) -> Result<Expr, ExprError> {
     let want = |at: usize| spec.args.get(at).or(spec.args.last()).copied().unwrap_or(spec::Arg::Any);
     let args = if keeps_moments(func) { args } else { args.into_iter().map(localize).collect() };
     let mut args: Vec<Expr> = args.into_iter().enumerate().map(|(at, arg)| spec::coerce(arg, want(at))).collect();
+    if takes_truth(func) {
+        args = args.into_iter().map(condition).collect();
+    }
     let rounds = matches!(func, Func::Round | Func::Truncate | Func::Format);
     if rounds && args.iter().skip(1).all(|digits| matches!(digits, Expr::Literal(..))) {
         args = args.into_iter().map(with_hidden_digits).collect();
@@ -319,6 +322,17 @@ pub(crate) fn unify_collations(args: &mut [Expr], operation: &str) -> Result<Col
     Ok(collation)
 }
 
+fn takes_truth(func: Func) -> bool {
+    use Func::*;
+    matches!(func, And | Or | Xor | Not | IsTrue | IsNotTrue | IsFalse | IsNotFalse)
+}
+
+/// A value where a truth is asked for. A text is the number at its front; if that is not all of it, the conversion says so,
+/// which is an error where rows are changed.
+pub fn condition(expr: Expr) -> Expr {
+    if expr.ty().is_string() { spec::coerce(as_number(expr), spec::Arg::Real) } else { expr }
+}
+
 /// A hexadecimal literal where a number is wanted; everything else as it is.
 fn as_number(expr: Expr) -> Expr {
     match &expr {
@@ -388,17 +402,32 @@ pub fn unify(left: Expr, right: Expr, operation: &str) -> Result<(Expr, Expr), E
             (left, right)
         }
         (DateTime, DateTime) | (Duration, Duration) => (left, right),
+        // Beside a constant with a date, a column of TIME is compared with its time of day.
+        (Duration, DateTime) if is_column(&left) && right.is_constant() => (left, cast(right, FieldType::time(6))),
+        (DateTime, Duration) if is_column(&right) && left.is_constant() => (cast(left, FieldType::time(6)), right),
         (DateTime, Duration) => (left, spec::coerce(right, spec::Arg::DateTime)),
         (Duration, DateTime) => (spec::coerce(left, spec::Arg::DateTime), right),
+        // Only a constant beside a TIME is one.
+        (Duration, String) if is_text_beside_time(&right, operation) => {
+            let ty = FieldType { collation: right.ty().collation, ..FieldType::varchar(TIME_TEXT_MAX) };
+            unify(cast(left, ty), right, operation)?
+        }
+        (String, Duration) if is_text_beside_time(&left, operation) => {
+            let (right, left) = unify(right, left, operation)?;
+            (left, right)
+        }
         (DateTime | Duration, String) => {
             let text = moment::compared_text(right, left.ty(), operation);
             (left, text)
         }
         (String, DateTime | Duration) => (moment::compared_text(left, right.ty(), operation), right),
-        (DateTime, _) if right.is_constant() => (left, cast(right, FieldType::datetime(6))),
-        (_, DateTime) if left.is_constant() => (cast(left, FieldType::datetime(6)), right),
-        (Duration, _) if right.is_constant() => (left, cast(right, FieldType::time(6))),
-        (_, Duration) if left.is_constant() => (cast(left, FieldType::time(6)), right),
+        (DateTime, _) if is_column(&left) && right.is_constant() => date_number::unify_date(left, right),
+        (Duration, _) if is_column(&left) && right.is_constant() => date_number::unify_time(left, right),
+        (DateTime | Duration, _) if right.is_constant() => (date_number::as_number(left), right),
+        (_, DateTime | Duration) if left.is_constant() => {
+            let (right, left) = unify(right, left, operation)?;
+            (left, right)
+        }
         (Int | Decimal, String) if right.is_constant() => (left, constant_number(right)),
         (String, Int | Decimal) => {
             let (right, left) = unify(right, left, operation)?;
@@ -406,6 +435,14 @@ pub fn unify(left: Expr, right: Expr, operation: &str) -> Result<(Expr, Expr), E
         }
         _ => (double(left), double(right)),
     })
+}
+
+/// Characters of the longest TIME, `-838:59:59.000000`.
+const TIME_TEXT_MAX: u32 = 17;
+
+/// A string that makes a TIME beside it a string: not a constant, and not an item of a list, which is compared as TIME.
+fn is_text_beside_time(text: &Expr, operation: &str) -> bool {
+    !text.is_constant() && operation != "in"
 }
 
 /// A string constant beside exact numbers, as an exact number: at once when it is a literal that is one, else when the
@@ -461,7 +498,9 @@ fn between(args: Vec<Expr>) -> Result<Expr, ExprError> {
 pub fn in_list(expr: Expr, list: Vec<Expr>, negated: bool) -> Result<Expr, ExprError> {
     let not_null = expr.ty().not_null && list.iter().all(|item| item.ty().not_null);
     let ty = FieldType { not_null, ..FieldType::boolean() };
-    let pairs = list.into_iter().map(|item| unify(expr.clone(), item, "in")).collect::<Result<Vec<_>, _>>()?;
+    // A list of one is an equality.
+    let operation = if list.len() == 1 { "=" } else { "in" };
+    let pairs = list.into_iter().map(|item| unify(expr.clone(), item, operation)).collect::<Result<Vec<_>, _>>()?;
     let Some((needle, _)) = pairs.iter().find(|(_, item)| item.ty().kind != TypeKind::Null).or(pairs.first()) else {
         return Err(ExprError::BadArguments("IN".into()));
     };
@@ -488,7 +527,7 @@ pub fn case(branches: Vec<(Expr, Expr)>, otherwise: Option<Expr>) -> Result<Expr
     let ty = common_type_of(&results)?;
     let ty = if otherwise.is_some() { ty } else { ty.nullable() };
     Ok(Expr::Case {
-        branches: branches.into_iter().map(|(c, r)| (c, cast(r, ty.clone()))).collect(),
+        branches: branches.into_iter().map(|(c, r)| (condition(c), cast(r, ty.clone()))).collect(),
         otherwise: otherwise.map(|e| Box::new(cast(e, ty.clone()))),
         ty,
     })

@@ -20,6 +20,7 @@ mod arithmetic;
 mod bits;
 mod compare;
 mod conversion;
+mod date_number;
 mod datetime;
 mod datetime_arith;
 mod datetime_format;
@@ -41,7 +42,8 @@ pub use compare::compare;
 pub use datetime_arith::{Interval, IntervalUnit, interval_value};
 pub(crate) use infer::hybrid_number;
 pub use infer::{
-    case, cast, cast_explicit, collate, common_type, common_type_of, in_list, infer, unify, with_hidden_digits,
+    case, cast, cast_explicit, collate, common_type, common_type_of, condition, in_list, infer, unify,
+    with_hidden_digits,
 };
 pub use list::{ALL, Func};
 pub use moment::localize;

@@ -1,7 +1,7 @@
 //! Dates and times beside other types: what a text beside a date becomes, and where a TIMESTAMP, which is a moment in UTC,
 //! turns into the local time that functions calculate with.
 
-use super::{Func, infer};
+use super::{Func, date_number, infer};
 use crate::error::ExprError;
 use crate::expr::Expr;
 use crate::temporal::parse::has_offset;
@@ -45,6 +45,17 @@ pub(super) fn unify(left: Expr, right: Expr, operation: &str) -> Result<(Expr, E
         return infer::unify(localize(left), localize(right), operation);
     }
     let moment = FieldType { decimals: FSP_MAX, ..FieldType::new(TypeKind::Timestamp) };
+    let is_column = |e: &Expr| matches!(e, Expr::Column { .. }) && e.ty().kind == TypeKind::Timestamp;
+    let is_number = constant.ty().is_numeric();
+    match (is_number, is_column(&left), is_column(&right)) {
+        (true, true, _) => return Ok(date_number::unify_date(left, right)),
+        (true, _, true) => {
+            let (right, left) = date_number::unify_date(right, left);
+            return Ok((left, right));
+        }
+        (true, false, false) => return infer::unify(localize(left), localize(right), operation),
+        (false, ..) => {}
+    }
     let bring = |side: Expr| match side.ty() {
         ty if ty.kind == TypeKind::Timestamp => side,
         ty if ty.is_string() => compared_text(side, &moment, operation),

@@ -171,7 +171,8 @@ impl super::Binder<'_> {
 
     /// DEFAULT(column).
     pub(super) fn default_of(&mut self, name: &ColumnName, block: &Block) -> Result<Expr> {
-        let Some(index) = scope::find(&block.columns, name, block.clause)? else {
+        let columns = &block.columns[..block.inserted_from.unwrap_or(block.columns.len())];
+        let Some(index) = scope::find(columns, name, block.clause)? else {
             return Err(Error::unknown_column(name, block.clause.text()));
         };
         let origin = block.columns[index].origin.as_ref();
@@ -187,7 +188,8 @@ impl super::Binder<'_> {
 
     /// VALUES(column): the row that was to be inserted; NULL outside of ON DUPLICATE KEY UPDATE, as in MySQL.
     pub(super) fn inserted(&mut self, name: &ColumnName, block: &Block) -> Result<Expr> {
-        let Some(index) = scope::find(&block.columns, name, block.clause)? else {
+        let columns = &block.columns[..block.inserted_from.unwrap_or(block.columns.len())];
+        let Some(index) = scope::find(columns, name, block.clause)? else {
             return Err(Error::unknown_column(name, block.clause.text()));
         };
         Ok(match block.inserted_from {
@@ -238,7 +240,6 @@ fn aggregate_func(name: &str) -> Result<AggregateFunc> {
         "stddev_samp" => AggregateFunc::StddevSamp,
         "variance" | "var_pop" => AggregateFunc::VarPop,
         "var_samp" => AggregateFunc::VarSamp,
-        "any_value" => AggregateFunc::AnyValue,
         other => return Err(Error::unsupported(other.to_uppercase())),
     })
 }

@@ -8,7 +8,7 @@ use crate::parser::ast::{self, BinaryOp, IsWhat, Literal, TrimSide, UnaryOp};
 use crate::plan::{CompareOp, LogicalPlan, OutputColumn, Subquery, SubqueryKind};
 use basalt_expr::expr::{EXPR_DEPTH_MAX, Expr};
 use basalt_expr::func::{self, Func};
-use basalt_expr::types::FieldType;
+use basalt_expr::types::{DECIMAL_PRECISION_MAX, EvalType, FieldType};
 
 impl super::Binder<'_> {
     /// Binds an expression that is one value.
@@ -184,7 +184,14 @@ impl super::Binder<'_> {
             None => self.expr(expr, block),
         };
         let args = vec![operand(left)?, operand(right)?];
-        Ok(Expr::call(func, args)?)
+        let mut bound = Expr::call(func, args)?;
+        if let Expr::Call { func: Func::Sub, ty, .. } = &mut bound
+            && ty.is_integer()
+            && self.ctx.no_unsigned_subtraction
+        {
+            ty.unsigned = false;
+        }
+        Ok(bound)
     }
 
     fn in_list(&mut self, expr: &ast::Expr, list: &[ast::Expr], negated: bool, block: &mut Block) -> Result<Expr> {
@@ -320,6 +327,11 @@ impl super::Binder<'_> {
         Ok(block.add_subquery(subquery(kind, plan, correlated, FieldType::boolean())))
     }
 
+    /// Binds what rows must satisfy.
+    pub(super) fn condition(&mut self, expr: &ast::Expr, block: &mut Block) -> Result<Expr> {
+        Ok(func::condition(self.expr(expr, block)?))
+    }
+
     /// Fails for a tree that would overflow a stack later.
     pub(super) fn check_depth(expr: Expr) -> Result<Expr> {
         if expr.depth() > EXPR_DEPTH_MAX { Err(Error::too_deep()) } else { Ok(expr) }
@@ -376,16 +388,55 @@ fn only_column(plan: &LogicalPlan) -> Result<OutputColumn> {
     }
 }
 
-/// Brings an operand and the one column of a subquery to the type in which MySQL compares them.
+/// Brings an operand and the one column of a subquery to the type in which MySQL compares them: to one type, if there is one
+/// in which no value of either changes. Those for which there is none are compared pair by pair.
 fn comparable(operand: Expr, plan: LogicalPlan) -> Result<(Expr, LogicalPlan)> {
     let column = only_column(&plan)?;
     let inner = Expr::column(0, column.ty.clone());
     let compared = Expr::call(Func::Eq, vec![operand, inner])?;
     let Expr::Call { args, .. } = compared else { return Err(Error::internal("a comparison is a call")) };
     let [operand, inner] = <[Expr; 2]>::try_from(args).map_err(|_| Error::internal("a comparison has two sides"))?;
+    let (operand, inner) = match comparison_type(operand.ty(), inner.ty()) {
+        Some(ty) => (as_key(operand, &ty), as_key(inner, &ty)),
+        None => (operand, inner),
+    };
     if matches!(inner, Expr::Column { .. }) {
         return Ok((operand, plan));
     }
     let output = vec![OutputColumn { ty: inner.ty().clone(), ..column }];
     Ok((operand, LogicalPlan::Project { input: Box::new(plan), exprs: vec![inner], output }))
+}
+
+/// The type that holds all values of two types that are stored differently, and compares them as MySQL does.
+fn comparison_type(a: &FieldType, b: &FieldType) -> Option<FieldType> {
+    use EvalType::{DateTime, Decimal, Duration, Int, Real};
+    if a.arrow_type() == b.arrow_type() {
+        return None;
+    }
+    Some(match (a.eval_type(), b.eval_type()) {
+        (Real, Int | Decimal | Real) | (Int | Decimal, Real) => FieldType::double(),
+        (Int | Decimal, Int | Decimal) => {
+            let digits = |ty: &FieldType| match ty.eval_type() {
+                Decimal => (ty.length.saturating_sub(u32::from(ty.decimals)), ty.decimals),
+                _ => (BIGINT_DIGITS, 0),
+            };
+            let ((a, a_scale), (b, b_scale)) = (digits(a), digits(b));
+            let scale = a_scale.max(b_scale);
+            let precision = a.max(b) + u32::from(scale);
+            if precision > DECIMAL_PRECISION_MAX {
+                return None;
+            }
+            FieldType::decimal(precision, scale)
+        }
+        (DateTime, DateTime) => FieldType::datetime(6),
+        (Duration, Duration) => FieldType::time(6),
+        _ => return None,
+    })
+}
+
+/// Digits of the longest BIGINT UNSIGNED.
+const BIGINT_DIGITS: u32 = 20;
+
+fn as_key(expr: Expr, ty: &FieldType) -> Expr {
+    if expr.ty().arrow_type() == ty.arrow_type() { expr } else { expr.cast(ty.clone()) }
 }

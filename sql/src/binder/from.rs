@@ -192,7 +192,7 @@ impl super::Binder<'_> {
         let mut relation = combine(left, right, kind);
         let mut block = Block::new(relation.columns.clone());
         block.clause = Clause::On;
-        let condition = self.expr(on, &mut block).and_then(Self::check_depth)?;
+        let condition = self.condition(on, &mut block).and_then(Self::check_depth)?;
         if block.subqueries.is_empty() {
             if let LogicalPlan::Join { condition: on, .. } = &mut relation.plan {
                 *on = Some(condition);

@@ -66,6 +66,9 @@ impl Groups {
             if let Some(index) = self.named.iter().position(|k| k == e) {
                 return Ok(Some(self.key(index)));
             }
+            if let Expr::Call { func: Func::AnyValue, args, .. } = e {
+                return self.any_value(args).map(Some);
+            }
             let Expr::Column { index, ty } = e else { return Ok(None) };
             if let Some(j) = pending::as_aggregate(*index) {
                 return Ok(Some(Expr::Column { index: self.first_aggregate() + j, ty: ty.clone() }));
@@ -78,6 +81,15 @@ impl Groups {
             }
             Ok(None)
         })
+    }
+
+    /// ANY_VALUE(): its argument, whatever its groups determine.
+    fn any_value(&mut self, args: &[Expr]) -> Result<Expr> {
+        let [arg] = args else { return Err(Error::internal("ANY_VALUE has one argument")) };
+        let full = std::mem::replace(&mut self.full, false);
+        let value = self.rewrite(arg.clone());
+        self.full = full;
+        value
     }
 
     /// A key's column. ROLLUP makes NULLs of all.

@@ -7,11 +7,12 @@ use super::query::set_operation;
 use super::scope::{Block, Clause, Named, TableInSight, find};
 use crate::catalog::model::{SchemaState, Table};
 use crate::error::{Error, Result};
-use crate::parser::ast::{self, ColumnName};
+use crate::parser::ast::{self, ColumnName, QueryBody, SelectItem};
 use crate::parser::statement::{Insert as InsertTree, InsertRows};
 use crate::plan::{Assignment, Insert, InsertSource, LogicalPlan, OutputColumn, Query, SetKind, Subquery};
 use crate::privilege::Privileges;
 use basalt_expr::expr::Expr;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl super::Binder<'_> {
@@ -21,19 +22,13 @@ impl super::Binder<'_> {
         self.ctx.variables.check_all(&self.database_of(&insert.table)?, &insert.table.name, needed)?;
         let (database, table) = self.stored_table(&insert.table)?;
         let columns = self.insert_columns(insert, &table)?;
-        let source = match &insert.source {
-            InsertRows::Values(rows) => self.insert_rows(rows, &columns, &database, &table)?,
-            InsertRows::Query(query) => {
-                let query = self.top_query(query)?;
-                if query.root.output().len() != columns.len() {
-                    return Err(Error::wrong_value_count(1));
-                }
-                InsertSource::Query(Box::new(query))
+        let target = InsertTarget { database: &database, table: &table, columns: &columns };
+        let (source, on_duplicate) = match &insert.source {
+            InsertRows::Values(rows) => {
+                let source = self.insert_rows(rows, &columns, &database, &table)?;
+                (source, self.on_duplicate(insert, target, Vec::new())?)
             }
-        };
-        let on_duplicate = match insert.on_duplicate.is_empty() {
-            true => Vec::new(),
-            false => self.on_duplicate(insert, &database, &table, &columns)?,
+            InsertRows::Query(query) => self.insert_query(insert, query, target)?,
         };
         Ok(Insert { table, database, columns, source, replace: insert.replace, ignore: insert.ignore, on_duplicate })
     }
@@ -130,13 +125,58 @@ impl super::Binder<'_> {
         Ok(InsertSource::Query(Box::new(Query { root, locking: None })))
     }
 
+    /// INSERT … SELECT. Assignments may name columns of the tables that a SELECT without groups reads; those that they do
+    /// are selected behind the others.
+    fn insert_query(
+        &mut self,
+        insert: &InsertTree,
+        tree: &ast::Query,
+        target: InsertTarget<'_>,
+    ) -> Result<(InsertSource, Vec<Assignment>)> {
+        let query = self.top_query(tree)?;
+        if query.root.output().len() != target.columns.len() {
+            return Err(Error::wrong_value_count(1));
+        }
+        let read = match &tree.body {
+            QueryBody::Select(select) if !insert.on_duplicate.is_empty() && !is_grouped(&query.root) => {
+                let ctes = self.ctes.len();
+                self.put_in_sight(&tree.with, tree.recursive)?;
+                let relation = self.from(&select.from);
+                self.ctes.truncate(ctes);
+                relation?.columns
+            }
+            _ => Vec::new(),
+        };
+        let mut on_duplicate = self.on_duplicate(insert, target, read.clone())?;
+        let first = 2 * target.table.columns.len();
+        let used = on_duplicate.iter().filter_map(|a| a.value.as_ref()).flat_map(Expr::columns).filter(|&i| i >= first);
+        let used: Vec<usize> = BTreeSet::from_iter(used).into_iter().collect();
+        if used.is_empty() {
+            return Ok((InsertSource::Query(Box::new(query)), on_duplicate));
+        }
+        let mut tree = tree.clone();
+        if let QueryBody::Select(select) = &mut tree.body {
+            select.items.extend(used.iter().map(|&index| item_of(&read[index - first])));
+        }
+        let query = self.top_query(&tree)?;
+        let place = |index: usize| used.binary_search(&index).map_or(index, |at| first + at);
+        for assignment in &mut on_duplicate {
+            assignment.value = assignment.value.take().map(|value| value.map_columns(&place));
+        }
+        Ok((InsertSource::Query(Box::new(query)), on_duplicate))
+    }
+
+    /// The assignments, over the target's columns twice and then those of `read`.
     fn on_duplicate(
         &mut self,
         insert: &InsertTree,
-        database: &str,
-        table: &Arc<Table>,
-        columns: &[usize],
+        target: InsertTarget<'_>,
+        read: Vec<Named>,
     ) -> Result<Vec<Assignment>> {
+        if insert.on_duplicate.is_empty() {
+            return Ok(Vec::new());
+        }
+        let InsertTarget { database, table, columns } = target;
         let width = table.columns.len();
         let mut names = target_columns(database, table, &table.name);
         if let Some((alias, renames)) = &insert.alias {
@@ -152,7 +192,12 @@ impl super::Binder<'_> {
                 column.bare = !renames.is_empty() && !names.iter().any(|n| n.name.eq_ignore_ascii_case(&column.name));
             }
             names.extend(inserted);
+        } else {
+            // Only VALUES() names the new row's.
+            let unnamed = |column| Named { bare: false, visible: false, ..column };
+            names.extend(target_columns("", table, "").into_iter().map(unnamed));
         }
+        names.extend(read);
         let mut block = Block::new(names);
         block.inserted_from = Some(width);
         let mut assignments = Vec::with_capacity(insert.on_duplicate.len());
@@ -168,6 +213,36 @@ impl super::Binder<'_> {
         block.refuse_pending()?;
         Ok(assignments)
     }
+}
+
+/// What an INSERT writes: columns by their offsets, in the order of its values.
+#[derive(Clone, Copy)]
+struct InsertTarget<'a> {
+    database: &'a str,
+    table: &'a Arc<Table>,
+    columns: &'a [usize],
+}
+
+/// Whether rows of a query stand for several rows of its tables.
+fn is_grouped(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Aggregate { .. } => true,
+        LogicalPlan::Project { input, .. }
+        | LogicalPlan::Filter { input, .. }
+        | LogicalPlan::Sort { input, .. }
+        | LogicalPlan::Limit { input, .. }
+        | LogicalPlan::Distinct { input }
+        | LogicalPlan::Window { input, .. }
+        | LogicalPlan::Apply { input, .. } => is_grouped(input),
+        _ => false,
+    }
+}
+
+/// A column of FROM as an item of a select list.
+fn item_of(column: &Named) -> SelectItem {
+    let text = |name: &str| if name.is_empty() { None } else { Some(name.to_string()) };
+    let name = ColumnName { database: text(&column.database), table: text(&column.table), name: column.name.clone() };
+    SelectItem::Expr { expr: ast::Expr::Column(name), alias: None, text: column.name.clone() }
 }
 
 /// Fails when a subquery reads the table that is written under its own name; an alias is another table to MySQL here.
@@ -200,8 +275,8 @@ pub(super) fn target_columns(database: &str, table: &Arc<Table>, alias: &str) ->
 }
 
 fn target_offset(name: &ColumnName, block: &Block, width: usize) -> Result<usize> {
-    let found = find(&block.columns, name, Clause::Fields)?;
-    found.filter(|&i| i < width).ok_or_else(|| Error::unknown_column(name, "field list"))
+    let found = find(&block.columns[..width], name, Clause::Fields)?;
+    found.ok_or_else(|| Error::unknown_column(name, "field list"))
 }
 
 /// DEFAULT for a column: `None` lets the executor put it in, after the check that there is one.

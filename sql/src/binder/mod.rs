@@ -92,6 +92,8 @@ pub struct BindContext<'a> {
     pub parameters: &'a [FieldType],
     /// ONLY_FULL_GROUP_BY
     pub only_full_group_by: bool,
+    /// sql_mode NO_UNSIGNED_SUBTRACTION: a difference is signed whatever its sides are.
+    pub no_unsigned_subtraction: bool,
     /// `collation_connection`: of string literals.
     pub collation: Collation,
     /// Index hints of tables without any.

@@ -96,7 +96,7 @@ impl super::Binder<'_> {
         written: &[TableInSight],
     ) -> Result<(LogicalPlan, Vec<Expr>)> {
         block.clause = Clause::Where;
-        let filter = rest.filter.map(|e| self.expr(e, &mut block).and_then(Self::check_depth)).transpose()?;
+        let filter = rest.filter.map(|e| self.condition(e, &mut block).and_then(Self::check_depth)).transpose()?;
         block.clause = Clause::OrderBy;
         let keys = self.sort_keys(rest.order_by, &mut block)?;
         block.refuse_groups()?;

@@ -7,8 +7,8 @@ use crate::error::{Error, Result};
 use crate::parser::ast::{self, Cte, LockClause, OrderItem, QueryBody, SetOperator};
 use crate::plan::{LockWait, Locking, LogicalPlan, OutputColumn, Query, SetKind, SortKey, walk};
 use basalt_expr::expr::Expr;
-use basalt_expr::func;
-use basalt_expr::types::FieldType;
+use basalt_expr::func::{self, Func};
+use basalt_expr::types::{EvalType, FieldType};
 use std::rc::Rc;
 
 /// A common table expression that names may refer to.
@@ -231,7 +231,7 @@ impl super::Binder<'_> {
         if step.output().len() != output.len() {
             return Err(Error::different_column_counts());
         }
-        let step = cast_columns(step, &output);
+        let step = stored_columns(step, &output);
         let base = LogicalPlan::Rename { input: Box::new(cast_columns(base, &output)), output };
         let plan = LogicalPlan::RecursiveCte {
             name: cte.name.clone(),
@@ -299,6 +299,26 @@ fn cast_columns(plan: LogicalPlan, output: &[OutputColumn]) -> LogicalPlan {
     }
     let typed = columns.into_iter().zip(&exprs).map(|(c, e)| OutputColumn { ty: e.ty().clone(), ..c }).collect();
     LogicalPlan::Project { input: Box::new(plan), exprs, output: typed }
+}
+
+/// A recursive step's rows as the table takes them whose types its first rows have: what does not fit is an error.
+fn stored_columns(plan: LogicalPlan, output: &[OutputColumn]) -> LogicalPlan {
+    let columns = plan.output();
+    let fits = |from: &FieldType, to: &FieldType| {
+        let is_number = matches!(to.eval_type(), EvalType::Int | EvalType::Real);
+        from.clone().nullable() == to.clone().nullable()
+            || from.eval_type() == EvalType::Null
+            || (is_number && from.kind == to.kind && from.unsigned == to.unsigned)
+    };
+    let stored = |(i, (from, to)): (usize, (&OutputColumn, &OutputColumn))| {
+        let column = Expr::column(i, from.ty.clone());
+        if fits(&from.ty, &to.ty) {
+            return cast_to(column, &to.ty);
+        }
+        Expr::Call { func: Func::Stored, args: vec![column, Expr::string(&to.name)], ty: to.ty.clone().nullable() }
+    };
+    let exprs = columns.iter().zip(output).enumerate().map(stored).collect();
+    LogicalPlan::Project { input: Box::new(plan), exprs, output: output.to_vec() }
 }
 
 /// Whether a query names a table `name` anywhere in FROM.

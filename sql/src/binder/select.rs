@@ -41,10 +41,10 @@ impl super::Binder<'_> {
         self.check_windows(&mut block)?;
         block.clause = Clause::Having;
         block.in_having = Some(seen_by_having(&items, &group_by));
-        let mut having = select.having.as_ref().map(|e| self.expr(e, &mut block)).transpose()?;
+        let mut having = select.having.as_ref().map(|e| self.condition(e, &mut block)).transpose()?;
         block.clause = Clause::OrderBy;
         let aggregates = block.aggregates.len();
-        let mut keys = self.order_by(order_by, &items, &mut block)?;
+        let mut keys = self.order_by(order_by, &items, select.rollup, &mut block)?;
         if group_by.is_empty() && aggregates > 0 {
             // One row is in order.
             keys.clear();
@@ -76,6 +76,7 @@ impl super::Binder<'_> {
                 groups.position = position + 1;
                 key.expr = groups.rewrite(key.expr.clone())?;
             }
+            keys.retain(|key| !matches!(key.expr, Expr::Literal(..)));
             groups.clause = "SELECT list";
             groups.rewrite_pending(&mut block, &stage)?;
             if select.rollup && !select.distinct {
@@ -94,7 +95,7 @@ impl super::Binder<'_> {
 
     fn filter(&mut self, filter: Option<&ast::Expr>, block: &mut Block) -> Result<Option<Expr>> {
         block.clause = Clause::Where;
-        let bound = filter.map(|e| self.expr(e, block).and_then(Self::check_depth)).transpose()?;
+        let bound = filter.map(|e| self.condition(e, block).and_then(Self::check_depth)).transpose()?;
         block.clause = Clause::Fields;
         Ok(bound)
     }
@@ -150,15 +151,21 @@ impl super::Binder<'_> {
         Ok(keys)
     }
 
-    fn order_by(&mut self, order_by: &[OrderItem], items: &[Item], block: &mut Block) -> Result<Vec<SortKey>> {
+    fn order_by(
+        &mut self,
+        order_by: &[OrderItem],
+        items: &[Item],
+        rollup: bool,
+        block: &mut Block,
+    ) -> Result<Vec<SortKey>> {
         let mut keys = Vec::with_capacity(order_by.len());
         for item in order_by {
             let expr = match Self::position(&item.expr) {
                 Some(position) => at_position(items, position, Clause::OrderBy)?.expr.clone(),
                 None => self.expr(&item.expr, block)?,
             };
-            // A constant orders nothing.
-            if !matches!(expr, Expr::Literal(..)) {
+            // A constant orders nothing, unless ROLLUP makes NULLs of it.
+            if rollup || !matches!(expr, Expr::Literal(..)) {
                 keys.push(SortKey { expr, descending: item.descending });
             }
         }

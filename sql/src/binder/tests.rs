@@ -74,6 +74,7 @@ impl Bind {
                 variables: &TestVariables,
                 parameters: &parameters,
                 only_full_group_by: true,
+                no_unsigned_subtraction: false,
                 collation: Collation::default(),
                 use_indexes: UseIndexes::Auto,
                 account: ("root", "%"),

@@ -196,9 +196,10 @@ impl Batch<'_> {
         let Some((old, encoded)) = self.existing(row_key, txn).await? else { return Ok(()) };
         let table = self.writer.table;
         let mut values = old[..table.columns.len()].to_vec();
-        // Assignments see the existing row, then the row that was to be inserted.
+        // Assignments see the existing row, then the row that was to be inserted, then what was selected beside it.
         let mut input = values.clone();
         input.extend_from_slice(&new.values);
+        input.extend_from_slice(&new.beside);
         let ignore = self.insert.ignore;
         let mode = StoreMode { row: tally.records, ignore, null_fails: false };
         let target = assign::Target { table, offset: 0, assignments: &self.insert.on_duplicate };

@@ -32,6 +32,8 @@ pub struct NewRow {
     pub hidden: Option<i64>,
     /// Its AUTO_INCREMENT value was asked for, not given.
     pub generated: bool,
+    /// What its source selected behind its values, for ON DUPLICATE KEY UPDATE.
+    pub beside: Vec<Value>,
 }
 
 /// What became of the rows.
@@ -96,7 +98,7 @@ impl InsertRun<'_> {
             let mut batch = Vec::with_capacity(chunk.len());
             for row in chunk {
                 let mode = self.next_row();
-                batch.push(self.row_of_exprs(row, mode)?);
+                batch.push((self.row_of_exprs(row, mode)?, Vec::new()));
             }
             self.write(batch, txn).await?;
         }
@@ -111,7 +113,8 @@ impl InsertRun<'_> {
                 let mut batch = Vec::with_capacity(chunk.len());
                 for row in chunk {
                     let mode = self.next_row();
-                    batch.push(self.row_of_values(row, &types, mode)?);
+                    let beside = row.get(self.insert.columns.len()..).unwrap_or_default().to_vec();
+                    batch.push((self.row_of_values(row, &types, mode)?, beside));
                 }
                 self.write(batch, txn).await?;
             }
@@ -186,7 +189,7 @@ impl InsertRun<'_> {
         column_value::store(value, ty, column, mode, self.ctx)
     }
 
-    async fn write(&mut self, batch: Vec<Vec<Value>>, txn: &mut SessionTxn) -> Result<()> {
+    async fn write(&mut self, batch: Vec<(Vec<Value>, Vec<Value>)>, txn: &mut SessionTxn) -> Result<()> {
         let rows = self.number(batch).await?;
         let rule = ConflictRule::of(self.insert);
         if rule != ConflictRule::Fail {
@@ -209,9 +212,9 @@ impl InsertRun<'_> {
     }
 
     /// Gives rows their AUTO_INCREMENT values and hidden numbers.
-    async fn number(&mut self, batch: Vec<Vec<Value>>) -> Result<Vec<NewRow>> {
-        let mut rows: Vec<NewRow> =
-            batch.into_iter().map(|values| NewRow { values, hidden: None, generated: false }).collect();
+    async fn number(&mut self, batch: Vec<(Vec<Value>, Vec<Value>)>) -> Result<Vec<NewRow>> {
+        let new = |(values, beside)| NewRow { values, hidden: None, generated: false, beside };
+        let mut rows: Vec<NewRow> = batch.into_iter().map(new).collect();
         let (id, handle) = (self.table().id, &self.insert.table.handle);
         let sequences = self.ctx.catalog.sequences();
         if let Some(offset) = self.insert.table.auto_increment_column() {

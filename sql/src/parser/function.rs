@@ -64,7 +64,6 @@ const AGGREGATES: &[&str] = &[
     "variance",
     "var_pop",
     "var_samp",
-    "any_value",
     "json_arrayagg",
     "json_objectagg",
 ];

@@ -457,7 +457,7 @@ pub struct Insert {
     /// IGNORE: rows that fail become warnings.
     pub ignore: bool,
     /// ON DUPLICATE KEY UPDATE: over the table's columns (the existing row), then the same columns again (the row that was
-    /// to be inserted, `VALUES(c)`).
+    /// to be inserted, `VALUES(c)`), then what the source's rows have behind the values of `columns`.
     pub on_duplicate: Vec<Assignment>,
 }
 

@@ -77,6 +77,7 @@ impl Plans {
             variables: &NoVariables,
             parameters: &parameters,
             only_full_group_by: true,
+            no_unsigned_subtraction: false,
             collation: Collation::default(),
             use_indexes: UseIndexes::Auto,
             account: ("root", "%"),

@@ -6,6 +6,7 @@
 //! for each row and is a semi or anti join.
 
 use super::lower_grouped::{Grouped, grouped};
+use super::lower_subquery::inner_type;
 use super::unnest::{Domain, conjunction, unnamed, unnest};
 use crate::error::{Error, Result};
 use crate::plan::{
@@ -14,7 +15,7 @@ use crate::plan::{
 use basalt_expr::aggregate::AggregateFunc;
 use basalt_expr::expr::Expr;
 use basalt_expr::func::{self, Func};
-use basalt_expr::types::{EvalType, FieldType};
+use basalt_expr::types::FieldType;
 
 /// How the value of a subquery comes out of the columns that a join added.
 pub enum Answer {
@@ -24,17 +25,18 @@ pub enum Answer {
     Checked(Expr, Expr),
 }
 
-/// Whether a subquery needs a join of its own: all that depend on the row, and comparisons that have no extreme to ask for.
+/// Whether a subquery needs a join of its own: all that depend on the row, and comparisons
+/// that have no extreme to ask for or whose sides are of different types.
 pub fn needs_join(subquery: &Subquery) -> bool {
+    let is_mixed =
+        |operand: &Expr| inner_type(subquery).is_none_or(|inner| inner.arrow_type() != operand.ty().arrow_type());
     let unordered = match &subquery.kind {
-        SubqueryKind::Quantified { op, all, .. } => {
-            matches!((op, all), (CompareOp::Eq, true) | (CompareOp::Ne, false))
+        SubqueryKind::Quantified { op, all, operand } => {
+            matches!((op, all), (CompareOp::Eq, true) | (CompareOp::Ne, false)) || is_mixed(operand)
         }
         SubqueryKind::InRows { .. } => true,
         // A constant meets no join that knows of NULLs.
-        SubqueryKind::In { operand } => {
-            operand.columns().is_empty() || subquery.plan.output().iter().any(|c| c.ty.eval_type() == EvalType::Null)
-        }
+        SubqueryKind::In { operand } => operand.columns().is_empty() || is_mixed(operand),
         // No row is NULL, whatever the column says of its values.
         SubqueryKind::Scalar => !gives_one_row(&subquery.plan) && subquery.plan.output().iter().any(|c| c.ty.not_null),
         SubqueryKind::Exists => false,

@@ -117,17 +117,17 @@ impl Lowerer<'_> {
             let subquery = self.df_subquery(inner.plan)?;
             return Ok(DfExpr::Exists(Exists { subquery, negated }));
         };
-        let (inner, key) = self.single_key(inner, subquery)?;
-        let value = self.exprs(input).key(&operand_as(operand, &key))?;
+        let inner = self.single_key(inner, subquery)?;
+        let value = self.exprs(input).key(&operand)?;
         let subquery = self.df_subquery(inner.plan)?;
         Ok(DfExpr::InSubquery(InSubquery::new(Box::new(value), subquery, negated)))
     }
 
     /// The subquery's only column as it is compared: strings by weight.
-    fn single_key(&mut self, inner: Lowered, subquery: &Subquery) -> Result<(Lowered, FieldType)> {
-        let ty = inner_type(subquery)?;
-        let key = self.exprs(&inner.columns).key(&Expr::column(0, ty.clone()))?;
-        Ok((self.projected(inner.plan, vec![key])?, ty))
+    fn single_key(&mut self, inner: Lowered, subquery: &Subquery) -> Result<Lowered> {
+        let ty = inner_type(subquery).ok_or_else(|| Error::internal("a subquery without columns"))?;
+        let key = self.exprs(&inner.columns).key(&Expr::column(0, ty))?;
+        self.projected(inner.plan, vec![key])
     }
 
     fn df_subquery(&self, plan: DfPlan) -> Result<DfSubquery> {
@@ -203,7 +203,7 @@ impl Lowerer<'_> {
         operand: &Expr,
     ) -> Result<(Lowered, DfExpr)> {
         let inner = self.subquery(subquery, &columns)?;
-        let (inner, ty) = self.single_key(inner, subquery)?;
+        let inner = self.single_key(inner, subquery)?;
         let key = inner.columns[0].column.clone();
         let rows = self.aggregate_of(inner.plan.clone(), df::count::count_udaf().call(vec![lit(1i64)]))?;
         let known =
@@ -213,7 +213,7 @@ impl Lowerer<'_> {
             .distinct()?
             .project([DfExpr::Column(key).alias(&found), lit(true).alias(&hit)])?
             .build()?;
-        let value = self.exprs(&columns).key(&operand_as(operand, &ty))?;
+        let value = self.exprs(&columns).key(&operand)?;
         let on = value.clone().eq(DfExpr::Column(Column::from_name(found)));
         let joined =
             LogicalPlanBuilder::from(input.plan).join_on(distinct, datafusion_expr::JoinType::Left, [on])?.build()?;
@@ -236,14 +236,14 @@ impl Lowerer<'_> {
         all: bool,
     ) -> Result<DfExpr> {
         let inner = self.subquery(subquery, columns)?;
-        let (inner, ty) = self.single_key(inner, subquery)?;
+        let inner = self.single_key(inner, subquery)?;
         let key = DfExpr::Column(inner.columns[0].column.clone());
         let greater = matches!(op, CompareOp::Gt | CompareOp::Ge);
         let function = if greater == all { df::min_max::max_udaf() } else { df::min_max::min_udaf() };
         let rows = self.aggregate_of(inner.plan.clone(), df::count::count_udaf().call(vec![lit(1i64)]))?;
         let known = self.aggregate_of(inner.plan.clone(), df::count::count_udaf().call(vec![key.clone()]))?;
         let extreme = self.aggregate_of(inner.plan, function.call(vec![key]))?;
-        let value = self.exprs(columns).key(&operand_as(operand, &ty))?;
+        let value = self.exprs(columns).key(&operand)?;
         let holds = match op {
             CompareOp::Gt => value.clone().gt(extreme),
             CompareOp::Ge => value.clone().gt_eq(extreme),
@@ -308,13 +308,7 @@ fn as_membership<'a>(conjunct: &Expr, width: usize, subqueries: &'a [Subquery]) 
     }
 }
 
-fn inner_type(subquery: &Subquery) -> Result<FieldType> {
-    let output = subquery.plan.output();
-    let first = output.into_iter().next();
-    Ok(first.ok_or_else(|| Error::Internal("a subquery without columns".to_string()))?.ty)
-}
-
-/// The operand in the subquery's type, which the binder has made equal up to what conversions of width mean.
-fn operand_as(operand: &Expr, ty: &FieldType) -> Expr {
-    if operand.ty().arrow_type() == ty.arrow_type() { operand.clone() } else { operand.clone().cast(ty.clone()) }
+/// Type of the subquery's first column.
+pub fn inner_type(subquery: &Subquery) -> Option<FieldType> {
+    subquery.plan.output().into_iter().next().map(|column| column.ty)
 }

@@ -485,7 +485,7 @@ async fn own_rows_take_part_like_stored_ones() {
 #[tokio::test]
 async fn too_much_under_an_index_is_read_from_the_table() {
     let t = table(7);
-    let mut hot = Vec::from_iter((0..20_000).map(|id| {
+    let hot = Vec::from_iter((0..20_000).map(|id| {
         let a = if id % 2 == 0 { 17 } else { id % 1_000 };
         [Value::Int(id), Value::Int(a), Value::from("x"), Value::Null]
     }));

@@ -58,7 +58,7 @@ impl SqlSession {
 
     /// Refuses a database of which the account holds nothing.
     pub(super) fn check_sees_database(&self, database: &str) -> Result<()> {
-        match database.eq_ignore_ascii_case("information_schema") || self.rights().sees_database(database) {
+        match database.eq_ignore_ascii_case("information_schema") || self.rights().enters_database(database) {
             true => Ok(()),
             false => Err(self.database_denied(database)),
         }
@@ -154,7 +154,7 @@ impl SqlSession {
                     false => Err(self.table_denied("SHOW", &table.name)),
                 }
             }
-            ShowWhat::CreateDatabase { name, .. } => match self.rights().sees_database(name) {
+            ShowWhat::CreateDatabase { name, .. } => match self.rights().enters_database(name) {
                 true => Ok(()),
                 false => Err(Error::database_denied(&self.account.0, &self.account.1, name)),
             },

@@ -57,7 +57,8 @@ impl SqlSession {
             database: self.database.as_deref(),
             variables: self,
             parameters,
-            only_full_group_by: self.has_mode("ONLY_FULL_GROUP_BY"),
+            only_full_group_by: self.bound_mode().split(',').any(|m| m == "ONLY_FULL_GROUP_BY"),
+            no_unsigned_subtraction: self.bound_mode().contains("NO_UNSIGNED_SUBTRACTION"),
             collation: self.connection_collation(),
             use_indexes: self.variables.typed().use_indexes,
             account: (&self.connection.account.user, &self.connection.account.host),
@@ -86,9 +87,14 @@ impl SqlSession {
         self.variables.typed().sql_mode.split(',').any(|m| m == mode)
     }
 
+    /// The sql_mode that statements are read and bound in: of a prepared statement, that of its PREPARE.
+    pub(super) fn bound_mode(&self) -> &str {
+        self.prepared_mode.as_deref().unwrap_or(&self.variables.typed().sql_mode)
+    }
+
     /// How sql_mode changes the parser.
     pub(super) fn parse_options(&self) -> ParseOptions {
-        let mode = &self.variables.typed().sql_mode;
+        let mode = self.bound_mode();
         ParseOptions {
             ansi_quotes: mode.contains("ANSI_QUOTES"),
             pipes_as_concat: mode.contains("PIPES_AS_CONCAT"),
@@ -118,7 +124,6 @@ impl SqlSession {
                 error_for_division_by_zero: typed.sql_mode.contains("ERROR_FOR_DIVISION_BY_ZERO"),
                 no_zero_date: typed.sql_mode.contains("NO_ZERO_DATE"),
                 no_zero_in_date: typed.sql_mode.contains("NO_ZERO_IN_DATE"),
-                no_unsigned_subtraction: typed.sql_mode.contains("NO_UNSIGNED_SUBTRACTION"),
                 allow_invalid_dates: typed.sql_mode.contains("ALLOW_INVALID_DATES"),
                 time_truncate_fractional: typed.sql_mode.contains("TIME_TRUNCATE_FRACTIONAL"),
                 no_auto_value_on_zero: typed.sql_mode.contains("NO_AUTO_VALUE_ON_ZERO"),
@@ -165,7 +170,9 @@ impl SqlSession {
     pub(super) fn bind_environment(&self) -> u64 {
         let typed = self.variables.typed();
         let mut hash = 0xcbf2_9ce4_8422_2325u64;
-        for byte in typed.sql_mode.bytes().chain(self.connection_collation().name().bytes()) {
+        for byte in
+            typed.sql_mode.bytes().chain(self.bound_mode().bytes()).chain(self.connection_collation().name().bytes())
+        {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
         }
         // Two bits and one that no name above reaches.

@@ -37,6 +37,8 @@ pub struct PreparedStatement {
     parameters: usize,
     /// The current database of its PREPARE.
     database: Option<String>,
+    /// The sql_mode of its PREPARE.
+    mode: Arc<str>,
     plan: Option<KeptPlan>,
     /// What it holds, about.
     bytes: usize,
@@ -72,6 +74,8 @@ pub struct NamedStatement {
     parameters: usize,
     /// The current database of its PREPARE.
     database: Option<String>,
+    /// The sql_mode of its PREPARE.
+    mode: Arc<str>,
     _place: Place,
 }
 
@@ -102,6 +106,7 @@ impl SqlSession {
             statement: Arc::new(parsed.statement),
             parameters: parsed.parameters,
             database: self.database.clone(),
+            mode: self.bound_mode().into(),
             plan: None,
             // A plan that is kept is about as large as the tree it was made of.
             bytes: sql.len() + 2 * tree_bytes + STATEMENT_BYTES,
@@ -154,12 +159,17 @@ impl SqlSession {
         self.diagnostics.clear();
         self.server.questions.fetch_add(1, Ordering::Relaxed);
         let prepared = self.statements.get(&id).ok_or_else(|| unknown_name(&id.to_string(), "EXECUTE"))?;
-        if prepared.database == self.database {
-            return self.execute_here(id, params, out).await;
-        }
-        let current = std::mem::replace(&mut self.database, prepared.database.clone());
-        let outcome = self.execute_here(id, params, out).await;
-        self.go_back_to(current);
+        let (mode, database) = (prepared.mode.clone(), prepared.database.clone());
+        self.prepared_mode = Some(mode);
+        let outcome = if database == self.database {
+            self.execute_here(id, params, out).await
+        } else {
+            let current = std::mem::replace(&mut self.database, database);
+            let outcome = self.execute_here(id, params, out).await;
+            self.go_back_to(current);
+            outcome
+        };
+        self.prepared_mode = None;
         outcome
     }
 
@@ -187,7 +197,7 @@ impl SqlSession {
             return self.run_with(&text, values, out, false).await;
         }
         let text_bytes = prepared.text.len();
-        let types: Vec<FieldType> = values.iter().map(basalt_expr::func::literal_type).collect();
+        let types: Vec<FieldType> = params.iter().zip(values.iter()).map(|(p, value)| param_type(p, value)).collect();
         let schema = self.use_schema()?;
         let version = schema.newest().version;
         let environment = self.bind_environment();
@@ -235,8 +245,8 @@ impl SqlSession {
         };
         let (parsed, _) = self.check_prepared(&text)?;
         self.prepared_memory.add(text.len() + STATEMENT_BYTES);
-        let (parameters, database) = (parsed.parameters, self.database.clone());
-        self.named.insert(name.to_lowercase(), NamedStatement { text, parameters, database, _place: place });
+        let (parameters, database, mode) = (parsed.parameters, self.database.clone(), self.bound_mode().into());
+        self.named.insert(name.to_lowercase(), NamedStatement { text, parameters, database, mode, _place: place });
         Ok(())
     }
 
@@ -251,18 +261,33 @@ impl SqlSession {
         if named.parameters != using.len() {
             return Err(wrong_arguments());
         }
-        let text = named.text.clone();
+        let (text, mode) = (named.text.clone(), named.mode.clone());
+        self.prepared_mode = Some(mode);
+        let outcome = self.run_named(name, &text, using, out, more).await;
+        self.prepared_mode = None;
+        outcome
+    }
+
+    async fn run_named(
+        &mut self,
+        name: &str,
+        text: &[u8],
+        using: &[String],
+        out: &mut ResultWriter,
+        more: bool,
+    ) -> Result<()> {
+        let named = self.named.get(&name.to_lowercase()).ok_or_else(|| unknown_name(name, "EXECUTE"))?;
+        let database = named.database.clone();
         let values: Arc<[Value]> =
             using.iter().map(|v| self.user_variables.get(&v.to_lowercase()).cloned().unwrap_or(Value::Null)).collect();
-        let parsed = self.measured(text.len(), || parse_one(&text, self.parse_options()))?;
+        let parsed = self.measured(text.len(), || parse_one(text, self.parse_options()))?;
         let parsed = parsed.ok_or_else(Error::empty_query)?;
-        let database = named.database.clone();
         let current = std::mem::replace(&mut self.database, database);
         let allowed = self.check_statement(&parsed.statement);
         let outcome = match is_data(&parsed.statement) {
             _ if allowed.is_err() => allowed,
             true => self.run_data(&parsed.statement, (values, text.len()), out, more).await,
-            false => self.run_with(&text, values, out, more).await,
+            false => self.run_with(text, values, out, more).await,
         };
         self.go_back_to(current);
         outcome
@@ -355,6 +380,16 @@ fn wrong_value(what: &str, value: impl std::fmt::Display) -> Error {
 ///
 /// # Errors
 /// 1292 for dates, times and numbers that are none.
+/// The type of a parameter: of a date or time what the client calls it, with all digits, else what the value is.
+fn param_type(param: &Param<'_>, value: &Value) -> FieldType {
+    match param {
+        Param::Date(_) => FieldType::date().required(),
+        Param::DateTime(_) => FieldType::datetime(6).required(),
+        Param::Time(_) => FieldType::time(6).required(),
+        _ => basalt_expr::func::literal_type(value),
+    }
+}
+
 fn param_value(param: &Param<'_>) -> Result<Value> {
     Ok(match param {
         Param::Null => Value::Null,

@@ -42,6 +42,8 @@ pub struct SqlSession {
     pub(super) connection: SessionContext,
     pub(super) variables: SessionVariables,
     pub(super) user_variables: BTreeMap<String, Value>,
+    /// While a prepared statement runs, the sql_mode of its PREPARE.
+    pub(super) prepared_mode: Option<Arc<str>>,
     /// Values of `?` while a prepared statement runs that has no plan.
     pub(super) parameters: Arc<[Value]>,
     pub(super) database: Option<String>,
@@ -81,6 +83,7 @@ impl SqlSession {
             connection,
             variables,
             user_variables: BTreeMap::new(),
+            prepared_mode: None,
             parameters: Arc::from([]),
             database: None,
             txn,

@@ -17,7 +17,7 @@ impl SqlSession {
                 SetItem::System { scope, name, value } => self.set_system(*scope, name, value.as_ref()).await?,
                 SetItem::User { name, value } => {
                     let value = match value {
-                        Expr::Literal(_) => self.evaluate(value)?,
+                        Expr::Literal(literal) if !matches!(literal, Literal::Temporal(..)) => self.evaluate(value)?,
                         _ => self.query_value(value).await?,
                     };
                     self.user_variables.insert(name.to_lowercase(), value);

@@ -489,6 +489,10 @@ fn check(definition: &Definition, value: &str) -> Result<Arc<str>, Error> {
                 .trim()
                 .parse()
                 .map_err(|_| user(1232, "42000", format!("Incorrect argument type to variable '{name}'")))?;
+            if min == max && number != min {
+                // There is no other value that would have an effect.
+                return Err(wrong_value(name, value));
+            }
             number.clamp(min, max).to_string().into()
         }
         Float => {
