@@ -11,6 +11,7 @@
 //! | [`env`] | the clock and the source of chance, handed to constructors |
 //! | [`metrics`] | what a process counts, in one list |
 //! | [`memory`] | who holds how many bytes: the tree of trackers |
+//! | [`stack`] | how deep recursions may go |
 //!
 //! Invariants, as absences: nothing here is `async`, nothing reads the system clock outside [`env`], nothing knows SQL,
 //! Raft or RocksDB.
@@ -22,6 +23,7 @@ pub mod key;
 pub mod memory;
 pub mod metrics;
 pub mod region;
+pub mod stack;
 pub mod table_key;
 pub mod ts;
 

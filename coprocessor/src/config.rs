@@ -35,4 +35,4 @@ pub const PROGRESS_INTERVAL: Duration = Duration::from_secs(3);
 /// How long a client stays away when the queue is full, milliseconds.
 pub const BUSY_BACKOFF_MS: u64 = 50;
 /// Stack of a thread that runs fragments: expressions are as deep as statements may nest.
-pub const STACK_BYTES: usize = 16 << 20;
+pub const STACK_BYTES: usize = 64 << 20;

@@ -23,6 +23,9 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// A longer fragment is hardly asked for again by another statement, and the regions of one are decoded side by side.
+const CACHED_BYTES_MAX: usize = 64 << 10;
+
 /// Decoded fragments by their bytes.
 pub struct FragmentCache {
     plans: Mutex<LruCache<Key, Cached>>,
@@ -85,7 +88,9 @@ impl FragmentCache {
                     key.context = Bytes::new();
                 }
                 let cached = Cached { plan: decoded.plan, eval };
-                self.plans.lock().put(key, cached.clone());
+                if key.fragment.len() <= CACHED_BYTES_MAX {
+                    self.plans.lock().put(key, cached.clone());
+                }
                 cached
             }
         };

@@ -34,11 +34,18 @@ use datafusion_expr::{
     BinaryExpr, Cast, ColumnarValue, Expr as DfExpr, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     TypeSignature, Volatility,
 };
-use std::hash::{Hash, Hasher};
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 /// The name that all calls go by in plans.
 pub const FUNCTION_NAME: &str = "mysql";
+
+/// Nodes and levels of a condition that DataFusion sees as they are.
+const NATIVE_NODES_MAX: usize = 2_000;
+const NATIVE_DEPTH_MAX: usize = 32;
+/// A longer function goes by a number: plans ask for names again and again.
+const NAMED_BYTES_MAX: usize = 4096;
 
 /// What lowering needs to know of its surroundings.
 #[derive(Clone, Copy)]
@@ -74,6 +81,66 @@ pub fn lower(expr: &Expr, with: Lowering<'_>) -> Result<DfExpr, ExprError> {
 /// # Errors
 /// As [`lower`].
 pub fn lower_predicate(expr: &Expr, with: Lowering<'_>) -> Result<DfExpr, ExprError> {
+    if is_small(expr) { native_predicate(expr, with) } else { large_predicate(expr, with) }
+}
+
+/// Whether DataFusion may see every node: its rules look at each many times, and a fragment's message has a depth.
+fn is_small(expr: &Expr) -> bool {
+    fn fits(expr: &Expr, nodes: &mut usize, depth: usize) -> bool {
+        *nodes += 1;
+        let inside = *nodes <= NATIVE_NODES_MAX && depth <= NATIVE_DEPTH_MAX;
+        inside && expr.children().into_iter().all(|child| fits(child, nodes, depth + 1))
+    }
+    fits(expr, &mut 0, 1)
+}
+
+/// A condition of very many parts: one function for all that is asked of the same columns. Equalities of columns stay
+/// apart, for joins.
+fn large_predicate(expr: &Expr, with: Lowering<'_>) -> Result<DfExpr, ExprError> {
+    let mut groups: Vec<(Vec<usize>, Vec<Expr>)> = Vec::new();
+    let mut places: HashMap<Vec<usize>, usize> = HashMap::new();
+    let mut parts = Vec::new();
+    for conjunct in expr.clone().conjuncts() {
+        let is_join = matches!(&conjunct, Expr::Call { func: Func::Eq | Func::NullSafeEq, args, .. }
+            if args.iter().all(|arg| matches!(arg, Expr::Column { .. })));
+        if is_join {
+            parts.push(native_predicate(&conjunct, with)?);
+            continue;
+        }
+        let columns = conjunct.columns();
+        let place = *places.entry(columns.clone()).or_insert(groups.len());
+        match groups.get_mut(place) {
+            Some((_, conjuncts)) => conjuncts.push(conjunct),
+            None => groups.push((columns, vec![conjunct])),
+        }
+    }
+    for (_, mut conjuncts) in groups {
+        let whole = match conjuncts.len() {
+            1 => conjuncts.remove(0),
+            _ => Expr::Call { func: Func::And, args: conjuncts, ty: FieldType::boolean() },
+        };
+        parts.push(if is_small(&whole) { native_predicate(&whole, with)? } else { call(&whole, true, with)? });
+    }
+    Ok(joined(parts, Operator::And))
+}
+
+/// Predicates joined in a tree of logarithmic depth, in their order.
+fn joined(mut parts: Vec<DfExpr>, op: Operator) -> DfExpr {
+    while parts.len() > 1 {
+        let mut next = Vec::with_capacity(parts.len().div_ceil(2));
+        let mut iter = parts.into_iter();
+        while let Some(left) = iter.next() {
+            next.push(match iter.next() {
+                Some(right) => binary(left, op, right),
+                None => left,
+            });
+        }
+        parts = next;
+    }
+    parts.pop().unwrap_or(DfExpr::Literal(ScalarValue::Boolean(Some(op == Operator::And)), None))
+}
+
+fn native_predicate(expr: &Expr, with: Lowering<'_>) -> Result<DfExpr, ExprError> {
     match expr {
         Expr::Literal(..) | Expr::Parameter { .. } => {
             let value = truth_of(&eval_scalar(expr, with.context)?);
@@ -82,7 +149,7 @@ pub fn lower_predicate(expr: &Expr, with: Lowering<'_>) -> Result<DfExpr, ExprEr
         Expr::Call { func, args, .. } => match (func, &args[..]) {
             (Func::And, args) => fold_logic(args, Operator::And, with),
             (Func::Or, args) => fold_logic(args, Operator::Or, with),
-            (Func::Not, [arg]) => Ok(DfExpr::Not(Box::new(lower_predicate(arg, with)?))),
+            (Func::Not, [arg]) => Ok(DfExpr::Not(Box::new(native_predicate(arg, with)?))),
             (Func::IsNull, [arg]) => Ok(DfExpr::IsNull(Box::new(lower(arg, with)?))),
             (Func::IsNotNull, [arg]) => Ok(DfExpr::IsNotNull(Box::new(lower(arg, with)?))),
             (Func::Between, [value, low, high]) if same_plain_type(value, low) && same_plain_type(value, high) => {
@@ -159,9 +226,8 @@ fn binary(left: DfExpr, op: Operator, right: DfExpr) -> DfExpr {
 }
 
 fn fold_logic(args: &[Expr], op: Operator, with: Lowering<'_>) -> Result<DfExpr, ExprError> {
-    let mut args = args.iter().map(|arg| lower_predicate(arg, with));
-    let first = args.next().ok_or_else(|| ExprError::ParameterCount("and".to_string()))??;
-    args.try_fold(first, |sum, arg| Ok(binary(sum, op, arg?)))
+    let args = args.iter().map(|arg| native_predicate(arg, with)).collect::<Result<_, _>>()?;
+    Ok(joined(args, op))
 }
 
 fn operator(func: Func) -> Option<Operator> {
@@ -234,6 +300,8 @@ pub struct MySqlFunction {
     predicate: bool,
     context: Arc<EvalContext>,
     payload: Vec<u8>,
+    /// Of the payload, which may be long: plans hash and compare it at every turn.
+    hash: u64,
     signature: Signature,
 }
 
@@ -255,7 +323,9 @@ impl MySqlFunction {
         });
         // NOW() and its like read no column.
         let signature = Signature::one_of(vec![TypeSignature::VariadicAny, TypeSignature::Nullary], volatility);
-        MySqlFunction { expr, predicate, context, payload, signature }
+        let mut hasher = DefaultHasher::new();
+        payload.hash(&mut hasher);
+        MySqlFunction { expr, predicate, context, payload, hash: hasher.finish(), signature }
     }
 
     /// The expression.
@@ -324,13 +394,13 @@ impl std::fmt::Debug for MySqlFunction {
 
 impl PartialEq for MySqlFunction {
     fn eq(&self, other: &Self) -> bool {
-        self.payload == other.payload
+        self.hash == other.hash && self.payload == other.payload
     }
 }
 impl Eq for MySqlFunction {}
 impl Hash for MySqlFunction {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.payload.hash(state);
+        self.hash.hash(state);
     }
 }
 
@@ -341,6 +411,10 @@ impl ScalarUDFImpl for MySqlFunction {
 
     fn schema_name(&self, args: &[DfExpr]) -> DfResult<String> {
         let name = |i: usize| args.get(i).map_or_else(|| format!("#{i}"), |arg| arg.schema_name().to_string());
+        if self.payload.len() > NAMED_BYTES_MAX {
+            let args: Vec<_> = (0..args.len()).map(name).collect();
+            return Ok(format!("{FUNCTION_NAME}[#{:016x}]({})", self.hash, args.join(", ")));
+        }
         Ok(crate::describe::describe(&self.expr, &name))
     }
 

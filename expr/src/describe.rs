@@ -2,9 +2,10 @@
 
 use crate::cell;
 use crate::expr::Expr;
-use crate::func::Func;
+use crate::func::{Func, literal_type};
 use crate::types::FieldType;
 use crate::value::Value;
+use crate::value_set::ValueSet;
 
 /// Writes an expression; `column` names its columns.
 pub fn describe(expr: &Expr, column: &dyn Fn(usize) -> String) -> String {
@@ -42,7 +43,20 @@ pub fn describe(expr: &Expr, column: &dyn Fn(usize) -> String) -> String {
             let not = if *negated { "not " } else { "" };
             format!("{} {not}in ({})", describe(expr, column), list.join(", "))
         }
+        Expr::InSet { expr, set, negated, .. } => {
+            let not = if *negated { "not " } else { "" };
+            format!("{} {not}in {}", describe(expr, column), describe_set(set))
+        }
     }
+}
+
+/// The first values of a set, how many there are, and a number by which two sets are told apart.
+pub fn describe_set(set: &ValueSet) -> String {
+    const SHOWN: usize = 3;
+    let shown = set.values().iter().take(SHOWN).map(|value| describe_value(value, &literal_type(value)));
+    let shown: Vec<_> = shown.chain(set.has_null().then(|| "NULL".to_string())).collect();
+    let count = set.values().len() + usize::from(set.has_null());
+    format!("({}, … {count} values, #{:016x})", shown.join(", "), set.fingerprint())
 }
 
 fn describe_value(value: &Value, ty: &FieldType) -> String {

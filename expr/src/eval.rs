@@ -13,6 +13,7 @@ use crate::func::spec::Call;
 use crate::func::{Func, compare, vector};
 use crate::types::{EvalType, FieldType, TypeKind};
 use crate::value::Value;
+use crate::value_set::ValueSet;
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array};
 use arrow::compute::kernels::boolean::{and_kleene, or_kleene};
 use arrow::compute::{interleave, take};
@@ -66,6 +67,7 @@ pub fn eval(expr: &Expr, batch: &RecordBatch, ctx: &EvalContext) -> Result<Colum
         }
         Expr::Case { branches, otherwise, ty } => case(branches, otherwise.as_deref(), ty, batch, ctx),
         Expr::InList { expr, list, negated, .. } => in_list(expr, list, *negated, batch, ctx),
+        Expr::InSet { expr, set, negated, .. } => in_set(expr, set, *negated, batch, ctx),
     }
 }
 
@@ -149,6 +151,21 @@ pub fn eval_row(expr: &Expr, row: &[Value], ctx: &EvalContext) -> Result<Value, 
             }
             Ok(if unknown { Value::Null } else { Value::bool(*negated) })
         }
+        Expr::InSet { expr, set, negated, .. } => {
+            let needle = eval_row(expr, row, ctx)?;
+            Ok(found_in(set, &needle, expr.ty()).map_or(Value::Null, |found| Value::bool(found != *negated)))
+        }
+    }
+}
+
+/// Whether a value is in a set; unknown for NULL, and beside a NULL in the set.
+fn found_in(set: &ValueSet, needle: &Value, ty: &FieldType) -> Option<bool> {
+    if needle.is_null() {
+        return None;
+    }
+    match set.contains(needle, ty) {
+        false if set.has_null() => None,
+        found => Some(found),
     }
 }
 
@@ -217,17 +234,17 @@ fn logic(func: Func, args: &[Expr], batch: &RecordBatch, ctx: &EvalContext) -> R
             None => truth_mask(&eval(arg, batch, ctx)?, arg.ty(), rows)?,
             Some(so_far) => {
                 let is_open = |row: usize| so_far.is_null(row) || so_far.value(row) != decides;
-                let open: Vec<u32> = if is_harmless(arg) {
-                    (0..rows as u32).collect()
-                } else {
-                    (0..rows as u32).filter(|row| is_open(*row as usize)).collect()
-                };
-                if open.is_empty() || (0..rows).all(|row| !is_open(row)) {
+                if !(0..rows).any(is_open) {
                     break;
                 }
-                let part = select(batch, &open)?;
-                let mask = truth_mask(&eval(arg, &part, ctx)?, arg.ty(), open.len())?;
-                let mask = if open.len() == rows { mask } else { spread(&mask, &open, rows, decides) };
+                let mask = if is_harmless(arg) {
+                    truth_mask(&eval(arg, batch, ctx)?, arg.ty(), rows)?
+                } else {
+                    let open: Vec<u32> = (0..rows as u32).filter(|row| is_open(*row as usize)).collect();
+                    let part = select(batch, &open)?;
+                    let mask = truth_mask(&eval(arg, &part, ctx)?, arg.ty(), open.len())?;
+                    if open.len() == rows { mask } else { spread(&mask, &open, rows, decides) }
+                };
                 if decides { or_kleene(so_far, &mask)? } else { and_kleene(so_far, &mask)? }
             }
         };
@@ -360,6 +377,37 @@ fn in_list(
         }
     }
     Ok(ColumnarValue::Array(builder.finish()))
+}
+
+fn in_set(
+    expr: &Expr,
+    set: &ValueSet,
+    negated: bool,
+    batch: &RecordBatch,
+    ctx: &EvalContext,
+) -> Result<ColumnarValue, EvalError> {
+    let ty = expr.ty();
+    let needles = match eval(expr, batch, ctx)? {
+        ColumnarValue::Array(needles) => needles,
+        ColumnarValue::Scalar(needle) => {
+            let found = found_in(set, &needle, ty).map_or(Value::Null, |found| Value::bool(found != negated));
+            return Ok(ColumnarValue::Scalar(found));
+        }
+    };
+    let reader = ColumnReader::new(needles.as_ref(), ty)?;
+    let mask: BooleanArray = (0..needles.len())
+        .map(|row| {
+            if needles.is_null(row) || ty.kind == TypeKind::Null {
+                return None;
+            }
+            let found = match reader.bytes(row) {
+                Some(bytes) => set.contains_bytes(bytes, ty),
+                None => set.contains(&reader.value(row), ty),
+            };
+            (found || !set.has_null()).then_some(found != negated)
+        })
+        .collect();
+    Ok(ColumnarValue::Array(vector::integers_of(&mask)))
 }
 
 fn haystack(ty: &FieldType, values: Vec<Value>) -> Haystack {

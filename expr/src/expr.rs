@@ -10,9 +10,9 @@ use crate::error::{EvalError, ExprError};
 use crate::func::{self, Func};
 use crate::types::FieldType;
 use crate::value::Value;
-
-/// Deepest tree that is built or run; deeper statements are refused before the stack runs out.
-pub const EXPR_DEPTH_MAX: usize = 512;
+use crate::value_set::ValueSet;
+use basalt_common::stack::levels_max;
+use std::sync::Arc;
 
 /// A typed expression.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,6 +62,17 @@ pub enum Expr {
         /// Type of the result.
         ty: FieldType,
     },
+    /// `expr [NOT] IN (many constants)`.
+    InSet {
+        /// What is looked for.
+        expr: Box<Expr>,
+        /// Where.
+        set: Arc<ValueSet>,
+        /// NOT IN.
+        negated: bool,
+        /// Type of the result.
+        ty: FieldType,
+    },
 }
 
 impl Expr {
@@ -106,7 +117,8 @@ impl Expr {
             | Expr::Parameter { ty, .. }
             | Expr::Call { ty, .. }
             | Expr::Case { ty, .. }
-            | Expr::InList { ty, .. } => ty,
+            | Expr::InList { ty, .. }
+            | Expr::InSet { ty, .. } => ty,
         }
     }
     /// True when it reads no column.
@@ -158,6 +170,7 @@ impl Expr {
                 branches.iter().flat_map(|(c, r)| [c, r]).chain(otherwise.as_deref()).collect()
             }
             Expr::InList { expr, list, .. } => std::iter::once(&**expr).chain(list).collect(),
+            Expr::InSet { expr, .. } => vec![&**expr],
         }
     }
     /// Calls `f` for every node, parents first.
@@ -192,6 +205,9 @@ impl Expr {
                 negated,
                 ty,
             },
+            Expr::InSet { expr, set, negated, ty } => {
+                Expr::InSet { expr: Box::new(expr.transform(f)?), set, negated, ty }
+            }
         };
         f(rebuilt)
     }
@@ -224,7 +240,7 @@ impl Expr {
             Ok(expr) => expr,
         }
     }
-    /// Depth of the tree, for [`EXPR_DEPTH_MAX`].
+    /// Depth of the tree.
     pub fn depth(&self) -> usize {
         1 + self.children().into_iter().map(Expr::depth).max().unwrap_or(0)
     }
@@ -233,10 +249,10 @@ impl Expr {
 /// Fails for a tree that is too deep to run.
 ///
 /// # Errors
-/// [`EvalError::Unsupported`] beyond [`EXPR_DEPTH_MAX`].
+/// [`EvalError::Unsupported`] beyond [`levels_max`].
 pub fn check_depth(expr: &Expr) -> Result<(), EvalError> {
-    if expr.depth() > EXPR_DEPTH_MAX {
-        return Err(EvalError::Unsupported(format!("expressions deeper than {EXPR_DEPTH_MAX}")));
+    match expr.depth() > levels_max() {
+        true => Err(EvalError::Unsupported(format!("expressions deeper than {}", levels_max()))),
+        false => Ok(()),
     }
-    Ok(())
 }

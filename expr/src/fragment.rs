@@ -56,7 +56,7 @@ use std::sync::{Arc, LazyLock};
 
 /// Of the encoding and of the partial aggregates' states. A store that is asked for another version refuses, and the
 /// SQL server reads plain rows instead.
-pub const FRAGMENT_VERSION: u32 = 5_502;
+pub const FRAGMENT_VERSION: u32 = 5_503;
 /// Longest fragment that is decoded.
 pub const FRAGMENT_BYTES_MAX: usize = 1 << 20;
 /// Rows that operators work on at a time.

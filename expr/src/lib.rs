@@ -44,6 +44,7 @@ pub mod sum_in_order;
 pub mod temporal;
 pub mod types;
 pub mod value;
+pub mod value_set;
 mod wire;
 
 pub use collation::Collation;

@@ -4,21 +4,25 @@
 //! column     00 index type            call      03 name type n arg…
 //! literal    01 value type            case      04 type n (condition result)… has-else else
 //! parameter  02 index type            in list   05 negated type expr n item…
+//!                                    in set    06 negated has-null type expr n value…
 //! value      00 null · 01 int · 02 uint · 03 double · 04 decimal text · 05 text · 06 bytes · 07 datetime · 08 time
 //! ```
 //! Numbers are varints, texts and bytes are preceded by their length, types are `ColumnType` messages. Functions go by
 //! name, so that their order in the list may change.
 
 use crate::decimal::Decimal;
-use crate::expr::{EXPR_DEPTH_MAX, Expr};
+use crate::expr::Expr;
 use crate::func::Func;
 use crate::temporal::DateTime;
 use crate::types::FieldType;
 use crate::value::Value;
+use crate::value_set::ValueSet;
 use basalt_common::codec::{CodecError, decode_varint, encode_varint};
+use basalt_common::stack::levels_max;
 use basalt_proto::coprocessor::ColumnType;
 use bytes::Bytes;
 use prost::Message;
+use std::sync::Arc;
 
 /// Writes an expression.
 pub fn encode_expr(expr: &Expr, out: &mut Vec<u8>) {
@@ -55,6 +59,15 @@ pub fn encode_expr(expr: &Expr, out: &mut Vec<u8>) {
             encode_expr(expr, out);
             encode_list(list, out);
         }
+        Expr::InSet { expr, set, negated, ty } => {
+            out.extend_from_slice(&[6, u8::from(*negated), u8::from(set.has_null())]);
+            encode_type(ty, out);
+            encode_expr(expr, out);
+            encode_varint(out, set.values().len() as u64);
+            for value in set.values() {
+                encode_value(value, out);
+            }
+        }
     }
 }
 
@@ -89,7 +102,7 @@ fn encode_type(ty: &FieldType, out: &mut Vec<u8>) {
     encode_bytes(&ty.to_proto().encode_to_vec(), out);
 }
 
-fn encode_value(value: &Value, out: &mut Vec<u8>) {
+pub(crate) fn encode_value(value: &Value, out: &mut Vec<u8>) {
     match value {
         Value::Null => out.push(0),
         Value::Int(v) => number(out, 1, *v as u64),
@@ -120,7 +133,7 @@ fn number(out: &mut Vec<u8>, tag: u8, value: u64) {
 }
 
 fn read_expr(input: &mut &[u8], depth: usize) -> Result<Expr, CodecError> {
-    if depth > EXPR_DEPTH_MAX {
+    if depth > levels_max() {
         return Err(CodecError::Malformed("expression is too deep"));
     }
     Ok(match read_byte(input)? {
@@ -150,6 +163,18 @@ fn read_expr(input: &mut &[u8], depth: usize) -> Result<Expr, CodecError> {
             let ty = read_type(input)?;
             let expr = Box::new(read_expr(input, depth + 1)?);
             Expr::InList { expr, list: read_list(input, depth)?, negated, ty }
+        }
+        6 => {
+            let negated = read_byte(input)? != 0;
+            let has_null = read_byte(input)? != 0;
+            let ty = read_type(input)?;
+            let expr = Box::new(read_expr(input, depth + 1)?);
+            let mut values = if has_null { vec![Value::Null] } else { Vec::new() };
+            for _ in 0..read_len(input)? {
+                values.push(read_value(input)?);
+            }
+            let set = ValueSet::new(expr.ty(), values).ok_or(CodecError::Malformed("set"))?;
+            Expr::InSet { expr, set: Arc::new(set), negated, ty }
         }
         _ => return Err(CodecError::Malformed("unknown expression")),
     })

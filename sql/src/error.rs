@@ -318,6 +318,8 @@ user_errors! {
     1439 "42000" display_width(column, max) = "Display width out of range for column '{column}' (max = {max})";
     /// 1461
     1461 "42000" too_many_statements(max) = "Can't create more than max_prepared_stmt_count statements (current value: {max})";
+    /// 1473
+    1473 "HY000" select_nesting() = "Too high level of nesting for select";
     /// 1525
     1525 "HY000" wrong_value(kind, value) = "Incorrect {kind} value: '{value}'";
     /// 1525

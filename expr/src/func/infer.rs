@@ -501,21 +501,7 @@ pub fn in_list(expr: Expr, list: Vec<Expr>, negated: bool) -> Result<Expr, ExprE
     // A list of one is an equality.
     let operation = if list.len() == 1 { "=" } else { "in" };
     let pairs = list.into_iter().map(|item| unify(expr.clone(), item, operation)).collect::<Result<Vec<_>, _>>()?;
-    let Some((needle, _)) = pairs.iter().find(|(_, item)| item.ty().kind != TypeKind::Null).or(pairs.first()) else {
-        return Err(ExprError::BadArguments("IN".into()));
-    };
-    let needle = needle.clone();
-    let is_null = |item: &Expr| item.ty().kind == TypeKind::Null;
-    if pairs.iter().all(|(left, item)| *left == needle || is_null(item)) {
-        let list = pairs.into_iter().map(|(_, item)| item).collect();
-        return Ok(Expr::InList { expr: Box::new(needle), list, negated, ty });
-    }
-    let any = pairs
-        .into_iter()
-        .map(|(left, item)| Expr::Call { func: Func::Eq, args: vec![left, item], ty: ty.clone() })
-        .reduce(|a, b| Expr::Call { func: Func::Or, args: vec![a, b], ty: ty.clone() })
-        .ok_or_else(|| ExprError::BadArguments("IN".into()))?;
-    Ok(if negated { Expr::Call { func: Func::Not, args: vec![any], ty } } else { any })
+    super::membership::of_pairs(pairs, negated, ty)
 }
 
 /// `CASE WHEN … END` (an operand is compared by the caller) with results brought to one type.

@@ -10,6 +10,7 @@
 //! | [`list`] | the enum of all functions and their names |
 //! | [`spec`] | how a function is described; the table of descriptions |
 //! | [`infer`] | result types, implicit casts, collations |
+//! | [`membership`] | the form of an IN list |
 //! | [`vector`] | kernels over whole Arrow arrays |
 //! | the others | one family of functions each |
 //!
@@ -30,6 +31,7 @@ mod info;
 mod list;
 mod logic;
 mod math;
+mod membership;
 mod moment;
 mod pattern;
 pub use pattern::like_matches;

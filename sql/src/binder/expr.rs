@@ -6,14 +6,15 @@ use super::scope::{Block, Frame};
 use crate::error::{Error, Result};
 use crate::parser::ast::{self, BinaryOp, IsWhat, Literal, TrimSide, UnaryOp};
 use crate::plan::{CompareOp, LogicalPlan, OutputColumn, Subquery, SubqueryKind};
-use basalt_expr::expr::{EXPR_DEPTH_MAX, Expr};
+use basalt_common::stack::levels_max;
+use basalt_expr::expr::Expr;
 use basalt_expr::func::{self, Func};
 use basalt_expr::types::{DECIMAL_PRECISION_MAX, EvalType, FieldType};
 
 impl super::Binder<'_> {
     /// Binds an expression that is one value.
     pub(super) fn expr(&mut self, expr: &ast::Expr, block: &mut Block) -> Result<Expr> {
-        crate::memory::check()?;
+        self.check_stack()?;
         match expr {
             ast::Expr::Literal(literal) => literal::literal_value(literal, self.ctx.collation),
             ast::Expr::Parameter(index) => Ok(self.parameter(*index)),
@@ -100,6 +101,12 @@ impl super::Binder<'_> {
             ast::Expr::DefaultOf(name) => self.default_of(name, block),
             ast::Expr::Values(name) => self.inserted(name, block),
         }
+    }
+
+    /// Ends what nests too deeply or has grown too large.
+    pub(super) fn check_stack(&self) -> Result<()> {
+        crate::memory::check()?;
+        if self.stack.is_spent() { Err(Error::too_deep()) } else { Ok(()) }
     }
 
     /// A `?`, of the type that the caller knows, or text.
@@ -334,7 +341,7 @@ impl super::Binder<'_> {
 
     /// Fails for a tree that would overflow a stack later.
     pub(super) fn check_depth(expr: Expr) -> Result<Expr> {
-        if expr.depth() > EXPR_DEPTH_MAX { Err(Error::too_deep()) } else { Ok(expr) }
+        if expr.depth() > levels_max() { Err(Error::too_deep()) } else { Ok(expr) }
     }
 
     /// Whether an item of ORDER BY or GROUP BY is a position.

@@ -34,6 +34,7 @@ mod query;
 mod row;
 mod scope;
 mod select;
+mod set_chain;
 mod show;
 mod window;
 
@@ -48,6 +49,7 @@ use crate::parser::statement::Show;
 use crate::plan::UseIndexes;
 use crate::plan::{BoundStatement, OutputColumn};
 use crate::privilege::Privileges;
+use basalt_common::stack;
 use basalt_expr::collation::Collation;
 use basalt_expr::expr::Expr;
 use basalt_expr::types::FieldType;
@@ -163,6 +165,8 @@ struct Binder<'a> {
     uses_variables: bool,
     /// Tables named so far, those of a common table expression each time that it is.
     tables: usize,
+    /// Where the recursion over the tree began.
+    stack: stack::Place,
 }
 
 impl<'a> Binder<'a> {
@@ -175,6 +179,7 @@ impl<'a> Binder<'a> {
             target_privileges: Privileges::SELECT,
             uses_variables: false,
             tables: 0,
+            stack: stack::Place::here(),
         }
     }
 

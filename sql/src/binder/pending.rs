@@ -71,6 +71,7 @@ pub(super) fn rewrite(expr: Expr, f: &mut dyn FnMut(&Expr) -> Result<Option<Expr
         Expr::InList { expr, list: items, negated, ty } => {
             Expr::InList { expr: Box::new(rewrite(*expr, f)?), list: list(items, f)?, negated, ty }
         }
+        Expr::InSet { expr, set, negated, ty } => Expr::InSet { expr: Box::new(rewrite(*expr, f)?), set, negated, ty },
         leaf => leaf,
     })
 }

@@ -40,6 +40,7 @@ impl super::Binder<'_> {
 
     /// Binds a query expression.
     pub(super) fn query(&mut self, query: &ast::Query) -> Result<LogicalPlan> {
+        self.check_stack()?;
         let ctes = self.ctes.len();
         self.put_in_sight(&query.with, query.recursive)?;
         let plan = self.query_body(query);
@@ -104,30 +105,12 @@ impl super::Binder<'_> {
         Ok(keys)
     }
 
-    fn body(&mut self, body: &QueryBody) -> Result<LogicalPlan> {
+    pub(super) fn body(&mut self, body: &QueryBody) -> Result<LogicalPlan> {
         match body {
             QueryBody::Select(select) => self.select(select, &[], None),
             QueryBody::Nested(query) => self.query(query),
             QueryBody::Values(rows) => self.values(rows),
-            QueryBody::SetOperation { op, all, left, right } => {
-                let mut inputs = vec![self.body(left)?, self.body(right)?];
-                let kind = match op {
-                    SetOperator::Union => SetKind::Union,
-                    SetOperator::Intersect => SetKind::Intersect,
-                    SetOperator::Except => SetKind::Except,
-                };
-                // `a UNION ALL b UNION ALL c` is one operator.
-                if let LogicalPlan::SetOperation { kind: inner, all: inner_all, .. } = &inputs[0]
-                    && kind == SetKind::Union
-                    && *inner == kind
-                    && *inner_all == *all
-                    && matches!(**left, QueryBody::SetOperation { .. })
-                    && let LogicalPlan::SetOperation { inputs: first, .. } = inputs.remove(0)
-                {
-                    inputs = first.into_iter().chain(inputs).collect();
-                }
-                set_operation(kind, *all, inputs)
-            }
+            QueryBody::SetOperation { .. } => self.set_operations(body),
         }
     }
 

@@ -328,5 +328,9 @@ fn text(expr: &Expr) -> String {
         Expr::InList { expr, list: items, negated, .. } => {
             format!("{}{} in ({})", if *negated { "not " } else { "" }, text(expr), list(items))
         }
+        Expr::InSet { expr, set, negated, .. } => {
+            let not = if *negated { "not " } else { "" };
+            format!("{not}{} in {}", text(expr), basalt_expr::describe::describe_set(set))
+        }
     }
 }

@@ -3,8 +3,9 @@
 use super::ast::{Expr, ObjectName};
 use super::lexer::{self, Kind, Token};
 use super::statement::Statement;
-use super::{DEPTH_MAX, IDENTIFIER_CHARS_MAX, is_reserved};
+use super::{IDENTIFIER_CHARS_MAX, is_reserved};
 use crate::error::{Error, Result};
+use basalt_common::stack;
 
 /// What `sql_mode` changes about reading.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -79,7 +80,14 @@ pub(super) struct Parser<'a> {
     pub text: &'a [u8],
     tokens: Vec<Token>,
     at: usize,
-    depth: usize,
+    /// Where the recursion began.
+    stack: stack::Place,
+    /// Levels of the highest tree read within the innermost [`Parser::enter`], at most.
+    height: usize,
+    /// The same of those around it.
+    around: Vec<usize>,
+    /// Subqueries around the current token.
+    pub nested_selects: usize,
     pub options: ParseOptions,
     /// By the position of each opening parenthesis, that of its closing one; made when first asked for.
     closings: Option<Vec<u32>>,
@@ -87,7 +95,8 @@ pub(super) struct Parser<'a> {
 
 impl<'a> Parser<'a> {
     fn new(text: &'a [u8], tokens: Vec<Token>, options: ParseOptions) -> Parser<'a> {
-        Parser { text, tokens, at: 0, depth: 0, options, closings: None }
+        let (stack, height, around) = (stack::Place::here(), 0, Vec::new());
+        Parser { text, tokens, at: 0, stack, height, around, nested_selects: 0, options, closings: None }
     }
 
     pub fn token(&self) -> &Token {
@@ -142,15 +151,25 @@ impl<'a> Parser<'a> {
         Err(lexer::syntax_error(self.text, self.offset()))
     }
 
-    /// Counts one level of nesting; pair with [`Parser::leave`].
+    /// Begins one level of nesting; pair with [`Parser::leave`].
     pub fn enter(&mut self) -> Result<()> {
-        self.depth += 1;
         crate::memory::check()?;
-        if self.depth > DEPTH_MAX { Err(Error::too_deep()) } else { Ok(()) }
+        if self.stack.is_spent() {
+            return Err(Error::too_deep());
+        }
+        self.around.push(std::mem::take(&mut self.height));
+        Ok(())
     }
 
     pub fn leave(&mut self) {
-        self.depth -= 1;
+        let inside = self.height + 1;
+        self.height = self.around.pop().unwrap_or_default().max(inside);
+    }
+
+    /// Counts one more operator of a chain `a - b - c`, whose tree is as high as it is long.
+    pub fn link(&mut self) -> Result<()> {
+        self.height += 1;
+        if self.height > stack::levels_max() { Err(Error::too_deep()) } else { Ok(()) }
     }
 
     // ---- words ----

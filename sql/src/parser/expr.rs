@@ -13,7 +13,6 @@
 //! A `simple_expr` has no operators but unary ones and `||` as CONCAT: `a LIKE b + c` is an error. `tests/slt/expressions` holds
 //! every pair of operators with MySQL's answer.
 
-use super::DEPTH_MAX;
 use super::ast::{BinaryOp, ColumnName, Expr, IsWhat, Literal, TemporalKind, UnaryOp, VariableScope};
 use super::core::Parser;
 use super::lexer::Kind;
@@ -47,9 +46,8 @@ impl Parser<'_> {
 
     fn exclusive(&mut self) -> Result<Expr> {
         let mut left = self.conjunction()?;
-        let mut chained = 0;
         while self.eat("XOR") {
-            chained = count_chain(chained)?;
+            self.link()?;
             left = binary(BinaryOp::Xor, left, self.conjunction()?);
         }
         Ok(left)
@@ -65,24 +63,22 @@ impl Parser<'_> {
 
     /// `bool_pri` with or without NOT before it: what AND, OR and XOR join.
     pub fn negation(&mut self) -> Result<Expr> {
-        if !self.is_word("NOT") || self.options.high_not_precedence {
-            self.enter()?;
-            let expr = self.comparisons();
-            self.leave();
-            return expr;
+        let mut nots = 0;
+        while !self.options.high_not_precedence && self.eat("NOT") {
+            nots += 1;
         }
-        self.advance();
         self.enter()?;
-        let expr = self.negation();
+        let expr = self.comparisons();
         self.leave();
-        Ok(Expr::Unary(UnaryOp::Not, Box::new(expr?)))
+        // The third NOT undoes the second: what is left of many is one or two.
+        let nots = if nots > 2 { 2 - nots % 2 } else { nots };
+        Ok((0..nots).fold(expr?, |expr, _| Expr::Unary(UnaryOp::Not, Box::new(expr))))
     }
 
     /// `bool_pri`: predicates side by side with comparisons and IS between them, from the left. Behind IS TRUE
     /// and IS UNKNOWN nothing of this level follows.
     fn comparisons(&mut self) -> Result<Expr> {
         let mut left = self.predicate()?;
-        let mut chained = 0;
         loop {
             if self.eat("IS") {
                 let negated = self.eat("NOT");
@@ -109,7 +105,7 @@ impl Parser<'_> {
             } else {
                 return Ok(left);
             }
-            chained = count_chain(chained)?;
+            self.link()?;
         }
     }
 
@@ -164,11 +160,10 @@ impl Parser<'_> {
 
     fn operators_inner(&mut self, min: u8) -> Result<Expr> {
         let mut left = self.unary()?;
-        let mut chained = 0;
         while let Some((op, precedence)) = self.binary_operator().filter(|(_, precedence)| *precedence >= min) {
             self.advance();
             left = self.right_side(op, precedence, left)?;
-            chained = count_chain(chained)?;
+            self.link()?;
         }
         Ok(left)
     }
@@ -239,9 +234,8 @@ impl Parser<'_> {
 
     fn postfix(&mut self) -> Result<Expr> {
         let mut expr = self.primary()?;
-        let mut chained = 0;
         while self.eat("COLLATE") {
-            chained = count_chain(chained)?;
+            self.link()?;
             let name = self.charset_name()?;
             expr = Expr::Collate(Box::new(expr), name);
         }
@@ -328,7 +322,17 @@ impl Parser<'_> {
         if self.is_subquery_at(0) {
             return Ok(Expr::Subquery(Box::new(self.subquery()?)));
         }
+        // A pair right around another pair says nothing, and is no level.
+        let mut pairs = 0;
+        while self.is_symbol_at(1, "(")
+            && self.closing_at(0).is_some()
+            && self.closing_at(0) == self.closing_at(1).map(|at| at + 1)
+        {
+            self.advance();
+            pairs += 1;
+        }
         let mut items = self.parenthesized(|p| p.list(Self::expr))?;
+        (0..pairs).try_for_each(|_| self.expect_symbol(")"))?;
         match items.pop() {
             Some(only) if items.is_empty() => Ok(only),
             Some(last) => {
@@ -486,11 +490,6 @@ fn number(text: &str) -> Literal {
 
 fn binary(op: BinaryOp, left: Expr, right: Expr) -> Expr {
     Expr::Binary(op, Box::new(left), Box::new(right))
-}
-
-/// A chain `a - b - c` is as deep as it is long.
-fn count_chain(chained: usize) -> Result<usize> {
-    if chained >= DEPTH_MAX { Err(Error::too_deep()) } else { Ok(chained + 1) }
 }
 
 /// Joins terms by an associative operator, keeping their order, in a tree of logarithmic depth.

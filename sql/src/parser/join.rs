@@ -4,10 +4,9 @@
 //! are operands and joins operators that wait for their condition; inner ones may go without, and are then joined from the
 //! left: `a JOIN b LEFT JOIN c ON x` is `(a JOIN b) LEFT JOIN c ON x`.
 
-use super::DEPTH_MAX;
 use super::ast::{JoinConstraint, JoinKind, TableRef};
 use super::core::Parser;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// A table, with how many of the joins at its left edge were written without parentheses.
 struct Operand {
@@ -27,13 +26,9 @@ impl Parser<'_> {
     fn joins(&mut self) -> Result<TableRef> {
         let mut operands = vec![Operand { table: self.table_factor()?, open: 0 }];
         let mut waiting: Vec<JoinKind> = Vec::new();
-        let mut joins = 0;
         loop {
             if let Some((kind, natural)) = self.join_word()? {
-                joins += 1;
-                if joins > DEPTH_MAX {
-                    return Err(Error::too_deep());
-                }
+                self.link()?;
                 operands.push(Operand { table: self.table_factor()?, open: 0 });
                 match natural {
                     true => reduce(&mut operands, kind, JoinConstraint::Natural),

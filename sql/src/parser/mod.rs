@@ -18,8 +18,9 @@
 //! Version comments: `/*!40101 … */` counts as text when its number is at most [`crate::version::MYSQL_VERSION_ID`]; `/*T! … */`, `/*M! … */`
 //! and hints `/*+ … */` are skipped.
 //!
-//! Invariants, as absences: no input panics; no name is resolved here; nothing recurses deeper than [`DEPTH_MAX`], and no
-//! tree is deeper than that either (chains of AND and OR are built balanced, other chains are counted).
+//! Invariants, as absences: no input panics; no name is resolved here; nothing recurses deeper than the stack
+//! allows, and no tree is higher than [`levels_max`](basalt_common::stack::levels_max) (chains of AND and OR are built
+//! balanced, other chains are counted).
 //!
 //! Not done: stored programs, partitions' definitions (read past, refused), optimizer hints (read past).
 
@@ -45,8 +46,6 @@ pub use self::core::{ParseOptions, Parsed, parse_expression, parse_one};
 pub use keywords::is_reserved;
 pub use statement::Statement;
 
-/// Levels of parentheses, subqueries and chained operators.
-pub const DEPTH_MAX: usize = 160;
 /// Placeholders of a prepared statement.
 pub const PARAMETERS_MAX: usize = 65_535;
 /// Characters of an identifier.

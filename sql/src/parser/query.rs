@@ -8,6 +8,9 @@ use super::core::Parser;
 use super::lexer::Kind;
 use crate::error::{Error, Result};
 
+/// Subqueries within each other.
+const SELECT_NESTING_MAX: usize = 63;
+
 impl Parser<'_> {
     /// Whether a query in parentheses stands `ahead` tokens on.
     pub fn is_subquery_at(&mut self, ahead: usize) -> bool {
@@ -32,7 +35,13 @@ impl Parser<'_> {
 
     /// A query in parentheses.
     pub fn subquery(&mut self) -> Result<Query> {
-        self.parenthesized(Self::query)
+        self.nested_selects += 1;
+        if self.nested_selects > SELECT_NESTING_MAX {
+            return Err(Error::select_nesting());
+        }
+        let query = self.parenthesized(Self::query);
+        self.nested_selects -= 1;
+        query
     }
 
     /// A query expression.
@@ -93,7 +102,6 @@ impl Parser<'_> {
     /// INTERSECT binds tighter than UNION and EXCEPT.
     fn set_operation(&mut self, min: u8) -> Result<QueryBody> {
         let mut left = self.query_primary()?;
-        let mut chained = 0;
         loop {
             let (op, precedence) = match () {
                 () if self.is_word("UNION") => (SetOperator::Union, 1),
@@ -104,10 +112,7 @@ impl Parser<'_> {
             if precedence <= min {
                 return Ok(left);
             }
-            chained += 1;
-            if chained > super::DEPTH_MAX {
-                return Err(Error::too_deep());
-            }
+            self.link()?;
             self.advance();
             let all = self.eat("ALL");
             if !all {
@@ -120,7 +125,7 @@ impl Parser<'_> {
 
     fn query_primary(&mut self) -> Result<QueryBody> {
         if self.is_symbol("(") {
-            return Ok(QueryBody::Nested(Box::new(self.subquery()?)));
+            return Ok(QueryBody::Nested(Box::new(self.parenthesized(Self::query)?)));
         }
         if self.eat("VALUES") {
             let rows = self.list(|p| {

@@ -57,8 +57,14 @@ fn bytes_need_not_be_text() {
 
 #[test]
 fn depth_is_bounded_and_lists_are_not() {
-    let deep = format!("SELECT {}1{}", "(".repeat(10_000), ")".repeat(10_000));
+    let pairs = format!("SELECT {}1{}", "(".repeat(10_000), ")".repeat(10_000));
+    assert!(parse_one(pairs.as_bytes(), ParseOptions::default()).is_ok(), "pairs around pairs are no levels");
+    let deep = format!("SELECT {}1{}", "(1 + (".repeat(10_000), "))".repeat(10_000));
     assert_eq!(parse_one(deep.as_bytes(), ParseOptions::default()).unwrap_err().code(), 1436);
+    let chain = format!("SELECT 1{}", " - 1".repeat(10_000));
+    assert_eq!(parse_one(chain.as_bytes(), ParseOptions::default()).unwrap_err().code(), 1436);
+    let nested = |levels: usize| format!("SELECT {}1{}", "(SELECT ".repeat(levels), ")".repeat(levels));
+    assert_eq!(parse_one(nested(64).as_bytes(), ParseOptions::default()).unwrap_err().code(), 1473);
     let minus = format!("SELECT {}1", "- ".repeat(10_000));
     assert_eq!(parse_one(minus.as_bytes(), ParseOptions::default()).unwrap_err().code(), 1436);
     let wide = format!("SELECT 1 FROM t WHERE {}a = 1", "a = 2 OR ".repeat(10_000));

@@ -15,6 +15,7 @@
 //! Invariants: no type of the parser's appears here; no name is looked up after binding; a node's output types are
 //! [`LogicalPlan::output`], always.
 
+pub mod extent;
 pub mod walk;
 
 use crate::catalog::model::{Index, Table};

@@ -29,7 +29,7 @@ use basalt_expr::expr::Expr;
 use basalt_expr::key::IndexPart;
 
 /// Most ranges one path makes; tests that would make more are left to the filter.
-pub const RANGES_MAX: usize = 1024;
+pub const RANGES_MAX: usize = 16_384;
 
 /// A key and what is asked of its columns.
 #[derive(Debug, Clone)]
@@ -164,9 +164,11 @@ impl Candidate {
             for (at, condition) in conditions.iter().enumerate() {
                 let Some(condition) = condition else { continue };
                 if choice.columns.get(condition.column) == Some(&offset) {
-                    tests.push(condition.test.clone());
-                    is_certain |= condition.is_certain && condition.test.is_points();
-                    if !is_prefix && is_reached {
+                    let test = condition.test.clone().within(RANGES_MAX);
+                    let is_whole = !matches!(test, Test::Near(_));
+                    is_certain |= condition.is_certain && test.is_points();
+                    tests.push(test);
+                    if !is_prefix && is_reached && is_whole {
                         tested.push(at);
                     }
                 }

@@ -13,7 +13,7 @@
 
 use crate::error::{Error, Result};
 use crate::plan::CompareOp;
-use crate::planner::condition::Test;
+use crate::planner::condition::{NEAR_RANGES_MAX, Test};
 use crate::planner::interval::{Interval, IntervalSet};
 use basalt_common::codec;
 use basalt_common::table_key::prefix_end;
@@ -75,6 +75,8 @@ impl Bounds<'_> {
                 }
                 IntervalSet::new(out)
             }
+            Test::InSet(set) => self.points(set.values())?,
+            Test::Near(set) => self.points(set.values())?.coarser(NEAR_RANGES_MAX),
             Test::IsNull => self.null(),
             Test::IsNotNull if self.is_integer_handle => IntervalSet::all(),
             Test::IsNotNull => IntervalSet::new(vec![Interval::range(self.start(), Vec::new())]),
@@ -90,13 +92,21 @@ impl Bounds<'_> {
                 out
             }
             Test::Any(tests) => {
-                let mut out = IntervalSet::none();
+                let mut out = Vec::with_capacity(tests.len());
                 for test in tests {
-                    out = out.union(self.intervals(test)?);
+                    out.extend(self.intervals(test)?.into_intervals());
                 }
-                out
+                IntervalSet::new(out)
             }
         })
+    }
+
+    fn points(&self, values: &[Value]) -> Result<IntervalSet> {
+        let mut out = Vec::with_capacity(values.len());
+        for value in values {
+            out.extend(self.compare(CompareOp::Eq, value)?.into_intervals());
+        }
+        Ok(IntervalSet::new(out))
     }
 
     fn null(&self) -> IntervalSet {

@@ -8,8 +8,14 @@
 
 use crate::plan::CompareOp;
 use basalt_expr::expr::Expr;
-use basalt_expr::func::Func;
+use basalt_expr::func::{Func, literal_type};
 use basalt_expr::types::{EvalType, FieldType, TypeKind, UNSPECIFIED};
+use basalt_expr::value::Value;
+use basalt_expr::value_set::ValueSet;
+use std::sync::Arc;
+
+/// Ranges that stand for a set of more values than a key is asked for one by one.
+pub const NEAR_RANGES_MAX: usize = 1024;
 
 /// What is asked of a column's value.
 #[derive(Debug, Clone)]
@@ -20,6 +26,10 @@ pub enum Test {
     NullSafeEqual(Expr),
     /// `column IN (constants)`.
     In(Vec<Expr>),
+    /// `column IN (very many constants)`.
+    InSet(Arc<ValueSet>),
+    /// Near one of the constants: some ranges that hold all of them, when they are too many for a range each.
+    Near(Arc<ValueSet>),
     /// `column IS NULL`.
     IsNull,
     /// `column IS NOT NULL`.
@@ -42,8 +52,8 @@ impl Test {
     pub fn is_points(&self) -> bool {
         match self {
             Test::Compare(op, _) => *op == CompareOp::Eq,
-            Test::NullSafeEqual(_) | Test::In(_) | Test::IsNull => true,
-            Test::IsNotNull | Test::Like { .. } => false,
+            Test::NullSafeEqual(_) | Test::In(_) | Test::InSet(_) | Test::IsNull => true,
+            Test::IsNotNull | Test::Like { .. } | Test::Near(_) => false,
             Test::All(tests) => tests.iter().any(Test::is_points),
             Test::Any(tests) => tests.iter().all(Test::is_points),
         }
@@ -53,6 +63,7 @@ impl Test {
     pub fn points_max(&self) -> usize {
         match self {
             Test::In(list) => list.len(),
+            Test::InSet(set) => set.values().len(),
             Test::All(tests) => tests.iter().filter(|t| t.is_points()).map(Test::points_max).min().unwrap_or(1),
             Test::Any(tests) => tests.iter().map(Test::points_max).sum(),
             _ => 1,
@@ -63,8 +74,18 @@ impl Test {
     pub fn intervals_max(&self) -> usize {
         match self {
             Test::In(list) => list.len(),
+            Test::InSet(set) => set.values().len(),
+            Test::Near(set) => set.values().len().min(NEAR_RANGES_MAX),
             Test::All(tests) | Test::Any(tests) => tests.iter().map(Test::intervals_max).sum(),
             _ => 1,
+        }
+    }
+
+    /// The test, or a weaker one when it would make more than `ranges_max` intervals and there is one that makes fewer.
+    pub fn within(self, ranges_max: usize) -> Test {
+        match self {
+            Test::InSet(set) if set.values().len() > ranges_max => Test::Near(set),
+            test => test,
         }
     }
 
@@ -73,7 +94,7 @@ impl Test {
         let bounds = |test: &Test| match test {
             Test::Compare(CompareOp::Gt | CompareOp::Ge, _) => (true, false),
             Test::Compare(CompareOp::Lt | CompareOp::Le, _) => (false, true),
-            Test::Like { .. } => (true, true),
+            Test::Like { .. } | Test::Near(_) => (true, true),
             test => (test.is_points(), test.is_points()),
         };
         match self {
@@ -111,9 +132,26 @@ pub fn of_conjunct(predicate: &Expr) -> Option<Condition> {
             let is_certain = list.iter().all(|e| is_certain(column_ty, expr, e));
             usable.then(|| Condition { column, test: Test::In(list.clone()), is_exact, is_certain })
         }
+        Expr::InSet { expr, set, negated: false, .. } => {
+            let (column, column_ty) = seen_through(expr)?;
+            let examples: Vec<Expr> = set.examples().map(|value| example(value, expr.ty())).collect();
+            let usable = examples.iter().all(|e| fits(column_ty, e.ty()));
+            let is_exact = examples.iter().all(|e| is_exact(column_ty, expr, e));
+            let is_certain = examples.iter().all(|e| is_certain(column_ty, expr, e));
+            usable.then(|| Condition { column, test: Test::InSet(set.clone()), is_exact, is_certain })
+        }
         Expr::Call { func, args, .. } => of_call(func, args),
         _ => None,
     }
+}
+
+/// A constant as it stands beside what is looked for.
+fn example(value: &Value, needle: &FieldType) -> Expr {
+    let mut ty = literal_type(value);
+    if ty.is_string() {
+        ty.collation = needle.collation;
+    }
+    Expr::Literal(value.clone(), ty)
 }
 
 fn of_call(func: &Func, args: &[Expr]) -> Option<Condition> {

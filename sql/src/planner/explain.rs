@@ -7,6 +7,7 @@ use crate::planner::condition::Test;
 use crate::planner::physical::{
     InsertPlan, PhysicalPlan, RowLimit, RowsPlan, ShortOperator, ShortQuery, ShortSource, TableRead,
 };
+use basalt_expr::describe::describe_set;
 use basalt_expr::expr::Expr;
 use basalt_expr::value::Value;
 
@@ -159,6 +160,8 @@ fn format_test(name: &str, test: &Test) -> String {
         Test::Compare(op, value) => format!("{name} {} {}", format_op(*op), format_expr(value)),
         Test::NullSafeEqual(value) => format!("{name} <=> {}", format_expr(value)),
         Test::In(values) => format!("{name} in ({})", list(values)),
+        Test::InSet(set) => format!("{name} in {}", describe_set(set)),
+        Test::Near(set) => format!("{name} near {}", describe_set(set)),
         Test::IsNull => format!("{name} is null"),
         Test::IsNotNull => format!("{name} is not null"),
         Test::Like { pattern, .. } => format!("{name} like {}", format_expr(pattern)),
@@ -226,6 +229,9 @@ pub fn format_expr(expr: &Expr) -> String {
         }
         Expr::InList { expr, list: values, negated, .. } => {
             format!("{} {}in ({})", format_expr(expr), if *negated { "not " } else { "" }, list(values))
+        }
+        Expr::InSet { expr, set, negated, .. } => {
+            format!("{} {}in {}", format_expr(expr), if *negated { "not " } else { "" }, describe_set(set))
         }
     }
 }

@@ -123,6 +123,24 @@ impl IntervalSet {
         &self.intervals
     }
 
+    /// The same, taken.
+    pub fn into_intervals(self) -> Vec<Interval> {
+        self.intervals
+    }
+
+    /// A set of at most `intervals_max` intervals that holds this one: neighbours are joined, with what lies between.
+    pub fn coarser(self, intervals_max: usize) -> IntervalSet {
+        let a_piece = self.intervals.len().div_ceil(intervals_max.max(1));
+        if a_piece <= 1 {
+            return self;
+        }
+        let join = |piece: &[Interval]| match piece {
+            [only] => only.clone(),
+            piece => Interval::range(piece[0].start.clone(), piece[piece.len() - 1].end.clone()),
+        };
+        IntervalSet { intervals: self.intervals.chunks(a_piece).map(join).collect() }
+    }
+
     /// True when no value is in the set.
     pub fn is_empty(&self) -> bool {
         self.intervals.is_empty()
@@ -254,7 +272,10 @@ mod tests {
         fn sets_behave_as_sets(a in any_set(), b in any_set(), value in 0u8..25) {
             prop_assert_eq!(holds(&a.intersect(&b), value), holds(&a, value) && holds(&b, value));
             prop_assert_eq!(holds(&a.clone().union(b.clone()), value), holds(&a, value) || holds(&b, value));
-            for set in [a.intersect(&b), a.union(b)] {
+            let coarse = a.clone().union(b.clone()).coarser(2);
+            prop_assert!(coarse.intervals().len() <= 2);
+            prop_assert!(holds(&coarse, value) || !(holds(&a, value) || holds(&b, value)));
+            for set in [a.intersect(&b), a.union(b), coarse] {
                 prop_assert!(set.intervals().windows(2).all(|w| !w[0].end.is_empty() && w[0].end <= w[1].start));
             }
         }

@@ -13,7 +13,7 @@ use super::session::QuerySession;
 use crate::context::{ReadView, RowStream, StatementContext};
 use crate::error::{Error, Result};
 use crate::memory::{self, measured::MeasuredStream};
-use crate::plan::LogicalPlan;
+use crate::plan::{LogicalPlan, extent};
 use arrow::record_batch::RecordBatch;
 use basalt_common::memory::Tracker;
 use basalt_common::memory::heap::Metered;
@@ -26,13 +26,15 @@ use futures::stream::BoxStream;
 use std::pin::Pin;
 use std::sync::Arc;
 
-/// A query of more tables is planned while another thread takes over this one's connections.
+/// A query of more tables, or of more operators and expressions, is planned while another thread takes over this one's
+/// connections.
 const TABLES_INLINE_MAX: usize = 12;
+const WEIGHT_INLINE_MAX: usize = 500;
 
-fn visit_tables(plan: &LogicalPlan) -> usize {
+fn is_light(plan: &LogicalPlan) -> bool {
     let mut tables = 0;
     crate::planner::visit_scans(plan, &mut |_| tables += 1);
-    tables
+    tables <= TABLES_INLINE_MAX && extent::weight(plan) <= WEIGHT_INLINE_MAX && extent::nested_subqueries(plan) <= 2
 }
 
 /// Runs a query that the short path does not take.
@@ -73,7 +75,7 @@ pub async fn plan_query(
     };
     let planning = plan_with(plan, &scans, virtual_tables, QuerySession::shared(), &ctx.memory);
     let mut planning = Metered::new(Box::pin(planning), ctx.memory.meter().clone());
-    if visit_tables(plan) <= TABLES_INLINE_MAX {
+    if is_light(plan) {
         return planning.await;
     }
     std::future::poll_fn(|cx| memory::aside(|| Pin::new(&mut planning).poll(cx))).await

@@ -29,7 +29,7 @@ use datafusion::datasource::{MemTable, TableProvider, provider_as_source};
 use datafusion_common::metadata::FieldMetadata;
 use datafusion_common::{Column, JoinType, TableReference};
 use datafusion_expr::logical_plan::builder::LogicalPlanBuilder;
-use datafusion_expr::{Cast, Expr as DfExpr, LogicalPlan as DfPlan};
+use datafusion_expr::{Cast, Expr as DfExpr, LogicalPlan as DfPlan, Union};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -179,6 +179,9 @@ impl<'a> Lowerer<'a> {
                 return Ok(Lowered { plan: one, columns: Vec::new() });
             }
             return Err(Error::Internal("several rows without columns".to_string()));
+        }
+        if let Some(table) = super::literal_rows::table(rows, output)? {
+            return self.table("values", table);
         }
         let columns = Vec::new();
         let mut lowered_rows = Vec::with_capacity(rows.len());
@@ -332,11 +335,12 @@ impl<'a> Lowerer<'a> {
         let mut plans = plans.into_iter();
         let first = plans.next().ok_or_else(|| Error::Internal("a set operation of nothing".to_string()))?;
         if kind == SetKind::Union {
-            let mut union = LogicalPlanBuilder::from(first);
-            for plan in plans {
-                union = union.union(plan)?;
-            }
-            let union = in_schema_order(union.build()?);
+            let parts: Vec<_> = std::iter::once(first).chain(plans).map(Arc::new).collect();
+            let union = match <[Arc<DfPlan>; 1]>::try_from(parts) {
+                Ok([only]) => Arc::unwrap_or_clone(only),
+                Err(parts) => DfPlan::Union(Union::try_new_with_loose_types(parts)?),
+            };
+            let union = in_schema_order(union);
             return if all { Ok(union) } else { self.distinct(union, &types) };
         }
         let mut result = in_schema_order(first);

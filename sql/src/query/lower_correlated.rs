@@ -9,6 +9,7 @@ use super::lower_grouped::{Grouped, grouped};
 use super::lower_subquery::inner_type;
 use super::unnest::{Domain, conjunction, unnamed, unnest};
 use crate::error::{Error, Result};
+use crate::plan::extent::nested_subqueries;
 use crate::plan::{
     AggregateCall, CompareOp, JoinKind, LogicalPlan, Subquery, SubqueryKind, as_outer_column, outer_column, walk,
 };
@@ -25,8 +26,11 @@ pub enum Answer {
     Checked(Expr, Expr),
 }
 
-/// Whether a subquery needs a join of its own: all that depend on the row, and comparisons
-/// that have no extreme to ask for or whose sides are of different types.
+/// Levels of scalar subqueries that DataFusion gets as such: its checks of a plan look into each level twice.
+const NESTED_SCALARS_MAX: usize = 4;
+
+/// Whether a subquery needs a join of its own: all that depend on the row, and comparisons that have no extreme to ask for
+/// or whose sides are of different types.
 pub fn needs_join(subquery: &Subquery) -> bool {
     let is_mixed =
         |operand: &Expr| inner_type(subquery).is_none_or(|inner| inner.arrow_type() != operand.ty().arrow_type());
@@ -38,7 +42,10 @@ pub fn needs_join(subquery: &Subquery) -> bool {
         // A constant meets no join that knows of NULLs.
         SubqueryKind::In { operand } => operand.columns().is_empty() || is_mixed(operand),
         // No row is NULL, whatever the column says of its values.
-        SubqueryKind::Scalar => !gives_one_row(&subquery.plan) && subquery.plan.output().iter().any(|c| c.ty.not_null),
+        SubqueryKind::Scalar => {
+            let not_null = || subquery.plan.output().iter().any(|c| c.ty.not_null);
+            nested_subqueries(&subquery.plan) > NESTED_SCALARS_MAX || !gives_one_row(&subquery.plan) && not_null()
+        }
         SubqueryKind::Exists => false,
     };
     subquery.correlated || unordered

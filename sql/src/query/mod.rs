@@ -35,6 +35,8 @@ mod error;
 mod group_concat;
 mod hints;
 mod in_order;
+mod large_top;
+mod literal_rows;
 mod lookup;
 mod lower;
 mod lower_aggregate;

@@ -25,7 +25,7 @@ use arrow::ipc::reader::StreamReader;
 use arrow::record_batch::RecordBatch;
 use basalt_common::{KeyRange, TableId, Timestamp};
 use basalt_expr::EvalContext;
-use basalt_expr::fragment::{self, FragmentScanExec};
+use basalt_expr::fragment::{self, FRAGMENT_BYTES_MAX, FragmentScanExec};
 use basalt_proto::coprocessor::ScanSpec;
 use bytes::Bytes;
 use datafusion_common::tree_node::TreeNodeRecursion;
@@ -131,9 +131,9 @@ impl RemoteScanExec {
         RemoteScanExec { source, fragment, properties: Arc::new(properties), metrics, keep_order: false }
     }
 
-    /// The same scan with another fragment, if storage can run it.
+    /// The same scan with another fragment, if storage can run it: what is too long to be sent stays above the scan.
     pub fn with_pushed(&self, fragment: Arc<dyn ExecutionPlan>) -> Option<RemoteScanExec> {
-        fragment::encode(&fragment).ok()?;
+        fragment::encode(&fragment).ok().filter(|bytes| bytes.len() <= FRAGMENT_BYTES_MAX)?;
         Some(Self::with_fragment(self.source.clone(), fragment, self.metrics.clone()))
     }
 

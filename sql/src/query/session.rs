@@ -4,13 +4,14 @@
 //! - no exchange that only spreads rows (round robin): it would stand between a scan and what can be pushed into it;
 //! - no run-time filters: they would have to travel to running fragments;
 //! - [`NullSafeCrossJoins`] in place of the rule that it guards;
-//! - [`PushIntoStorage`], [`YieldAtJoins`] and [`ReadInOrder`] among the physical rules;
+//! - [`PushIntoStorage`], [`SortThenLimit`], [`YieldAtJoins`] and [`ReadInOrder`] among the physical rules;
 //! - unions stay unions, which [`ReadInOrder`] knows how to read;
 //! - no catalog: plans are lowered from bound statements, names are never looked up here.
 
 use super::checkpoint::Checkpoint;
 use super::cross_joins::NullSafeCrossJoins;
 use super::in_order::ReadInOrder;
+use super::large_top::SortThenLimit;
 use super::pushdown::PushIntoStorage;
 use super::yielding::YieldAtJoins;
 use crate::error::Result;
@@ -125,6 +126,7 @@ fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
         let position = position.expect("DataFusion's default rules have distribution and cooperation") + offset;
         rules.insert(position, Arc::new(PushIntoStorage));
     }
+    rules.push(Arc::new(SortThenLimit));
     rules.push(Arc::new(YieldAtJoins));
     rules.push(Arc::new(ReadInOrder));
     rules

@@ -20,7 +20,7 @@ use basalt_expr::value::Value;
 use std::sync::Arc;
 
 /// A text above this is read while another thread takes over this one's connections.
-const TEXT_BYTES_INLINE_MAX: usize = 256 << 10;
+const TEXT_BYTES_INLINE_MAX: usize = 16 << 10;
 
 impl Variables for SqlSession {
     fn system(&self, scope: Option<VariableScope>, name: &str) -> Result<Value> {
