@@ -100,8 +100,9 @@ impl Transaction {
     /// [`Error::LockNotAvailable`], [`Error::AlreadyExists`]. Nothing of this call stays locked then.
     pub fn lock_keys(&mut self, request: LockRequest) -> BoxFuture<'_, Result<LockedKeys>> {
         Box::pin(async move {
-            if self.held.len() + self.marked.len() + request.keys.len() > TXN_KEYS_MAX {
-                return Err(Error::TxnTooLarge { size: request.keys.len(), limit: TXN_KEYS_MAX });
+            let size = self.held.len() + self.marked.len() + request.keys.len();
+            if size > TXN_KEYS_MAX {
+                return Err(Error::TxnTooLarge { size, limit: TXN_KEYS_MAX });
             }
             if self.options.mode == TxnMode::Optimistic {
                 self.marked.extend(request.keys.into_iter().map(|(key, _)| key));
