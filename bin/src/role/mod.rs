@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod disk;
 pub mod network;
 pub mod pd;
+mod spill;
 pub mod sql;
 mod stamp;
 pub mod storage;
@@ -18,9 +19,13 @@ use tokio::runtime::Runtime;
 /// thousand joins one below the other, takes half of it in DataFusion's rules.
 const STACK_BYTES: usize = 64 << 20;
 
+/// What of it one recursion may use; what calls it, and what it calls, has the rest.
+const RECURSION_BYTES: usize = 24 << 20;
+
 /// The runtime of a server process.
 pub fn runtime() -> Result<Runtime> {
     raise_file_limit();
+    basalt_common::stack::allow(RECURSION_BYTES);
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_stack_size(STACK_BYTES)

@@ -1,6 +1,7 @@
 //! `basalt sql`: one SQL server.
 
 use super::network::resolve;
+use super::spill::SpillFolder;
 use super::{accounts, runtime, say_ready};
 use crate::admin::Admin;
 use crate::config::{File, defaults};
@@ -63,8 +64,8 @@ pub fn run(args: cli::Sql) -> Result<()> {
         let info = client.cluster_info().await.with_context(|| format!("PD at {pd_address} does not answer"))?;
         let kv: Arc<dyn KvRpc> = Arc::new(GrpcKv::new(client.clone()));
         let cluster = Cluster::with_pd(env, kv.clone(), client);
-        let spill = std::env::temp_dir().join(format!("basalt-spill-{}", std::process::id()));
-        let options = options(address, &status_address, &file, spill.clone(), accounts)?;
+        let spill = SpillFolder::create()?;
+        let options = options(address, &status_address, &file, spill.path().to_path_buf(), accounts)?;
         let server = SqlServer::start(cluster.clone(), options).await?;
         let admin = Admin { cluster_id: info.cluster_id, kv, pd };
         let status = status::serve(status_listener, Status { role: "sql", listen: listen.clone(), admin: Some(admin) });
@@ -74,7 +75,7 @@ pub fn run(args: cli::Sql) -> Result<()> {
         server.shutdown().await;
         cluster.shutdown().await;
         status.abort();
-        let _ = std::fs::remove_dir_all(spill);
+        drop(spill);
         Ok(())
     })
 }
