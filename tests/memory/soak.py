@@ -4,13 +4,16 @@
     tests/memory/soak.py                      the whole: about half an hour, needs the release binary
     tests/memory/soak.py --scale 0.01         small
     tests/memory/soak.py --only join40,sort   some
+    tests/memory/soak.py --data FOLDER        where the server keeps its data; tens of gigabytes at full size
 
-Prints a table: statement, answer or error, peak of the server's resident memory, seconds, statements and errors of the
-clients beside it. Ends with 1 when the server died or a client beside it saw an error.
+The clients beside are sysbench's oltp_read_write where it is installed, eight threads and 50 transactions a second; else
+eight of our own. Prints a table: statement, answer or error, peak of the server's resident memory, seconds, transactions,
+slowest and errors of the clients beside it. Ends with 1 when the server died or a client beside it saw an error.
 """
 import argparse
 import os
 import random
+import re
 import shutil
 import socket
 import subprocess
@@ -35,8 +38,8 @@ def free_port():
 class Server:
     """One `basalt up` in a folder of its own."""
 
-    def __init__(self, binary, limit):
-        self.folder = tempfile.mkdtemp(prefix="basalt-soak-")
+    def __init__(self, binary, limit, data=None):
+        self.folder = tempfile.mkdtemp(prefix="basalt-soak-", dir=data)
         self.port, status = free_port(), free_port()
         config = os.path.join(self.folder, "basalt.toml")
         with open(config, "w") as f:
@@ -114,6 +117,44 @@ class Beside:
         self.stop.set()
         for thread in self.threads:
             thread.join()
+        errors = f"{len(self.errors)} errors" + (f" ({self.errors[0]})" if self.errors else "")
+        return f"{self.done:,} statements, slowest {self.slowest:.2f} s, {errors}"
+
+
+class Sysbench:
+    """Eight sysbench threads; two of them that want the same row are no error (1205, 1213, 9007), all else is."""
+
+    RATE = 50
+
+    def __init__(self, server):
+        self.server, self.stop, self.peak, self.errors = server, threading.Event(), 0, []
+        flags = ["--time=0", "--events=0", f"--rate={self.RATE}", "--report-interval=1", "--percentile=100"]
+        self.process = subprocess.Popen(
+            sysbench(server) + flags + ["--mysql-ignore-errors=1205,1213,9007", "run"],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.watcher = threading.Thread(target=self.watch)
+        self.watcher.start()
+
+    watch = Beside.watch
+
+    def end(self):
+        died = self.process.poll() is not None
+        self.process.terminate()
+        out = self.process.communicate()[0]
+        self.stop.set()
+        self.watcher.join()
+        lines = re.findall(r"tps: ([0-9.]+) .*lat \(ms,100%\): ([0-9.]+) err/s: ([0-9.]+)", out)
+        done, slowest = sum(float(line[0]) for line in lines), max([float(line[1]) for line in lines], default=0) / 1000
+        self.errors = re.findall(r"FATAL.*|Lost connection.*", out)
+        if died and not self.errors:
+            self.errors = [out[-200:]]
+        errors = f"{len(self.errors)} errors" + (f" ({self.errors[0][:150]})" if self.errors else "")
+        return f"{done:,.0f} transactions, slowest {slowest:.2f} s, {errors}"
+
+
+def sysbench(server):
+    command = ["sysbench", "oltp_read_write", "--mysql-host=127.0.0.1", f"--mysql-port={server.port}", "--mysql-user=root"]
+    return command + ["--mysql-db=test", "--tables=1", "--table-size=10000", f"--threads={CLIENTS}"]
 
 
 def load(server, rows):
@@ -195,6 +236,32 @@ def prepared(count):
     return run
 
 
+def together(count, setup, sql):
+    """The same statement in several sessions: who is ended, and by what."""
+
+    def run(server):
+        outcomes = []
+
+        def one_session():
+            try:
+                cursor = server.connect(read_timeout=900).cursor()
+                cursor.execute(setup)
+                cursor.execute(sql)
+                cursor.fetchall()
+                outcomes.append("answered")
+            except pymysql.Error as error:
+                outcomes.append(f"error {error.args[0]}")
+
+        threads = [threading.Thread(target=one_session) for _ in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return ", ".join(f"{outcomes.count(kind)} {kind}" for kind in sorted(set(outcomes)))
+
+    return run
+
+
 def cases(scale):
     k = lambda number: max(1, int(number * scale))
     chain = " WHERE " + " AND ".join(f"t{i}.id = t{i - 1}.a" for i in range(1, 40))
@@ -217,6 +284,12 @@ def cases(scale):
             "SELECT COUNT(*) FROM big WHERE k IN (" + ",".join(str(i * 3) for i in range(k(1_000_000))) + ")")),
         ("in_key", "IN list of a million values over the primary key", one(
             "SELECT COUNT(*) FROM big WHERE id IN (" + ",".join(str(i * 3) for i in range(k(1_000_000))) + ")")),
+        ("or", "OR of 50,000 pairs", one(
+            "SELECT COUNT(*) FROM j WHERE " + " OR ".join(f"(a = {i} AND b = {i % 7})" for i in range(k(50_000))))),
+        ("union", "10,000 UNIONs", one("SELECT COUNT(*) FROM (" + " UNION ".join(f"SELECT {i}" for i in range(k(10_000))) + ") u")),
+        ("insert", "INSERT of 500,000 rows in one statement", steps(
+            "TRUNCATE sink", "INSERT INTO sink VALUES " + ",".join(f"({i},'value of {i}')" for i in range(k(500_000))),
+            "SELECT COUNT(*) FROM sink", "TRUNCATE sink")),
         ("text64", "statement of 64 MiB, one literal", one("SELECT LENGTH('" + "x" * (k(64 << 20) - 100) + "')")),
         ("list64", "statement of 64 MiB, millions of literals", one(
             "SELECT 1 IN (" + ",".join(["7"] * (k(64 << 20) // 2 - 50)) + ")")),
@@ -231,6 +304,9 @@ def cases(scale):
         ("update", "UPDATE of every row without a key", one("UPDATE big SET k = k + 1 WHERE k % 2 = 0")),
         ("transaction", "transaction of 5 million rows", transaction(k(5_000_000))),
         ("prepared", "10,000 prepared statements", prepared(max(100, k(10_000)))),
+        ("together", "eight GROUP_CONCATs of 700 MB at once", together(
+            8, "SET group_concat_max_len = 4294967295",
+            f"SELECT LENGTH(GROUP_CONCAT(REPEAT('x', 1000))) FROM {numbers(k(700_000))}")),
     ]
 
 
@@ -240,28 +316,31 @@ def main():
     parser.add_argument("--limit", default="4GiB", help="memory_limit of the server")
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--only", default="")
+    parser.add_argument("--data", help="folder for the server's data")
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the large table, before scaling")
     arguments = parser.parse_args()
     only = [name for name in arguments.only.split(",") if name]
-    server = Server(arguments.binary, arguments.limit)
+    server = Server(arguments.binary, arguments.limit, arguments.data)
     load(server, max(1000, int(arguments.rows * arguments.scale)))
+    has_sysbench = shutil.which("sysbench") is not None
+    if has_sysbench:
+        subprocess.run(sysbench(server) + ["prepare"], check=True, stdout=subprocess.DEVNULL)
     failed = False
     print("| statement | answer | peak RSS | seconds | beside it |\n|---|---|---|---|---|", flush=True)
     for name, title, run in cases(arguments.scale):
         if only and name not in only:
             continue
-        beside = Beside(server)
+        beside = Sysbench(server) if has_sysbench else Beside(server)
         began = time.time()
         try:
             answer = run(server)
         except (pymysql.Error, OSError) as error:
             answer = f"{error.args[0]}: {str(error.args[-1])[:150]}"
         seconds = time.time() - began
-        time.sleep(0.5)
-        beside.end()
-        errors = f"{len(beside.errors)} errors" + (f" ({beside.errors[0]})" if beside.errors else "")
+        # The clients beside report once a second.
+        time.sleep(max(0.5, 3.5 - seconds))
+        rest = beside.end()
         failed |= bool(beside.errors) or server.process.poll() is not None
-        rest = f"{beside.done:,} statements, slowest {beside.slowest:.2f} s, {errors}"
         print(f"| {title} | {answer} | {beside.peak:,} MiB | {seconds:.1f} | {rest} |", flush=True)
         if server.process.poll() is not None:
             print("the server died: see " + os.path.join(server.folder, "log"))

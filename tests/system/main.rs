@@ -8,6 +8,7 @@ mod ctl;
 mod disk_full;
 mod failover;
 mod idle;
+mod large_statements;
 mod memory;
 mod operate;
 mod privileges;

@@ -108,8 +108,9 @@ fn statements() -> Vec<(&'static str, String, Option<&'static [u16]>)> {
         ("a long list", format!("select count(*) from j where a in ({})", list(100_000)), None),
         ("a long list of keys", format!("select count(*) from j where id in ({})", list(100_000)), None),
         ("4 MiB of text", format!("select length('{}')", "x".repeat(4 << 20)), None),
-        ("nested parentheses", format!("select {}1{}", "(".repeat(5000), ")".repeat(5000)), Some(&[1436])),
-        ("a chain of COLLATE", format!("select 'a'{}", " collate utf8mb4_bin".repeat(5000)), Some(&[1436])),
+        ("nested parentheses", format!("select {}1{}", "(".repeat(5000), ")".repeat(5000)), None),
+        ("nested calls", format!("select {}1{}", "abs(".repeat(100_000), ")".repeat(100_000)), Some(&[1436])),
+        ("a chain of COLLATE", format!("select 'a'{}", " collate utf8mb4_bin".repeat(50_000)), Some(&[1436])),
         ("recursion without end", endless.into(), Some(&[3636])),
     ]
 }
@@ -181,7 +182,8 @@ fn the_largest_statement_goes_when_the_process_holds_too_much() {
         assert!(ended > 0 || up.log().contains("ended for its memory"), "{}", up.log());
         assert!(beside.end().await > 100);
     });
-    assert!(resident_mib(&up) < 400 + SLACK_MIB);
+    // Those that were ended last are still letting go.
+    until("the memory is given back", Duration::from_secs(10), || resident_mib(&up) < 400 + SLACK_MIB);
 }
 
 #[test]
