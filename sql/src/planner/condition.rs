@@ -171,7 +171,9 @@ fn of_call(func: &Func, args: &[Expr]) -> Option<Condition> {
             let high = of_comparison(&Func::Le, arg, high)?;
             let is_exact = low.is_exact && high.is_exact;
             let is_certain = low.is_certain && high.is_certain;
-            Some(Condition { column: low.column, test: Test::All(vec![low.test, high.test]), is_exact, is_certain })
+            let (column, test) = (low.column, Test::All(vec![low.test, high.test]));
+            // A constant may stand between two columns.
+            (column == high.column).then_some(Condition { column, test, is_exact, is_certain })
         }
         (Func::Like, [arg, pattern, rest @ ..]) => {
             let (column, ty) = plain_column(arg)?;

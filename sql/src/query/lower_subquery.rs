@@ -9,7 +9,7 @@
 
 use super::hints::Hints;
 use super::lower::{Lowered, Lowerer, as_type, in_schema_order};
-use super::lower_correlated::{Answer, answered, needs_join, restricted};
+use super::lower_correlated::{Answer, answered, gives_one_row, needs_join, restricted};
 use super::lower_expr::{Exprs, NamedColumn};
 use super::single_row::single_row;
 use crate::error::{Error, Result};
@@ -162,7 +162,9 @@ impl Lowerer<'_> {
             SubqueryKind::Scalar => {
                 let inner = self.subquery(subquery, &columns)?;
                 let value = DfExpr::ScalarSubquery(self.df_subquery(inner.plan)?);
-                Ok((input, value))
+                // Without a row it is NULL, whatever DataFusion makes of its column.
+                let may_be_none = !gives_one_row(&subquery.plan);
+                Ok((input, if may_be_none { single_row(value, lit(1i64)) } else { value }))
             }
             SubqueryKind::Exists => {
                 let inner = self.subquery(subquery, &columns)?;
