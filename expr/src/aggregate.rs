@@ -125,7 +125,9 @@ impl AggregateFunc {
             (GroupConcat, _) => {
                 let ty = FieldType::new(TypeKind::Text);
                 let string = args.iter().map(Expr::ty).find(|ty| ty.is_string());
-                string.map_or(ty.clone(), |string| ty.with_collation(string.collation))
+                string.map_or(ty.clone(), |string| {
+                    ty.with_collation(string.collation).with_coercibility(string.coercibility)
+                })
             }
             (Min | Max | AnyValue, _) => arg.nullable(),
             (Sum, EvalType::Int | EvalType::Decimal) => FieldType::decimal(digits + SUM_DIGITS, arg.scale()),

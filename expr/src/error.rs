@@ -4,6 +4,7 @@
 //! the statement with these data). Both reach the client as they are. Broken bytes from a disk or a network are
 //! `basalt_common::codec::CodecError`, which [`EvalError::Corrupt`] carries to a caller that has no other channel.
 
+use crate::collation::Side;
 use basalt_common::codec::CodecError;
 
 /// An expression that cannot be built.
@@ -24,9 +25,14 @@ pub enum ExprError {
     /// 1115: no such character set, or one that is not implemented.
     #[error("Unknown character set: '{0}'")]
     UnknownCharset(String),
-    /// 1267: two collations that no rule reconciles.
-    #[error("Illegal mix of collations ({0}) and ({1}) for operation '{2}'")]
-    CollationMix(String, String, String),
+    /// 1267, 1270, 1271: two, three or more collations that no rule reconciles.
+    #[error("Illegal mix of collations {shown}for operation '{operation}'", shown = mixed(.sides))]
+    CollationMix {
+        /// The collations, and how firm each is.
+        sides: Vec<Side>,
+        /// What was to be done with them.
+        operation: String,
+    },
     /// 1235: valid in MySQL, not done here.
     #[error("This version of Basalt doesn't yet support '{0}'")]
     Unsupported(String),
@@ -44,7 +50,11 @@ impl ExprError {
             ExprError::BadArguments(_) => 1210,
             ExprError::UnknownCollation(_) => 1273,
             ExprError::UnknownCharset(_) => 1115,
-            ExprError::CollationMix(..) => 1267,
+            ExprError::CollationMix { sides, .. } => match sides.len() {
+                2 => 1267,
+                3 => 1270,
+                _ => 1271,
+            },
             ExprError::Unsupported(_) => 1235,
             ExprError::Eval(error) => error.code(),
         }
@@ -53,6 +63,24 @@ impl ExprError {
     /// The SQLSTATE that goes with [`ExprError::code`].
     pub fn sqlstate(&self) -> &'static str {
         sqlstate(self.code())
+    }
+
+    /// The same error; where collations do not mix, it names this operation.
+    pub(crate) fn of_operation(self, name: &str) -> ExprError {
+        match self {
+            ExprError::CollationMix { sides, .. } => ExprError::CollationMix { sides, operation: name.to_string() },
+            other => other,
+        }
+    }
+}
+
+/// Two or three collations as error messages show them; of more nothing.
+fn mixed(sides: &[Side]) -> String {
+    let shown: Vec<String> = sides.iter().map(|(name, rank)| format!("({},{})", name.name(), rank.name())).collect();
+    match shown.len() {
+        2 => format!("{} ", shown.join(" and ")),
+        3 => format!("{} ", shown.join(", ")),
+        _ => String::new(),
     }
 }
 

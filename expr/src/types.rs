@@ -14,11 +14,12 @@
 //! Booleans are MySQL's: a signed integer 0 or 1. A TIMESTAMP is a moment: packed in UTC in storage, in Arrow and
 //! in values alike. A conversion to another type makes it a local time of the session's zone, as does whoever shows it.
 
-use crate::collation::Collation;
+use crate::collation::{Coercibility, Collation};
 use crate::error::ExprError;
 use arrow::datatypes::{DataType, Field};
 use basalt_proto::coprocessor::ColumnType;
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 
 /// No length was given.
 pub const UNSPECIFIED: u32 = u32::MAX;
@@ -102,7 +103,9 @@ pub enum EvalType {
 }
 
 /// A MySQL type with its attributes.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+///
+/// Two types are equal whatever their [`FieldType::coercibility`]: it says nothing about values.
+#[derive(Clone, Debug)]
 pub struct FieldType {
     /// The kind.
     pub kind: TypeKind,
@@ -116,6 +119,23 @@ pub struct FieldType {
     pub decimals: u8,
     /// Of strings; `binary` for everything else.
     pub collation: Collation,
+    /// How firmly an expression has the collation. Of numbers and moments it says whether they are a table's column as it
+    /// stands, to whose type constants beside it are brought ([`FieldType::is_field`]).
+    pub coercibility: Coercibility,
+}
+
+impl PartialEq for FieldType {
+    fn eq(&self, other: &FieldType) -> bool {
+        self.identity() == other.identity()
+    }
+}
+
+impl Eq for FieldType {}
+
+impl Hash for FieldType {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.identity().hash(state);
+    }
 }
 
 /// What a column definition packet says of a type.
@@ -148,7 +168,17 @@ impl FieldType {
             Char | Binary | Bit => (1, 0),
             _ => (UNSPECIFIED, 0),
         };
-        FieldType { kind, unsigned: kind == Bit, not_null: false, length, decimals, collation }
+        let coercibility = match kind {
+            Null => Coercibility::Ignorable,
+            _ if kind >= Char && kind != Bit => Coercibility::Coercible,
+            _ => Coercibility::Numeric,
+        };
+        FieldType { kind, unsigned: kind == Bit, not_null: false, length, decimals, collation, coercibility }
+    }
+
+    /// What equality and hashes look at.
+    fn identity(&self) -> (TypeKind, bool, bool, u32, u8, Collation) {
+        (self.kind, self.unsigned, self.not_null, self.length, self.decimals, self.collation)
     }
 
     /// BIGINT.
@@ -208,6 +238,19 @@ impl FieldType {
     /// The same type in `collation`.
     pub fn with_collation(self, collation: Collation) -> FieldType {
         FieldType { collation, ..self }
+    }
+    /// The same type of an expression that has its collation so firmly.
+    pub fn with_coercibility(self, coercibility: Coercibility) -> FieldType {
+        FieldType { coercibility, ..self }
+    }
+    /// The same type of something that is no column any more.
+    pub fn calculated(self) -> FieldType {
+        let coercibility = if self.is_string() { self.coercibility } else { FieldType::new(self.kind).coercibility };
+        FieldType { coercibility, ..self }
+    }
+    /// True for a table's column as it stands.
+    pub fn is_field(&self) -> bool {
+        self.coercibility == Coercibility::Implicit
     }
 
     /// How values of the type are calculated with.
@@ -287,13 +330,14 @@ impl FieldType {
         }
     }
 
-    /// An Arrow field of this type; the MySQL type travels in the metadata.
+    /// An Arrow field of this type; the MySQL type travels in the metadata. Not whether NULL occurs: DataFusion changes that
+    /// of a field, and compares metadata.
     pub fn arrow_field(&self, name: &str) -> Field {
         let packed = format!(
             "{},{},{},{},{},{}",
             self.kind as u8,
             u8::from(self.unsigned),
-            u8::from(self.not_null),
+            0,
             self.length,
             self.decimals,
             self.collation.id()
@@ -310,10 +354,11 @@ impl FieldType {
             Some(FieldType {
                 kind: TypeKind::from_number(next()?)?,
                 unsigned: next()? != 0,
-                not_null: next()? != 0,
+                not_null: next().map(|_| !field.is_nullable())?,
                 length: next()?,
                 decimals: u8::try_from(next()?).ok()?,
                 collation: Collation::from_id(next()?)?,
+                coercibility: Coercibility::Implicit,
             })
         };
         match field.metadata().get(METADATA_KEY).and_then(read) {
@@ -366,6 +411,7 @@ impl FieldType {
             length: proto.length,
             decimals,
             collation,
+            coercibility: Coercibility::Implicit,
         };
         if kind == TypeKind::Decimal && (ty.length > DECIMAL_PRECISION_MAX || ty.decimals > DECIMAL_SCALE_MAX) {
             return Err(ExprError::Unsupported(format!("DECIMAL({},{})", ty.length, ty.decimals)));

@@ -40,12 +40,14 @@
 //!
 //! [`compare`]: Collation::compare
 
+mod coercibility;
 mod example;
 mod name;
 mod scan;
 mod sort_key;
 mod tables;
 
+pub use coercibility::{Coercibility, Side, agree};
 pub use name::Collation;
 
 #[cfg(test)]

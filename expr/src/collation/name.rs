@@ -147,6 +147,17 @@ impl Collation {
         matches!(self, Utf8mb4Bin | Binary | Utf8mb40900Bin | Utf8mb3Bin | Latin1Bin | AsciiBin)
     }
 
+    /// The collation of its character set that compares bytes.
+    pub fn bytewise(self) -> Collation {
+        match self.charset() {
+            "utf8mb4" => Utf8mb4Bin,
+            "utf8mb3" => Utf8mb3Bin,
+            "latin1" => Latin1Bin,
+            "ascii" => AsciiBin,
+            _ => Binary,
+        }
+    }
+
     /// True when `a` and `A` are equal.
     pub fn ignores_case(self) -> bool {
         !self.is_bin() && self != Utf8mb40900AsCs

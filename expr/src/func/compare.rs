@@ -1,7 +1,8 @@
 //! Comparisons, and the functions that choose among their arguments by comparing.
 
 use super::Func;
-use super::infer::{cast, common_type_of, unify, unify_collations};
+use super::collate::unify_collations;
+use super::infer::{cast, common_type_of, unify};
 use super::spec::{Arg, Call, MANY, Ret, Spec};
 use crate::cast::{to_decimal, to_f64_quiet};
 use crate::context::EvalContext;

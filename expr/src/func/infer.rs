@@ -2,17 +2,18 @@
 //!
 //! Arithmetic: a DOUBLE or a string makes a DOUBLE, a DECIMAL a DECIMAL, else BIGINT, unsigned if an operand is.
 //! Comparison ([`unify`]): numbers compare as they are, exactly; strings by the collation both agree on; a date or time
-//! with a string or a constant number turns that into a date or time; everything else as DOUBLE. A string constant beside
-//! an integer or decimal is an exact number, so that ids beyond 2^53 stay apart and the column's index can be used.
+//! with a string, and a column of them with a constant number, turns that into a date or time; everything else as DOUBLE.
+//! A string constant beside an integer or decimal is an exact number, so that ids beyond 2^53 stay apart and the column's
+//! index can be used.
 //! A constant is whatever reads no column: a literal, a parameter, a call of constants. No rule here asks which of them it
 //! is, or a cached or prepared statement would mean something else than its text.
 //!
-//! Collations: an explicit `COLLATE` wins over a column's, that over a constant's. Two different ones of equal rank agree
-//! only if one of them is `binary` or `utf8mb4_bin`, which then wins; else error 1267.
+//! Collations: [`super::collate`].
 
+use super::collate::{converted, joined, result_coercibility, unify_collations};
 use super::moment::{keeps_moments, localize, needs_session};
 use super::{Func, date_number, moment, spec};
-use crate::collation::Collation;
+use crate::collation::{Coercibility, Side};
 use crate::context::EvalContext;
 use crate::decimal::Decimal;
 use crate::error::ExprError;
@@ -46,6 +47,11 @@ pub fn infer(func: Func, args: Vec<Expr>) -> Result<Expr, ExprError> {
             count(2)?;
             return infer(Func::Coalesce, args);
         }
+        // Known here only: what travels to storage has no coercibility.
+        Func::Coercibility => {
+            count(1)?;
+            return Ok(Expr::int(super::info::level(args[0].ty())));
+        }
         Func::Between => {
             count(3)?;
             return between(args);
@@ -67,7 +73,8 @@ pub fn infer(func: Func, args: Vec<Expr>) -> Result<Expr, ExprError> {
     if rounds && args.iter().skip(1).all(|digits| matches!(digits, Expr::Literal(..))) {
         args = args.into_iter().map(with_hidden_digits).collect();
     }
-    let ty = spec::result_type(spec.ret, func, &mut args)?;
+    let ty = spec::result_type(spec.ret, func, &mut args).map_err(|error| error.of_operation(func.name()))?;
+    let coercibility = result_coercibility(func, spec.ret, &ty, &args);
     if matches!(func, Func::Add | Func::Sub | Func::Mul | Func::Div | Func::Mod) && ty.eval_type() == EvalType::Decimal
     {
         args = args.into_iter().map(with_hidden_digits).collect();
@@ -88,7 +95,7 @@ pub fn infer(func: Func, args: Vec<Expr>) -> Result<Expr, ExprError> {
     {
         return Ok(Expr::literal(negated));
     }
-    Ok(Expr::Call { func, args, ty: FieldType { not_null, ..ty } })
+    Ok(Expr::Call { func, args, ty: FieldType { not_null, coercibility, ..ty } })
 }
 
 /// A number with its sign changed, where that is a number of its type: `-5` is a constant, not a calculation.
@@ -162,28 +169,15 @@ pub fn cast(expr: Expr, ty: FieldType) -> Expr {
     Expr::Call { func: Func::Cast, args: vec![expr], ty }
 }
 
-/// The explicit `CAST(expr AS ty)`: as [`cast`], but a string is always cut to its length.
+/// The explicit `CAST(expr AS ty)`: as [`cast`], but a string is always cut to its length, and has the collation asked for.
 pub fn cast_explicit(expr: Expr, ty: FieldType) -> Expr {
+    let asked = ty.collation;
     if ty.is_string() && ty.length != UNSPECIFIED || ty.kind == TypeKind::Decimal {
         let not_null = expr.ty().not_null;
         let expr = if ty.kind == TypeKind::Decimal { as_number(with_hidden_digits(expr)) } else { expr };
-        return Expr::Call { func: Func::Cast, args: vec![expr], ty: FieldType { not_null, ..ty } };
+        return converted(Expr::Call { func: Func::Cast, args: vec![expr], ty: FieldType { not_null, ..ty } }, asked);
     }
-    cast(expr, ty)
-}
-
-/// `expr COLLATE collation`.
-///
-/// # Errors
-/// [`ExprError::BadArguments`] when `expr` is a binary string.
-pub fn collate(expr: Expr, collation: Collation) -> Result<Expr, ExprError> {
-    let text = if expr.ty().is_string() { expr } else { spec::coerce(expr, spec::Arg::Text) };
-    if text.ty().is_binary_string() && collation != Collation::Binary && !matches!(text, Expr::Literal(Value::Null, _))
-    {
-        return Err(ExprError::CollationMix("binary".into(), collation.name().into(), "collate".into()));
-    }
-    let ty = text.ty().clone().with_collation(collation);
-    Ok(Expr::Call { func: Func::CollateTo, args: vec![text], ty })
+    converted(cast(expr, ty), asked)
 }
 
 fn may_fail(from: &FieldType, to: &FieldType) -> bool {
@@ -227,99 +221,8 @@ pub(crate) fn number_class(ty: &FieldType) -> EvalType {
     }
 }
 
-/// How firmly an expression has its collation; smaller is firmer.
-fn coercibility(expr: &Expr) -> u8 {
-    match expr {
-        Expr::Call { func: Func::CollateTo, .. } => 0,
-        _ if !expr.ty().is_string() => 5,
-        Expr::Column { .. } => 2,
-        Expr::Literal(..) | Expr::Parameter { .. } => 4,
-        Expr::Call { func: Func::Cast, .. } => 4,
-        _ => expr.children().into_iter().map(coercibility).min().unwrap_or(4),
-    }
-}
-
-/// The collation that strings of these expressions agree on.
-///
-/// # Errors
-/// [`ExprError::CollationMix`].
-pub(crate) fn merge_collations(args: &[Expr], operation: &str) -> Result<Collation, ExprError> {
-    let mut best: Option<(u8, Collation)> = None;
-    for arg in args.iter().filter(|a| a.ty().is_string()) {
-        let (rank, collation) = (coercibility(arg), arg.ty().collation);
-        best = Some(match best {
-            None => (rank, collation),
-            Some((old, kept)) if kept == collation => (old.min(rank), kept),
-            // Bytes and characters compare as bytes unless a COLLATE was written.
-            Some((old, kept)) if kept == Collation::Binary || collation == Collation::Binary => match (old, rank) {
-                (0, r) if r > 0 => (old, kept),
-                (o, 0) if o > 0 => (rank, collation),
-                _ => (old.min(rank), Collation::Binary),
-            },
-            Some((old, kept)) if old < rank => (old, kept),
-            Some((old, _)) if rank < old => (rank, collation),
-            Some((old, kept)) if old >= 4 && rank >= 4 => {
-                (old, if kept == Collation::default() { collation } else { kept })
-            }
-            // A character set within the other one is converted to it.
-            Some((old, kept)) if old > 0 && charset_rank(kept) != charset_rank(collation) => {
-                (old, if charset_rank(kept) > charset_rank(collation) { kept } else { collation })
-            }
-            Some((old, kept)) if old > 0 && kept.is_bin() != collation.is_bin() => {
-                (old, if kept.is_bin() { kept } else { collation })
-            }
-            Some((_, kept)) => {
-                let (a, b) = (kept.name().into(), collation.name().into());
-                return Err(ExprError::CollationMix(a, b, operation.into()));
-            }
-        });
-    }
-    Ok(best.map_or(Collation::default(), |b| b.1))
-}
-
-/// Larger for a character set that holds all characters of the others.
-fn charset_rank(collation: Collation) -> usize {
-    ["ascii", "latin1", "utf8mb3", "utf8mb4"].iter().position(|c| *c == collation.charset()).unwrap_or(0)
-}
-
-/// Gives strings the collation they compare in.
-fn recollate(expr: Expr, collation: Collation) -> Expr {
-    if !expr.ty().is_string() || expr.ty().collation == collation {
-        return expr;
-    }
-    let kind = match (collation, expr.ty().kind) {
-        (Collation::Binary, _) => TypeKind::VarBinary,
-        (_, kind) if expr.ty().is_binary_string() => {
-            debug_assert!(kind != TypeKind::Null);
-            TypeKind::VarChar
-        }
-        (_, kind) => kind,
-    };
-    let ty = FieldType { kind, collation, ..expr.ty().clone() };
-    if ty.is_binary_string() != expr.ty().is_binary_string() {
-        return cast(expr, FieldType { length: UNSPECIFIED, ..ty });
-    }
-    match expr {
-        Expr::Literal(value, _) => Expr::Literal(value, ty),
-        other => Expr::Call { func: Func::CollateTo, args: vec![other], ty },
-    }
-}
-
 pub(crate) fn sum_of_lengths(args: &[Expr]) -> u32 {
     args.iter().fold(0u32, |sum, a| sum.saturating_add(a.ty().display_width()))
-}
-
-/// Brings the strings among `args` to one collation.
-///
-/// # Errors
-/// [`ExprError::CollationMix`].
-pub(crate) fn unify_collations(args: &mut [Expr], operation: &str) -> Result<Collation, ExprError> {
-    let collation = merge_collations(args, operation)?;
-    for arg in args.iter_mut() {
-        let old = std::mem::replace(arg, Expr::null());
-        *arg = recollate(old, collation);
-    }
-    Ok(collation)
 }
 
 fn takes_truth(func: Func) -> bool {
@@ -376,24 +279,26 @@ pub fn unify(left: Expr, right: Expr, operation: &str) -> Result<(Expr, Expr), E
     let left = if right.ty().is_numeric() { as_number(left) } else { left };
     let right = if left.ty().is_numeric() { as_number(right) } else { right };
     let (a, b) = (left.ty().eval_type(), right.ty().eval_type());
-    let is_column = |e: &Expr| matches!(e, Expr::Column { .. });
+    let is_column = |e: &Expr| matches!(e, Expr::Column { ty, .. } if ty.is_field());
     let is_moment = |e: &Expr| e.ty().kind == TypeKind::Timestamp;
-    let is_year = |e: &Expr| is_column(e) && e.ty().kind == TypeKind::Year;
+    // What stands first decides for all that IN and BETWEEN compare it with.
+    let is_right_column = |e: &Expr| is_column(e) && !matches!(operation, "in" | "between");
+    let is_year = |e: &Expr| e.ty().kind == TypeKind::Year;
     let double = |e: Expr| spec::coerce(e, spec::Arg::Real);
     Ok(match (a, b) {
         (Null, _) | (_, Null) => (left, right),
         (DateTime, _) | (_, DateTime) if is_moment(&left) != is_moment(&right) => {
             moment::unify(left, right, operation)?
         }
-        (_, Int | Real | Decimal | String) if is_year(&left) && right.is_constant() => {
+        (_, Int | Real | Decimal | String) if is_column(&left) && is_year(&left) && right.is_constant() => {
             (left, constant_call(Func::YearNumber, right))
         }
-        (Int | Real | Decimal | String, _) if is_year(&right) && left.is_constant() => {
+        (Int | Real | Decimal | String, _) if is_right_column(&right) && is_year(&right) && left.is_constant() => {
             (constant_call(Func::YearNumber, left), right)
         }
         // A column of integers keeps all its digits beside a constant; any other integer is compared as a double.
         (Int, Real) if is_column(&left) && right.is_constant() => (left, constant_call(Func::ExactNumber, right)),
-        (Real, Int) if is_column(&right) && left.is_constant() => (constant_call(Func::ExactNumber, left), right),
+        (Real, Int) if is_right_column(&right) && left.is_constant() => (constant_call(Func::ExactNumber, left), right),
         (Int | Real | Decimal, Int | Real | Decimal) => (left, right),
         (String, String) => {
             let mut both = [left, right];
@@ -424,10 +329,11 @@ pub fn unify(left: Expr, right: Expr, operation: &str) -> Result<(Expr, Expr), E
         (DateTime, _) if is_column(&left) && right.is_constant() => date_number::unify_date(left, right),
         (Duration, _) if is_column(&left) && right.is_constant() => date_number::unify_time(left, right),
         (DateTime | Duration, _) if right.is_constant() => (date_number::as_number(left), right),
-        (_, DateTime | Duration) if left.is_constant() => {
+        (_, DateTime | Duration) if is_right_column(&right) && left.is_constant() => {
             let (right, left) = unify(right, left, operation)?;
             (left, right)
         }
+        (_, DateTime | Duration) if left.is_constant() => (left, date_number::as_number(right)),
         (Int | Decimal, String) if right.is_constant() => (left, constant_number(right)),
         (String, Int | Decimal) => {
             let (right, left) = unify(right, left, operation)?;
@@ -478,6 +384,8 @@ fn constant_call(func: Func, constant: Expr) -> Expr {
 }
 
 fn between(args: Vec<Expr>) -> Result<Expr, ExprError> {
+    let mut args = args;
+    one_collation(&mut args, "between")?;
     let [value, low, high] = take(args);
     let (v1, low) = unify(value.clone(), low, "between")?;
     let (v2, high) = unify(value, high, "between")?;
@@ -491,11 +399,27 @@ fn between(args: Vec<Expr>) -> Result<Expr, ExprError> {
     Ok(Expr::Call { func: Func::And, args: vec![from, to], ty })
 }
 
+/// What several others are compared with, first, and these: where they are compared as texts, in one collation for all.
+///
+/// # Errors
+/// [`ExprError::CollationMix`].
+pub fn one_collation(args: &mut [Expr], operation: &str) -> Result<(), ExprError> {
+    let is_text = |arg: &Expr| arg.ty().is_string();
+    if args.first().is_some_and(is_text) && args[1..].iter().any(is_text) {
+        unify_collations(args, operation)?;
+    }
+    Ok(())
+}
+
 /// `[NOT] IN` with both sides brought to one type; a chain of `=` when the items need different conversions.
 ///
 /// # Errors
 /// [`ExprError::CollationMix`].
 pub fn in_list(expr: Expr, list: Vec<Expr>, negated: bool) -> Result<Expr, ExprError> {
+    let mut list = list;
+    list.insert(0, expr);
+    one_collation(&mut list, " IN ")?;
+    let expr = list.remove(0);
     let not_null = expr.ty().not_null && list.iter().all(|item| item.ty().not_null);
     let ty = FieldType { not_null, ..FieldType::boolean() };
     // A list of one is an equality.
@@ -519,24 +443,28 @@ pub fn case(branches: Vec<(Expr, Expr)>, otherwise: Option<Expr>) -> Result<Expr
     })
 }
 
-/// [`common_type`] of expressions; collations by their rank.
+/// [`common_type`] of expressions.
 ///
 /// # Errors
-/// [`ExprError::CollationMix`].
+/// As [`common_type`].
 pub fn common_type_of(exprs: &[&Expr]) -> Result<FieldType, ExprError> {
-    let types: Vec<&FieldType> = exprs.iter().map(|e| e.ty()).collect();
-    let mut ty = common_type(&types)?;
-    if ty.is_string() && !ty.is_binary_string() {
-        let strings: Vec<Expr> = exprs.iter().filter(|e| e.ty().is_string()).map(|e| (*e).clone()).collect();
-        ty.collation = merge_collations(&strings, "case")?;
-    }
-    Ok(ty)
+    common_type(&exprs.iter().map(|e| e.ty()).collect::<Vec<_>>())
 }
 
-/// The common type of expressions that meet in one column: CASE, COALESCE, UNION, VALUES.
+/// The common type of the columns that a set operation puts into one.
 ///
 /// # Errors
-/// [`ExprError::BadArguments`] for no types at all.
+/// 1271 when nothing reconciles their collations.
+pub fn common_column(types: &[&FieldType], operation: &str) -> Result<FieldType, ExprError> {
+    let ty = common_type(types).map_err(|error| error.of_operation(operation))?;
+    let mix = || ExprError::CollationMix { sides: Vec::new(), operation: operation.to_string() };
+    if ty.is_string() && ty.coercibility == Coercibility::None { Err(mix()) } else { Ok(ty) }
+}
+
+/// The common type of expressions that meet in one place: CASE, COALESCE, VALUES. Their collations may differ.
+///
+/// # Errors
+/// [`ExprError::BadArguments`] for no types at all, [`ExprError::CollationMix`].
 pub fn common_type(types: &[&FieldType]) -> Result<FieldType, ExprError> {
     let not_null = types.iter().all(|t| t.not_null);
     let known: Vec<&FieldType> = types.iter().copied().filter(|t| t.kind != TypeKind::Null).collect();
@@ -545,7 +473,8 @@ pub fn common_type(types: &[&FieldType]) -> Result<FieldType, ExprError> {
     };
     let all = |f: &dyn Fn(&FieldType) -> bool| known.iter().all(|t| f(t));
     let ty = if all(&|t| t == *first || FieldType { not_null: first.not_null, ..t.clone() } == **first) {
-        (*first).clone()
+        let coercibility = known.iter().map(|t| t.coercibility).min();
+        FieldType { coercibility: coercibility.unwrap_or(first.coercibility), ..(*first).clone() }
     } else if all(&|t| t.is_integer()) {
         common_integer(&known)
     } else if all(&|t| t.is_numeric()) {
@@ -561,9 +490,9 @@ pub fn common_type(types: &[&FieldType]) -> Result<FieldType, ExprError> {
             () => FieldType::datetime(fsp),
         }
     } else {
-        common_string(&known)
+        common_string(&known, joined(&known, "case")?)
     };
-    Ok(FieldType { not_null, ..ty })
+    Ok(FieldType { not_null, ..ty.calculated() })
 }
 
 fn common_integer(types: &[&FieldType]) -> FieldType {
@@ -585,15 +514,11 @@ fn common_number(types: &[&FieldType]) -> FieldType {
     FieldType::decimal(whole + u32::from(scale), scale)
 }
 
-fn common_string(types: &[&FieldType]) -> FieldType {
+fn common_string(types: &[&FieldType], (collation, coercibility): Side) -> FieldType {
     let length = types.iter().map(|t| t.display_width()).max().unwrap_or(UNSPECIFIED);
-    let strings = || types.iter().filter(|t| t.is_string());
-    let binary = strings().any(|t| t.is_binary_string());
-    let collation = if binary {
-        Collation::Binary
-    } else {
-        let mut different = strings().map(|t| t.collation).filter(|c| *c != Collation::default());
-        different.next().unwrap_or_default()
+    let coercibility = match coercibility {
+        Coercibility::Numeric | Coercibility::Ignorable => Coercibility::Coercible,
+        other => other,
     };
-    spec::text_result(length, collation)
+    spec::text_result(length, collation).with_coercibility(coercibility)
 }

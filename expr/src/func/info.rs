@@ -5,7 +5,7 @@ use super::spec::{Arg, Call, Ret, Spec};
 use crate::cast::to_bits;
 use crate::error::{EvalError, ExprError};
 use crate::expr::Expr;
-use crate::types::FieldType;
+use crate::types::{FieldType, TypeKind};
 use crate::value::Value;
 use std::sync::PoisonError;
 
@@ -58,14 +58,19 @@ fn type_coercibility(_: &mut [Expr]) -> Result<FieldType, ExprError> {
     Ok(FieldType::bigint().required())
 }
 
-fn coercibility(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
-    // Columns say 2 and constants 4; which of them it was is known by the tree only: strings count as constants here.
-    let level = match (call.types[0].is_string(), args[0].is_null()) {
-        (true, _) => 4,
-        (false, true) => 6,
-        (false, false) => 5,
+fn coercibility(call: &Call<'_>, _: &[Value]) -> Result<Value, EvalError> {
+    Ok(Value::Int(level(call.types[0])))
+}
+
+/// The answer of COERCIBILITY().
+pub(super) fn level(ty: &FieldType) -> i64 {
+    use crate::collation::Coercibility;
+    // Numbers and moments say with it whether they are columns; a BIT is bytes.
+    let level = match ty.is_string() || ty.kind == TypeKind::Bit || ty.kind == TypeKind::Null {
+        true => ty.coercibility,
+        false => Coercibility::Numeric,
     };
-    Ok(Value::Int(level))
+    level as i64
 }
 
 fn uuid(call: &Call<'_>, _: &[Value]) -> Result<Value, EvalError> {

@@ -7,7 +7,7 @@ use crate::cast::{to_bits, to_decimal, to_f64, to_i128};
 use crate::decimal::Decimal;
 use crate::error::{EvalError, ExprError};
 use crate::expr::Expr;
-use crate::types::{DECIMAL_SCALE_MAX, EvalType, FieldType};
+use crate::types::{EvalType, FieldType, TypeKind};
 use crate::value::Value;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -63,12 +63,14 @@ fn type_whole(args: &mut [Expr]) -> Result<FieldType, ExprError> {
 fn type_round(args: &mut [Expr]) -> Result<FieldType, ExprError> {
     let ty = args[0].ty().clone();
     Ok(match number_class(&ty) {
+        _ if ty.kind == TypeKind::Null => FieldType::double(),
         EvalType::Real => FieldType::double(),
         EvalType::Decimal => {
             let scale = match args.get(1) {
                 None => 0,
                 Some(Expr::Literal(value, _)) => {
-                    value.as_i64().unwrap_or(0).clamp(0, i64::from(DECIMAL_SCALE_MAX)) as u8
+                    // Digits that the number does not have are not made up.
+                    value.as_i64().unwrap_or(0).clamp(0, i64::from(ty.scale())) as u8
                 }
                 Some(_) => ty.scale(),
             };

@@ -19,6 +19,7 @@
 
 mod arithmetic;
 mod bits;
+pub(crate) mod collate;
 mod compare;
 mod conversion;
 mod date_number;
@@ -40,11 +41,12 @@ mod string;
 mod text;
 pub(crate) mod vector;
 
+pub use collate::{collate, infer_in};
 pub use compare::compare;
 pub use datetime_arith::{Interval, IntervalUnit, interval_value};
 pub(crate) use infer::hybrid_number;
 pub use infer::{
-    case, cast, cast_explicit, collate, common_type, common_type_of, condition, in_list, infer, unify,
+    case, cast, cast_explicit, common_column, common_type, common_type_of, condition, in_list, infer, one_collation, unify,
     with_hidden_digits,
 };
 pub use list::{ALL, Func};

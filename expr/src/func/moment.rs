@@ -15,6 +15,10 @@ const FSP_MAX: u8 = 6;
 /// none compares as zero.
 pub(super) fn compared_text(text: Expr, beside: &FieldType, operation: &str) -> Expr {
     let to = match beside.kind {
+        // A constant takes the column's digits, but for IN.
+        TypeKind::Time if beside.is_field() && text.is_constant() && operation != "in" => {
+            FieldType::time(beside.decimals)
+        }
         TypeKind::Time => FieldType::time(FSP_MAX),
         TypeKind::Timestamp => FieldType { decimals: FSP_MAX, ..FieldType::new(TypeKind::Timestamp) },
         _ => FieldType::datetime(FSP_MAX),
@@ -40,22 +44,18 @@ pub(super) fn compared_text(text: Expr, beside: &FieldType, operation: &str) -> 
 /// A TIMESTAMP beside another type: a constant becomes a moment, so that an index over moments serves; everything else is
 /// compared as local time.
 pub(super) fn unify(left: Expr, right: Expr, operation: &str) -> Result<(Expr, Expr), ExprError> {
-    let constant = if right.ty().kind == TypeKind::Timestamp { &left } else { &right };
-    if !constant.is_constant() {
+    let is_left = left.ty().kind == TypeKind::Timestamp;
+    let (beside, constant) = if is_left { (&left, &right) } else { (&right, &left) };
+    let is_field = matches!(beside, Expr::Column { ty, .. } if ty.is_field());
+    if constant.ty().is_numeric() && constant.is_constant() && is_field {
+        let (column, number) = if is_left { (left, right) } else { (right, left) };
+        let (column, number) = date_number::unify_date(column, number);
+        return Ok(if is_left { (column, number) } else { (number, column) });
+    }
+    if !constant.is_constant() || constant.ty().is_numeric() {
         return infer::unify(localize(left), localize(right), operation);
     }
     let moment = FieldType { decimals: FSP_MAX, ..FieldType::new(TypeKind::Timestamp) };
-    let is_column = |e: &Expr| matches!(e, Expr::Column { .. }) && e.ty().kind == TypeKind::Timestamp;
-    let is_number = constant.ty().is_numeric();
-    match (is_number, is_column(&left), is_column(&right)) {
-        (true, true, _) => return Ok(date_number::unify_date(left, right)),
-        (true, _, true) => {
-            let (right, left) = date_number::unify_date(right, left);
-            return Ok((left, right));
-        }
-        (true, false, false) => return infer::unify(localize(left), localize(right), operation),
-        (false, ..) => {}
-    }
     let bring = |side: Expr| match side.ty() {
         ty if ty.kind == TypeKind::Timestamp => side,
         ty if ty.is_string() => compared_text(side, &moment, operation),

@@ -4,7 +4,7 @@
 //! expressions are Rust's `regex`, which has no back-references and no look-around (MySQL's ICU has); those are error 3685.
 
 use super::Func;
-use super::infer::unify_collations;
+use super::collate::unify_collations;
 use super::spec::{Arg, Call, Ret, Spec, text_result};
 use crate::collation::Collation;
 use crate::error::{EvalError, ExprError};

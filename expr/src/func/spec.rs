@@ -4,9 +4,10 @@
 //! calculates one row from [`Value`]s. [`super::vector`] has kernels over whole arrays for the functions that queries
 //! spend their time in; both give the same results.
 
-use super::infer::{merge_collations, sum_of_lengths};
+use super::collate::joined;
+use super::infer::sum_of_lengths;
 use super::{Func, list};
-use crate::collation::Collation;
+use crate::collation::{Coercibility, Collation};
 use crate::context::EvalContext;
 use crate::error::{EvalError, ExprError};
 use crate::expr::Expr;
@@ -202,7 +203,7 @@ pub(crate) fn coerce(arg: Expr, want: Arg) -> Expr {
         Arg::Text if eval == EvalType::String => arg,
         Arg::Text => {
             let length = ty.display_width();
-            super::cast(arg, FieldType::varchar(length))
+            super::cast(arg, FieldType::varchar(length).with_coercibility(Coercibility::Numeric))
         }
         Arg::DateTime if eval == EvalType::DateTime => arg,
         Arg::DateTime => {
@@ -248,7 +249,10 @@ pub(crate) fn result_type(ret: Ret, func: Func, args: &mut [Expr]) -> Result<Fie
         Ret::Real => FieldType::double(),
         Ret::Date => FieldType::date(),
         Ret::Text(length) => FieldType::varchar(length),
-        Ret::Joined => text_result(sum_of_lengths(args), merge_collations(args, func.name())?),
+        Ret::Joined => {
+            let (collation, coercibility) = joined(&args.iter().map(Expr::ty).collect::<Vec<_>>(), func.name())?;
+            text_result(sum_of_lengths(args), collation).with_coercibility(coercibility)
+        }
         Ret::First => {
             let first = args.first().map_or_else(FieldType::null, |a| a.ty().clone());
             text_result(first.display_width(), first.collation)

@@ -2,7 +2,7 @@
 //! strings).
 
 use super::Func;
-use super::infer::unify_collations;
+use super::collate::join_collations;
 use super::spec::{Arg, Call, MANY, Ret, Spec, text_result};
 use crate::collation::Collation;
 use crate::error::{EvalError, ExprError};
@@ -37,7 +37,7 @@ pub(super) fn spec(func: Func) -> Option<Spec> {
 }
 
 fn type_replace(args: &mut [Expr]) -> Result<FieldType, ExprError> {
-    let collation = unify_collations(args, "replace")?;
+    let collation = join_collations(args, "replace")?;
     Ok(text_result(args[0].ty().display_width().saturating_mul(args[2].ty().display_width().max(1)), collation))
 }
 
@@ -52,7 +52,7 @@ fn type_long(args: &mut [Expr]) -> Result<FieldType, ExprError> {
 }
 
 fn type_search(args: &mut [Expr]) -> Result<FieldType, ExprError> {
-    unify_collations(&mut args[..2], "locate")?;
+    join_collations(&mut args[..2], "locate")?;
     Ok(FieldType::bigint())
 }
 

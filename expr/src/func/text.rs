@@ -1,7 +1,8 @@
 //! Strings, part two: codes, numbers as text, lists in strings.
 
 use super::Func;
-use super::infer::{common_type_of, unify_collations};
+use super::collate::{join_collations, unify_collations};
+use super::infer::common_type_of;
 use super::spec::{Arg, Call, MANY, Ret, Spec, text_result};
 use super::string::{TEXT_COLLATION, bytes};
 use crate::cast::{to_bits, to_decimal};
@@ -56,7 +57,7 @@ fn type_find(args: &mut [Expr]) -> Result<FieldType, ExprError> {
 /// Strings compare as strings, numbers as numbers, a mixture as doubles.
 fn type_field(args: &mut [Expr]) -> Result<FieldType, ExprError> {
     if args.iter().all(|a| a.ty().is_string()) {
-        unify_collations(args, "field")?;
+        join_collations(args, "field")?;
     } else if !args.iter().all(|a| a.ty().is_numeric()) {
         for arg in args.iter_mut() {
             *arg = super::spec::coerce(std::mem::replace(arg, Expr::null()), Arg::Real);
@@ -130,7 +131,10 @@ fn find_in_set(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
         return Ok(Value::Int(0));
     }
     let collation = call.collation(0);
-    let found = set.split(|b| *b == b',').position(|item| collation.compare(item, wanted).is_eq());
+    // Spaces at the end count here in every collation.
+    let spaces = |text: &[u8]| text.iter().rev().take_while(|b| **b == b' ').count();
+    let same = |item: &[u8]| collation.compare(item, wanted).is_eq() && spaces(item) == spaces(wanted);
+    let found = set.split(|b| *b == b',').position(same);
     Ok(Value::Int(found.map_or(0, |at| at as i64 + 1)))
 }
 

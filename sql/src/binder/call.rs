@@ -7,7 +7,7 @@ use crate::parser::ast::{self, ColumnName, OrderItem};
 use crate::plan::{AggregateCall, SortKey, as_outer_column};
 use basalt_expr::aggregate::AggregateFunc;
 use basalt_expr::expr::Expr;
-use basalt_expr::func::Func;
+use basalt_expr::func::{self, Func};
 use basalt_expr::types::{FieldType, TypeKind};
 use basalt_expr::value::Value;
 
@@ -34,7 +34,7 @@ impl super::Binder<'_> {
         }
         let func = self.native(name)?;
         let args = self.exprs(args, block)?;
-        Ok(Expr::call(func, args)?)
+        Ok(func::infer_in(func, args, self.ctx.collation)?)
     }
 
     /// GROUPING(…): a number that is known where the groups are.
@@ -64,7 +64,7 @@ impl super::Binder<'_> {
         let aggregate = self.aggregate(call, true, block)?;
         let same = block.aggregates.iter().position(|a| same_aggregate(a, &aggregate));
         Ok(match same {
-            Some(j) => Expr::Column { index: super::pending::aggregate(j), ty: aggregate.ty },
+            Some(j) => Expr::Column { index: super::pending::aggregate(j), ty: aggregate.ty.calculated() },
             None => block.add_aggregate(aggregate),
         })
     }
@@ -109,7 +109,11 @@ impl super::Binder<'_> {
         let args: Vec<Expr> = if sums { args.into_iter().map(as_number).collect() } else { args };
         let mut ty = func.result_type(&args)?;
         match (func, args.first().map(Expr::ty)) {
-            (AggregateFunc::GroupConcat, _) => ty = self.concat_type(ty)?,
+            (AggregateFunc::GroupConcat, _) => {
+                let is_new = !args.iter().any(|arg| arg.ty().is_string());
+                let collation = if is_new { self.ctx.collation } else { ty.collation };
+                ty = self.concat_type(ty.with_collation(collation))?;
+            }
             // A sum may have more digits than any column.
             (AggregateFunc::Sum, Some(arg)) if grouped && arg.decimal_precision() > SUM_ARGUMENT_DIGITS => {
                 ty.length = SUM_DIGITS_MAX;
@@ -152,7 +156,7 @@ impl super::Binder<'_> {
         let kind = match (bytes_max, binary) {
             (..=LONGEST_VARCHAR, true) => return Ok(FieldType::varbinary(bytes_max as u32)),
             (..=LONGEST_VARCHAR, false) => {
-                return Ok(FieldType::varchar(bytes_max as u32).with_collation(ty.collation));
+                return Ok(FieldType { length: bytes_max as u32, kind: TypeKind::VarChar, ..ty });
             }
             (..=0xffff, true) => TypeKind::Blob,
             (..=0xffff, false) => TypeKind::Text,
@@ -161,7 +165,7 @@ impl super::Binder<'_> {
             (_, true) => TypeKind::LongBlob,
             (_, false) => TypeKind::LongText,
         };
-        Ok(FieldType::new(kind).with_collation(ty.collation))
+        Ok(FieldType { coercibility: ty.coercibility, ..FieldType::new(kind).with_collation(ty.collation) })
     }
 
     pub(super) fn sort_keys(&mut self, items: &[OrderItem], block: &mut Block) -> Result<Vec<SortKey>> {

@@ -73,10 +73,11 @@ impl super::Binder<'_> {
                 let collation = literal::collation_of(Some(charset), None, self.ctx.collation)?;
                 let operand = self.expr(operand, block)?;
                 let unspecified = basalt_expr::types::UNSPECIFIED;
-                Ok(operand.cast(match collation {
+                let ty = match collation {
                     basalt_expr::Collation::Binary => FieldType::varbinary(unspecified),
                     collation => FieldType::varchar(unspecified).with_collation(collation),
-                }))
+                };
+                Ok(func::cast_explicit(operand, ty))
             }
             ast::Expr::Collate(operand, name) => {
                 let collation = basalt_expr::Collation::from_name(name)?;
@@ -87,7 +88,8 @@ impl super::Binder<'_> {
             ast::Expr::Aggregate(call) => self.aggregate_call(call, block),
             ast::Expr::DateArithmetic { date, value, unit, subtract } => {
                 let args = vec![self.expr(date, block)?, self.expr(value, block)?, Expr::string(unit)];
-                Ok(Expr::call(if *subtract { Func::DateSub } else { Func::DateAdd }, args)?)
+                let func = if *subtract { Func::DateSub } else { Func::DateAdd };
+                Ok(func::infer_in(func, args, self.ctx.collation)?)
             }
             ast::Expr::UnitFunction { name, unit, args } => {
                 let mut bound = vec![Expr::string(unit)];
@@ -112,8 +114,9 @@ impl super::Binder<'_> {
     /// A `?`, of the type that the caller knows, or text.
     fn parameter(&self, index: usize) -> Expr {
         let ty = self.ctx.parameters.get(index).cloned();
-        let ty = ty
-            .unwrap_or_else(|| FieldType::varchar(basalt_expr::types::UNSPECIFIED).with_collation(self.ctx.collation));
+        let ty = ty.unwrap_or_else(|| FieldType::varchar(basalt_expr::types::UNSPECIFIED));
+        let is_text = ty.is_string() && !ty.is_binary_string();
+        let ty = if is_text { ty.with_collation(self.ctx.collation) } else { ty };
         Expr::Parameter { index, ty: ty.nullable() }
     }
 
@@ -123,7 +126,7 @@ impl super::Binder<'_> {
 
     fn call_of(&mut self, func: Func, args: &[&ast::Expr], block: &mut Block) -> Result<Expr> {
         let args = args.iter().map(|e| self.expr(e, block)).collect::<Result<Vec<_>>>()?;
-        Ok(Expr::call(func, args)?)
+        Ok(func::infer_in(func, args, self.ctx.collation)?)
     }
 
     fn unary(&mut self, op: UnaryOp, operand: &ast::Expr, block: &mut Block) -> Result<Expr> {
@@ -191,7 +194,7 @@ impl super::Binder<'_> {
             None => self.expr(expr, block),
         };
         let args = vec![operand(left)?, operand(right)?];
-        let mut bound = Expr::call(func, args)?;
+        let mut bound = func::infer_in(func, args, self.ctx.collation)?;
         if let Expr::Call { func: Func::Sub, ty, .. } = &mut bound
             && ty.is_integer()
             && self.ctx.no_unsigned_subtraction
@@ -222,10 +225,17 @@ impl super::Binder<'_> {
         otherwise: Option<&ast::Expr>,
         block: &mut Block,
     ) -> Result<Expr> {
-        let operand = operand.map(|o| self.expr(o, block)).transpose()?;
         let mut bound = Vec::with_capacity(branches.len());
-        for (when, then) in branches {
-            let when = self.expr(when, block)?;
+        let whens: Vec<&ast::Expr> = operand.into_iter().chain(branches.iter().map(|(when, _)| when)).collect();
+        let mut whens = whens.into_iter().map(|when| self.expr(when, block)).collect::<Result<Vec<_>>>()?;
+        let operand = match operand {
+            Some(_) => {
+                func::one_collation(&mut whens, "case")?;
+                Some(whens.remove(0))
+            }
+            None => None,
+        };
+        for (when, (_, then)) in whens.into_iter().zip(branches) {
             let when = match &operand {
                 Some(operand) => Expr::call(Func::Eq, vec![operand.clone(), when])?,
                 None => when,
@@ -252,7 +262,7 @@ impl super::Binder<'_> {
         if let Some(what) = what {
             args.push(self.expr(what, block)?);
         }
-        Ok(Expr::call(func, args)?)
+        Ok(func::infer_in(func, args, self.ctx.collation)?)
     }
 
     // ---- subqueries ----

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::parser::ast::{self, ColumnName, JoinConstraint, ObjectName, TableRef};
 use crate::plan::{IndexHint, JoinKind, KeyFlags, LogicalPlan, Origin, OutputColumn, Scan, UseIndexes, VirtualScan};
 use crate::privilege::Privileges;
+use basalt_expr::collation::Coercibility;
 use basalt_expr::expr::Expr;
 use basalt_expr::func::Func;
 use basalt_expr::types::FieldType;
@@ -221,7 +222,7 @@ fn named(database: &str, table: &Arc<Table>, alias: &str, offset: usize) -> Name
             database: database.to_string(),
             table: alias.to_string(),
             name: HANDLE_NAME.to_string(),
-            ty: FieldType::bigint().required(),
+            ty: FieldType::bigint().required().with_coercibility(Coercibility::Implicit),
             origin: None,
             bare: false,
             visible: false,
@@ -233,7 +234,7 @@ fn named(database: &str, table: &Arc<Table>, alias: &str, offset: usize) -> Name
         database: database.to_string(),
         table: alias.to_string(),
         name: column.name.clone(),
-        ty: column.ty.clone(),
+        ty: column.ty.clone().with_coercibility(Coercibility::Implicit),
         origin: Some(Origin {
             database: database.to_string(),
             table: table.name.clone(),
@@ -291,7 +292,7 @@ fn made_up(database: &str, name: &str, alias: &str, columns: Vec<(&'static str, 
             database: database.clone(),
             table: alias.to_string(),
             name: column.to_string(),
-            ty,
+            ty: ty.with_coercibility(Coercibility::Implicit),
             origin: None,
             bare: true,
             visible: true,

@@ -11,6 +11,7 @@ use crate::parser::ast::{self, ColumnName, QueryBody, SelectItem};
 use crate::parser::statement::{Insert as InsertTree, InsertRows};
 use crate::plan::{Assignment, Insert, InsertSource, LogicalPlan, OutputColumn, Query, SetKind, Subquery};
 use crate::privilege::Privileges;
+use basalt_expr::collation::Coercibility;
 use basalt_expr::expr::Expr;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -260,7 +261,7 @@ pub(super) fn target_columns(database: &str, table: &Arc<Table>, alias: &str) ->
         database: database.to_string(),
         table: alias.to_string(),
         name: column.name.clone(),
-        ty: column.ty.clone(),
+        ty: column.ty.clone().with_coercibility(Coercibility::Implicit),
         origin: Some(crate::plan::Origin {
             database: database.to_string(),
             table: table.name.clone(),

@@ -247,10 +247,15 @@ pub(super) fn set_operation(kind: SetKind, all: bool, inputs: Vec<LogicalPlan>) 
     if outputs.iter().any(|o| o.len() != outputs[0].len()) {
         return Err(Error::different_column_counts());
     }
+    let name = match kind {
+        SetKind::Union => "UNION",
+        SetKind::Intersect => "INTERSECT",
+        SetKind::Except => "EXCEPT",
+    };
     let mut merged = Vec::with_capacity(outputs[0].len());
     for (i, first) in outputs[0].iter().enumerate() {
         let types: Vec<&FieldType> = outputs.iter().map(|o| &o[i].ty).collect();
-        let mut ty = func::common_type(&types)?;
+        let mut ty = func::common_column(&types, name)?;
         ty.not_null = types.iter().all(|t| t.not_null);
         merged.push(OutputColumn { name: first.name.clone(), table: String::new(), origin: None, ty });
     }

@@ -159,19 +159,19 @@ impl Block {
     }
 
     pub fn add_subquery(&mut self, subquery: Subquery) -> Expr {
-        let ty = subquery.output.ty.clone();
+        let ty = subquery.output.ty.clone().calculated();
         self.subqueries.push(subquery);
         Expr::Column { index: pending::subquery(self.subqueries.len() - 1), ty }
     }
 
     pub fn add_aggregate(&mut self, call: AggregateCall) -> Expr {
-        let ty = call.ty.clone();
+        let ty = call.ty.clone().calculated();
         self.aggregates.push(call);
         Expr::Column { index: pending::aggregate(self.aggregates.len() - 1), ty }
     }
 
     pub fn add_window(&mut self, call: WindowCall) -> Expr {
-        let ty = call.ty.clone();
+        let ty = call.ty.clone().calculated();
         self.windows.push(call);
         Expr::Column { index: pending::window(self.windows.len() - 1), ty }
     }

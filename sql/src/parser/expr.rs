@@ -169,7 +169,7 @@ impl Parser<'_> {
     }
 
     fn right_side(&mut self, op: BinaryOp, precedence: u8, left: Expr) -> Result<Expr> {
-        if matches!(op, BinaryOp::Add | BinaryOp::Subtract) && self.is_interval() {
+        if matches!(op, BinaryOp::Add | BinaryOp::Subtract) && self.is_interval() && !self.is_interval_function() {
             let (value, unit) = self.interval()?;
             let subtract = op == BinaryOp::Subtract;
             return Ok(Expr::DateArithmetic { date: Box::new(left), value: Box::new(value), unit, subtract });
@@ -428,6 +428,16 @@ impl Parser<'_> {
 
     pub fn is_interval(&self) -> bool {
         self.is_word("INTERVAL")
+    }
+
+    /// Whether INTERVAL here is the function: more than one argument tells.
+    fn is_interval_function(&mut self) -> bool {
+        let start = self.position();
+        self.advance();
+        let is_call =
+            self.is_symbol("(") && self.parenthesized(|p| p.list(Self::expr)).is_ok_and(|args| args.len() > 1);
+        self.rewind(start);
+        is_call
     }
 
     /// `INTERVAL value unit`.
