@@ -86,23 +86,20 @@ impl Pair {
         let created: Vec<String> = tables.iter().map(|table| table.create(Dialect::MySql)).collect();
         // Shrinking asks again and again with fewer rows: the tables stay, which is ten times as fast as making them.
         if self.is_set_up(scenario) && self.created == created {
-            for side in [&mut self.basalt, &mut self.peer] {
-                for table in tables {
-                    side.must(&format!("DELETE FROM {}", table.name)).await?;
-                }
-            }
+            let deletes: Vec<String> = tables.iter().map(|table| format!("DELETE FROM {}", table.name)).collect();
+            self.both(&deletes).await?;
         } else {
             self.created.clear();
             self.make_tables(scenario, tables).await?;
             self.created = created;
         }
-        for table in tables {
-            for sql in table.fill() {
-                self.basalt.must(&sql).await?;
-                self.peer.must(&sql).await?;
-            }
-        }
-        Ok(())
+        self.both(&tables.iter().flat_map(Table::fill).collect::<Vec<_>>()).await
+    }
+
+    /// The same statements on both, at the same time.
+    async fn both(&mut self, statements: &[String]) -> Result<(), String> {
+        let (basalt, peer) = tokio::join!(self.basalt.must_all(statements), self.peer.must_all(statements));
+        basalt.and(peer)
     }
 
     /// From now on the peer is a Basalt, in a way of its own.
@@ -157,12 +154,10 @@ impl Pair {
 
     async fn make_tables(&mut self, scenario: &Scenario, tables: &[Table]) -> Result<(), String> {
         [self.basalt.setup, self.peer.setup] = self.setups(scenario);
-        for (side, dialect) in [(&mut self.basalt, Dialect::MySql), (&mut self.peer, self.dialect)] {
-            side.anew().await?;
-            for table in tables {
-                side.must(&table.create(dialect)).await?;
-            }
-        }
+        let creates = |dialect| tables.iter().map(|table| table.create(dialect)).collect::<Vec<_>>();
+        let (ours, theirs) = (creates(Dialect::MySql), creates(self.dialect));
+        let (basalt, peer) = tokio::join!(self.basalt.made_anew(&ours), self.peer.made_anew(&theirs));
+        basalt.and(peer)?;
         if scenario.way == Way::Split {
             for table in tables {
                 // A key that is no number keeps the table whole.
@@ -211,6 +206,18 @@ impl Side {
         self.must(&format!("DROP DATABASE IF EXISTS {database}")).await?;
         self.must(&format!("CREATE DATABASE {database}")).await?;
         self.must(&format!("USE {database}")).await
+    }
+
+    async fn made_anew(&mut self, tables: &[String]) -> Result<(), String> {
+        self.anew().await?;
+        self.must_all(tables).await
+    }
+
+    async fn must_all(&mut self, statements: &[String]) -> Result<(), String> {
+        for sql in statements {
+            self.must(sql).await?;
+        }
+        Ok(())
     }
 
     async fn must(&mut self, sql: &str) -> Result<(), String> {
@@ -305,8 +312,12 @@ fn same_rows(kinds: &[(bool, bool)], basalt: &[Vec<String>], peer: &[Vec<String>
         };
         let mut rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().zip(kinds).map(cell).collect()).collect();
         if !is_ordered {
+            // Numbers that are nearly equal lie together; among them, the smaller one is first on both sides.
             rows.sort_by_cached_key(|row| {
-                row.iter().zip(kinds).map(|(c, (_, real))| rounded(c, *real)).collect::<Vec<_>>()
+                let cells = || row.iter().zip(kinds);
+                let rough: Vec<_> = cells().map(|(c, (_, real))| rounded(c, *real)).collect();
+                let exact: Vec<_> = cells().map(|(c, (_, real))| if *real { ordered(c) } else { 0 }).collect();
+                (rough, exact)
             });
         }
         rows
@@ -330,6 +341,12 @@ fn rounded(cell: &str, is_real: bool) -> String {
         Ok(number) if is_real => format!("{number:.3e}"),
         _ => cell.to_string(),
     }
+}
+
+/// A number whose order is that of the floating-point number in a cell.
+fn ordered(cell: &str) -> i64 {
+    let bits = cell.parse::<f64>().unwrap_or_default().to_bits() as i64;
+    bits ^ (((bits >> 63) as u64) >> 1) as i64
 }
 
 fn near(left: &str, right: &str) -> bool {
