@@ -1,9 +1,10 @@
-//! DataFusion's rule that puts inner joins together anew so that none is a cross join, kept away from `<=>`.
+//! DataFusion's rules that put inner joins together anew so that none is a cross join, and that make keys of equalities, kept away
+//! from `<=>`.
 //!
-//! The rule gathers the keys of all inner joins below one another and forgets which of them take NULL for equal to NULL:
+//! The first gathers the keys of all inner joins below one another and forgets which of them take NULL for equal to NULL:
 //! the pairs of two NULLs were lost as soon as a `<=>` join met another one.
 
-use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
+use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion_common::{NullEquality, Result};
 use datafusion_expr::LogicalPlan;
@@ -35,5 +36,34 @@ impl OptimizerRule for NullSafeCrossJoins {
             return plan.map_children(|child| self.rewrite(child, config));
         }
         self.rule.rewrite(plan, config)
+    }
+}
+
+/// DataFusion's rule that makes keys of a join's equalities, kept away from joins by `<=>`: for those a key takes NULL for equal
+/// to NULL, which `=` does not. An equality that comes to such a join later stays a condition on its pairs.
+#[derive(Debug)]
+pub struct NullSafeKeys {
+    /// DataFusion's.
+    pub rule: Arc<dyn OptimizerRule + Send + Sync>,
+}
+
+impl OptimizerRule for NullSafeKeys {
+    fn name(&self) -> &str {
+        self.rule.name()
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        self.rule.apply_order()
+    }
+
+    fn supports_rewrite(&self) -> bool {
+        true
+    }
+
+    fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
+        match &plan {
+            LogicalPlan::Join(join) if join.null_equality == NullEquality::NullEqualsNull => Ok(Transformed::no(plan)),
+            _ => self.rule.rewrite(plan, config),
+        }
     }
 }

@@ -3,13 +3,13 @@
 //! What differs from its defaults, and why:
 //! - no exchange that only spreads rows (round robin): it would stand between a scan and what can be pushed into it;
 //! - no run-time filters: they would have to travel to running fragments;
-//! - [`NullSafeCrossJoins`] in place of the rule that it guards;
+//! - [`NullSafeCrossJoins`] and [`NullSafeKeys`] in place of the rules that they guard;
 //! - [`PushIntoStorage`], [`SortThenLimit`], [`YieldAtJoins`] and [`ReadInOrder`] among the physical rules;
 //! - unions stay unions, which [`ReadInOrder`] knows how to read;
 //! - no catalog: plans are lowered from bound statements, names are never looked up here.
 
 use super::checkpoint::Checkpoint;
-use super::cross_joins::NullSafeCrossJoins;
+use super::cross_joins::{NullSafeCrossJoins, NullSafeKeys};
 use super::in_order::ReadInOrder;
 use super::large_top::SortThenLimit;
 use super::pushdown::PushIntoStorage;
@@ -116,6 +116,8 @@ fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     for rule in &mut rules {
         if rule.name() == "eliminate_cross_join" {
             *rule = Arc::new(NullSafeCrossJoins { rule: rule.clone() });
+        } else if rule.name() == "extract_equijoin_predicate" {
+            *rule = Arc::new(NullSafeKeys { rule: rule.clone() });
         }
     }
     rules
