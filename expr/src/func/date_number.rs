@@ -37,9 +37,9 @@ pub(super) fn unify_date(column: Expr, number: Expr) -> (Expr, Expr) {
     (column, Expr::Call { func: Func::DateNumber, args: vec![number], ty })
 }
 
-/// A column of TIME and a constant number.
-pub(super) fn unify_time(column: Expr, number: Expr) -> (Expr, Expr) {
-    let fsp = column.ty().decimals;
+/// A column of TIME and a constant number, of which a list keeps all digits.
+pub(super) fn unify_time(column: Expr, number: Expr, operation: &str) -> (Expr, Expr) {
+    let fsp = if operation == "in" { 6 } else { column.ty().decimals };
     let (not_null, ty) = (number.ty().not_null, FieldType::decimal(NUMBER_DIGITS, 6));
     let digits = Expr::int(i64::from(fsp));
     let number = Expr::Call { func: Func::TimeNumber, args: vec![number, digits], ty: FieldType { not_null, ..ty } };
@@ -83,7 +83,7 @@ fn as_date(micros: i128, call: &Call<'_>) -> Option<DateTime> {
     let days = if kind == TypeKind::Timestamp { days(call.ctx) } else { parse::Days::UpTo31 };
     let parsed = parse::datetime_of_number(whole, days)?;
     let (is_zero, is_real) = (parsed.value == DateTime::ZERO, parsed.value.is_real_date());
-    if !is_real && !(is_zero && fraction == 0) {
+    if !(is_real || is_zero && fraction == 0) {
         return None;
     }
     match kind {

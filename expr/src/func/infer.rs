@@ -327,7 +327,7 @@ pub fn unify(left: Expr, right: Expr, operation: &str) -> Result<(Expr, Expr), E
         }
         (String, DateTime | Duration) => (moment::compared_text(left, right.ty(), operation), right),
         (DateTime, _) if is_column(&left) && right.is_constant() => date_number::unify_date(left, right),
-        (Duration, _) if is_column(&left) && right.is_constant() => date_number::unify_time(left, right),
+        (Duration, _) if is_column(&left) && right.is_constant() => date_number::unify_time(left, right, operation),
         (DateTime | Duration, _) if right.is_constant() => (date_number::as_number(left), right),
         (_, DateTime | Duration) if is_right_column(&right) && left.is_constant() => {
             let (right, left) = unify(right, left, operation)?;

@@ -46,8 +46,8 @@ pub use compare::compare;
 pub use datetime_arith::{Interval, IntervalUnit, interval_value};
 pub(crate) use infer::hybrid_number;
 pub use infer::{
-    case, cast, cast_explicit, common_column, common_type, common_type_of, condition, in_list, infer, one_collation, unify,
-    with_hidden_digits,
+    case, cast, cast_explicit, common_column, common_type, common_type_of, condition, in_list, infer, one_collation,
+    unify, with_hidden_digits,
 };
 pub use list::{ALL, Func};
 pub use moment::localize;

@@ -305,7 +305,10 @@ fn stored_columns(plan: LogicalPlan, output: &[OutputColumn]) -> LogicalPlan {
         }
         Expr::Call { func: Func::Stored, args: vec![column, Expr::string(&to.name)], ty: to.ty.clone().nullable() }
     };
-    let exprs = columns.iter().zip(output).enumerate().map(stored).collect();
+    let exprs: Vec<Expr> = columns.iter().zip(output).enumerate().map(stored).collect();
+    if exprs.iter().enumerate().all(|(i, e)| matches!(e, Expr::Column { index, .. } if *index == i)) {
+        return plan;
+    }
     LogicalPlan::Project { input: Box::new(plan), exprs, output: output.to_vec() }
 }
 

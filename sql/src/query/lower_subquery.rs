@@ -118,7 +118,7 @@ impl Lowerer<'_> {
             return Ok(DfExpr::Exists(Exists { subquery, negated }));
         };
         let inner = self.single_key(inner, subquery)?;
-        let value = self.exprs(input).key(&operand)?;
+        let value = self.exprs(input).key(operand)?;
         let subquery = self.df_subquery(inner.plan)?;
         Ok(DfExpr::InSubquery(InSubquery::new(Box::new(value), subquery, negated)))
     }
@@ -215,7 +215,7 @@ impl Lowerer<'_> {
             .distinct()?
             .project([DfExpr::Column(key).alias(&found), lit(true).alias(&hit)])?
             .build()?;
-        let value = self.exprs(&columns).key(&operand)?;
+        let value = self.exprs(&columns).key(operand)?;
         let on = value.clone().eq(DfExpr::Column(Column::from_name(found)));
         let joined =
             LogicalPlanBuilder::from(input.plan).join_on(distinct, datafusion_expr::JoinType::Left, [on])?.build()?;
@@ -245,7 +245,7 @@ impl Lowerer<'_> {
         let rows = self.aggregate_of(inner.plan.clone(), df::count::count_udaf().call(vec![lit(1i64)]))?;
         let known = self.aggregate_of(inner.plan.clone(), df::count::count_udaf().call(vec![key.clone()]))?;
         let extreme = self.aggregate_of(inner.plan, function.call(vec![key]))?;
-        let value = self.exprs(columns).key(&operand)?;
+        let value = self.exprs(columns).key(operand)?;
         let holds = match op {
             CompareOp::Gt => value.clone().gt(extreme),
             CompareOp::Ge => value.clone().gt_eq(extreme),
