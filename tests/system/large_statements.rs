@@ -49,7 +49,9 @@ fn lists() -> Vec<(&'static str, String, Expected)> {
         (
             "IN on both sides of a join",
             format!("select count(*) from t a join t b on a.k = b.id where a.id in ({ints}) and b.k in ({ints})"),
-            Value((0..ROWS).filter(|i| i.is_multiple_of(3) && (i * 7 % ROWS * 7 % ROWS).is_multiple_of(3)).count() as i64),
+            Value(
+                (0..ROWS).filter(|i| i.is_multiple_of(3) && (i * 7 % ROWS * 7 % ROWS).is_multiple_of(3)).count() as i64
+            ),
         ),
         (
             "rows in a list of rows",
