@@ -8,6 +8,7 @@
 //! | date, time | [`crate::temporal::parse`]; NULL if it is none | digits as `YYYYMMDD…`; NULL if none | parts are kept or cut |
 //! | string | cut to length | as printed | as printed |
 
+use crate::charset::Charset;
 use crate::context::EvalContext;
 use crate::decimal::Decimal;
 use crate::error::EvalError;
@@ -15,6 +16,7 @@ use crate::number;
 use crate::temporal::{self, DateTime, SECOND, parse};
 use crate::types::{EvalType, FieldType, TypeKind, UNSPECIFIED};
 use crate::value::Value;
+use std::borrow::Cow;
 
 /// The double nearest to a value, without warnings; strings give the number at their front, NULL gives 0.
 pub fn to_f64_quiet(value: &Value) -> f64 {
@@ -279,17 +281,20 @@ fn to_string_type(value: &Value, from: &FieldType, to: &FieldType, ctx: &EvalCon
     let binary = to.is_binary_string();
     let limit = if to.length == UNSPECIFIED { usize::MAX } else { to.length as usize };
     if let (Value::String(text), false) = (value, binary) {
-        return match text.char_indices().nth(limit) {
-            None => Ok(value.clone()),
-            Some((end, _)) => {
+        let fitted = to.collation.character_set().fit(text);
+        return match (fitted.char_indices().nth(limit), &fitted) {
+            (None, Cow::Borrowed(_)) => Ok(value.clone()),
+            (None, Cow::Owned(fitted)) => Ok(Value::from(fitted.as_str())),
+            (Some((end, _)), _) => {
                 ctx.soften(truncated("CHAR", value))?;
-                Ok(Value::from(&text[..end]))
+                Ok(Value::from(&fitted[..end]))
             }
         };
     }
-    let mut bytes = match value.as_bytes() {
-        Some(bytes) => bytes.to_vec(),
-        None => to_text(value, from),
+    let mut bytes = match value {
+        Value::String(text) => from.collation.character_set().encode(text).into_owned(),
+        Value::Bytes(bytes) => bytes.to_vec(),
+        _ => to_text(value, from),
     };
     if binary {
         if bytes.len() > limit {
@@ -301,18 +306,23 @@ fn to_string_type(value: &Value, from: &FieldType, to: &FieldType, ctx: &EvalCon
         }
         return Ok(Value::from(bytes));
     }
-    match String::from_utf8(bytes) {
-        Ok(text) => match text.char_indices().nth(limit) {
-            None => Ok(Value::from(text)),
-            Some((end, _)) => {
-                ctx.soften(truncated("CHAR", value))?;
-                Ok(Value::from(&text[..end]))
+    let charset = to.collation.character_set();
+    let text = match charset.decode(&bytes) {
+        Ok(text) => text,
+        Err(at) => {
+            let shown: String = bytes[at..].iter().take(3).map(|b| format!("{b:02X}")).collect();
+            ctx.warnings.push(1300, format!("Invalid {} character string: '{shown}'", charset.name()));
+            if charset != Charset::Ascii {
+                return Ok(Value::Null);
             }
-        },
-        Err(error) => {
-            let shown: String = error.as_bytes().iter().take(6).map(|b| format!("{b:02X}")).collect();
-            ctx.warnings.push(1300, format!("Invalid utf8mb4 character string: '{shown}'"));
-            Ok(Value::Null)
+            bytes.iter().map(|b| if b.is_ascii() { char::from(*b) } else { '?' }).collect()
+        }
+    };
+    match text.char_indices().nth(limit) {
+        None => Ok(Value::from(&*text)),
+        Some((end, _)) => {
+            ctx.soften(truncated("CHAR", value))?;
+            Ok(Value::from(&text[..end]))
         }
     }
 }

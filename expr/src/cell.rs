@@ -1,5 +1,6 @@
 //! Cells as the MySQL protocol sends them: text and binary.
 
+use crate::charset::Charset;
 use crate::convert::ColumnReader;
 use crate::error::EvalError;
 use crate::number;
@@ -88,6 +89,12 @@ impl<'a> CellFormatter<'a> {
         match self.reader.bytes(row) {
             Some(bytes) => out.extend_from_slice(bytes),
             None => format_value(self.ty, &self.reader.value(row), out),
+        }
+    }
+    /// Appends a cell of text in another character set than the one it is kept in.
+    pub fn converted(&self, row: usize, charset: Charset, out: &mut Vec<u8>) {
+        if let Some(text) = self.reader.bytes(row) {
+            out.extend_from_slice(&charset.encode(&String::from_utf8_lossy(text)));
         }
     }
     /// Appends a cell in the binary protocol's form, with its length where that form has one; nothing for NULL.

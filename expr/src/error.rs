@@ -33,6 +33,12 @@ pub enum ExprError {
         /// What was to be done with them.
         operation: String,
     },
+    /// 1253: COLLATE with a collation of another character set.
+    #[error("COLLATION '{0}' is not valid for CHARACTER SET '{1}'")]
+    CollationOfOther(String, String),
+    /// 3995: a pattern of bytes for text, or of text for bytes.
+    #[error("Character set '{0}' cannot be used in conjunction with '{1}' in call to {2}.")]
+    RegexCharsets(String, String, String),
     /// 1235: valid in MySQL, not done here.
     #[error("This version of Basalt doesn't yet support '{0}'")]
     Unsupported(String),
@@ -55,6 +61,8 @@ impl ExprError {
                 3 => 1270,
                 _ => 1271,
             },
+            ExprError::CollationOfOther(..) => 1253,
+            ExprError::RegexCharsets(..) => 3995,
             ExprError::Unsupported(_) => 1235,
             ExprError::Eval(error) => error.code(),
         }
@@ -76,7 +84,7 @@ impl ExprError {
 
 /// Two or three collations as error messages show them; of more nothing.
 fn mixed(sides: &[Side]) -> String {
-    let shown: Vec<String> = sides.iter().map(|(name, rank)| format!("({},{})", name.name(), rank.name())).collect();
+    let shown: Vec<String> = sides.iter().map(Side::to_string).collect();
     match shown.len() {
         2 => format!("{} ", shown.join(" and ")),
         3 => format!("{} ", shown.join(", ")),
@@ -189,9 +197,25 @@ pub enum EvalError {
     /// 1260: a result is longer than `group_concat_max_len`; the row, counted from 1, did not fit whole.
     #[error("Row {0} was cut by GROUP_CONCAT()")]
     CutByGroupConcat(u64),
-    /// 3685 and its neighbors: a regular expression that does not compile.
-    #[error("Illegal argument to a regular expression: {0}")]
-    BadRegex(String),
+    /// 3685 and its neighbors: a regular expression that does not compile, or does not end.
+    #[error(transparent)]
+    BadRegex(RegexFault),
+    /// 1210: an argument whose value a function does not take.
+    #[error("Incorrect arguments to {0}")]
+    WrongArguments(String),
+    /// 1583
+    #[error("Incorrect parameters in the call to native function '{0}'")]
+    WrongParameters(String),
+    /// 3854: a constant beside text of a character set that it has no place in.
+    #[error("Cannot convert string '{text}' from {from} to {to}")]
+    CannotConvertString {
+        /// Its bytes, those that are not ASCII in hexadecimal digits.
+        text: String,
+        /// The constant's character set.
+        from: &'static str,
+        /// The other one.
+        to: &'static str,
+    },
     /// 1235: valid in MySQL, not done here.
     #[error("This version of Basalt doesn't yet support '{0}'")]
     Unsupported(String),
@@ -209,6 +233,65 @@ pub enum EvalError {
     /// A fault of ours (an expression and a batch that do not fit together).
     #[error("internal error: {0}")]
     Internal(String),
+}
+
+/// What is wrong with a regular expression, in ICU's classes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the texts say it")]
+pub enum RegexFault {
+    #[error("Illegal argument to a regular expression.")]
+    IllegalArgument,
+    #[error("Index out of bounds in regular expression search.")]
+    IndexOutOfBounds,
+    #[error("Syntax error in regular expression on line {line}, character {character}.")]
+    Syntax { line: usize, character: usize },
+    #[error("Unrecognized escape sequence in regular expression.")]
+    Escape,
+    #[error("Mismatched parenthesis in regular expression.")]
+    Parenthesis,
+    #[error("Incorrect description of a {{min,max}} interval.")]
+    Interval,
+    #[error("The maximum is less than the minumum in a {{min,max}} interval.")]
+    IntervalOrder,
+    #[error("Invalid back-reference in regular expression.")]
+    BackReference,
+    #[error("The look-behind assertion exceeds the limit in regular expression.")]
+    LookBehind,
+    #[error("The regular expression contains an unclosed bracket expression.")]
+    Bracket,
+    #[error("The regular expression contains an [x-y] character range where x comes after y.")]
+    Range,
+    #[error("Timeout exceeded in regular expression match.")]
+    TimeOut,
+    #[error("The regular expression pattern exceeds limits on size or complexity.")]
+    TooBig,
+    #[error("A capture group has an invalid name.")]
+    GroupName,
+    #[error("Decimal number in regular expression is too large.")]
+    Number,
+}
+
+impl RegexFault {
+    /// MySQL's error number.
+    pub fn code(self) -> u16 {
+        match self {
+            RegexFault::IllegalArgument => 3685,
+            RegexFault::IndexOutOfBounds => 3686,
+            RegexFault::Syntax { .. } => 3688,
+            RegexFault::Escape => 3689,
+            RegexFault::Parenthesis => 3691,
+            RegexFault::Interval => 3692,
+            RegexFault::IntervalOrder => 3693,
+            RegexFault::BackReference => 3694,
+            RegexFault::LookBehind => 3695,
+            RegexFault::Bracket => 3696,
+            RegexFault::Range => 3697,
+            RegexFault::TimeOut => 3699,
+            RegexFault::TooBig => 3700,
+            RegexFault::GroupName => 3887,
+            RegexFault::Number => 4007,
+        }
+    }
 }
 
 impl EvalError {
@@ -229,7 +312,10 @@ impl EvalError {
             EvalError::DatetimeOverflow(_) => 1441,
             EvalError::BitOperandLengths => 3513,
             EvalError::CutByGroupConcat(_) => 1260,
-            EvalError::BadRegex(_) => 3685,
+            EvalError::BadRegex(fault) => fault.code(),
+            EvalError::WrongArguments(_) => 1210,
+            EvalError::WrongParameters(_) => 1583,
+            EvalError::CannotConvertString { .. } => 3854,
             EvalError::Unsupported(_) => 1235,
             EvalError::ResultTooLong { .. } => 1301,
             EvalError::Corrupt(_) | EvalError::Internal(_) => 1105,
@@ -257,7 +343,7 @@ pub fn sqlstate(code: u16) -> &'static str {
         1365 => "22012",
         1441 => "22008",
         1265 => "01000",
-        1235 | 1305 | 1582 | 1115 => "42000",
+        1235 | 1253 | 1305 | 1582 | 1115 => "42000",
         _ => "HY000",
     }
 }

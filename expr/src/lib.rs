@@ -22,6 +22,7 @@
 pub mod aggregate;
 pub mod cast;
 pub mod cell;
+pub mod charset;
 pub mod collation;
 pub mod context;
 pub mod convert;
@@ -47,6 +48,7 @@ pub mod value;
 pub mod value_set;
 mod wire;
 
+pub use charset::Charset;
 pub use collation::Collation;
 pub use context::{EvalContext, SessionInfo, SqlMode, Warning, Warnings};
 pub use decimal::Decimal;

@@ -12,13 +12,16 @@
 //! | 1406 | a string longer than the column (as a warning: 1265) |
 
 use crate::cast;
+use crate::charset::Charset;
 use crate::context::EvalContext;
 use crate::decimal::Decimal;
 use crate::error::EvalError;
+use crate::func::conversion::printable;
 use crate::number;
 use crate::temporal::{self, DateTime, Fields};
 use crate::types::{EvalType, FieldType, TypeKind, UNSPECIFIED, VARCHAR_BYTES_MAX};
 use crate::value::Value;
+use std::sync::Arc;
 
 /// Where a value is stored, for messages.
 #[derive(Clone, Copy, Debug)]
@@ -332,23 +335,7 @@ fn store_string(value: &Value, from: &FieldType, to: &FieldType, ctx: &StoreCont
     if to.is_binary_string() {
         return store_binary(value, from, to, ctx);
     }
-    let text = match value {
-        Value::String(text) => text.clone(),
-        Value::Bytes(bytes) => match std::str::from_utf8(bytes) {
-            Ok(text) => text.into(),
-            Err(error) => {
-                let bad: String = bytes[error.valid_up_to()..].iter().take(6).map(|b| format!("\\x{b:02X}")).collect();
-                ctx.soften(EvalError::IncorrectColumnValue {
-                    kind: "string",
-                    value: bad,
-                    column: ctx.column.into(),
-                    row: ctx.row,
-                })?;
-                String::from_utf8_lossy(&bytes[..error.valid_up_to()]).into()
-            }
-        },
-        _ => String::from_utf8_lossy(&cast::to_text(value, from)).into(),
-    };
+    let text = text_for(value, from, to.collation.character_set(), ctx)?;
     // Trailing spaces of a CHAR are not kept; those of a VARCHAR beyond its length go with a note.
     let trimmed = if to.kind == TypeKind::Char { text.trim_end_matches(' ') } else { &*text };
     let end = match to.blob_bytes_max() {
@@ -370,10 +357,41 @@ fn store_string(value: &Value, from: &FieldType, to: &FieldType, ctx: &StoreCont
     }
 }
 
+/// A value as text of a column's character set. What has no place in it is error 1366; otherwise a character becomes `?`,
+/// and bytes that are no text are cut off where that begins.
+fn text_for(value: &Value, from: &FieldType, to: Charset, ctx: &StoreContext<'_>) -> Result<Arc<str>, EvalError> {
+    let wrong = |bytes: &[u8]| EvalError::IncorrectColumnValue {
+        kind: "string",
+        value: printable(bytes, WRONG_BYTES_SHOWN),
+        column: ctx.column.into(),
+        row: ctx.row,
+    };
+    Ok(match value {
+        Value::String(text) => match to.first_missing(text) {
+            None => text.clone(),
+            Some(at) => {
+                ctx.soften(wrong(&from.collation.character_set().encode(&text[at..])))?;
+                to.fit(text).into()
+            }
+        },
+        Value::Bytes(bytes) => match to.decode(bytes) {
+            Ok(text) => text.into(),
+            Err(at) => {
+                ctx.soften(wrong(&bytes[at..]))?;
+                String::from_utf8_lossy(&bytes[..at]).into()
+            }
+        },
+        _ => String::from_utf8_lossy(&cast::to_text(value, from)).into(),
+    })
+}
+
+/// Bytes of a string that error 1366 shows.
+const WRONG_BYTES_SHOWN: usize = 6;
+
 fn store_binary(value: &Value, from: &FieldType, to: &FieldType, ctx: &StoreContext<'_>) -> Result<Value, EvalError> {
     let mut bytes = match value {
         Value::Bytes(bytes) => bytes.clone(),
-        Value::String(text) => bytes::Bytes::copy_from_slice(text.as_bytes()),
+        Value::String(text) => from.collation.character_set().encode(text).into_owned().into(),
         _ => cast::to_text(value, from).into(),
     };
     let limit = match to.blob_bytes_max() {

@@ -511,7 +511,7 @@ impl FieldType {
         let width = self.display_width();
         WireType {
             type_code,
-            charset: if text { self.collation.in_utf8mb4().id() } else { Collation::Binary.id() },
+            charset: if text { self.collation.id() } else { Collation::Binary.id() },
             flags,
             length: if text { width.saturating_mul(4) } else { width },
             decimals: if self.is_string() { 0 } else { self.decimals },

@@ -278,6 +278,8 @@ user_errors! {
     1273 "HY000" unknown_collation(name) = "Unknown collation: '{name}'";
     /// 1280
     1280 "42000" wrong_index_name(name) = "Incorrect index name '{name}'";
+    /// 1300: bytes that are no text, in hexadecimal digits
+    1300 "HY000" invalid_string(charset, bytes) = "Invalid {charset} character string: '{bytes}'";
     /// 1286
     1286 "42000" unknown_engine(name) = "Unknown storage engine '{name}'";
     /// 1288; `statement` as in `UPDATE`

@@ -2,10 +2,12 @@
 //!
 //! Expressions of one character set agree on the collation of the firmest. Two that are equally firm agree only on a
 //! bytewise one, if either has it; else they have none ([`Coercibility::None`]): they may be joined to a longer text, but
-//! not compared with each other. Of two character sets the one that holds all characters of the other is kept, and a constant is
-//! converted to whatever it stands beside.
+//! not compared with each other. Of two character sets, bytes win unless the other is firmer; Unicode wins unless it is
+//! less firm, utf8mb4 over utf8mb3; text that is ASCII by its making goes into any; a constant goes into the other one.
 
 use super::Collation;
+use crate::charset::Charset;
+use std::fmt::{Display, Formatter};
 
 /// How firmly an expression has its collation, the firmest first; the numbers are those of `COERCIBILITY()`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -41,33 +43,60 @@ impl Coercibility {
     }
 }
 
-/// A collation and how firm it is.
-pub type Side = (Collation, Coercibility);
+/// What a string brings where it meets others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Side {
+    /// Its collation.
+    pub collation: Collation,
+    /// How firmly it has that.
+    pub coercibility: Coercibility,
+    /// Nothing in it can be beyond ASCII, so that it is text of any character set.
+    pub is_ascii: bool,
+}
+
+impl Side {
+    /// A string of which nothing else is known.
+    pub fn new(collation: Collation, coercibility: Coercibility) -> Side {
+        Side { collation, coercibility, is_ascii: collation.character_set() == Charset::Ascii }
+    }
+
+    fn charset(self) -> Charset {
+        self.collation.character_set()
+    }
+}
+
+impl Display for Side {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        write!(f, "({},{})", self.collation.name(), self.coercibility.name())
+    }
+}
 
 /// What texts agree on; `None` when nothing reconciles them. An agreement whose coercibility is [`Coercibility::None`] is
 /// good enough to join them, not to compare them.
-pub fn agree(sides: &[Side]) -> Option<Side> {
+pub fn agree(sides: &[Side]) -> Option<(Collation, Coercibility)> {
     let mut agreed = *sides.first()?;
-    let (mut is_mixed, mut bytes) = (false, None::<Side>);
+    let (mut is_mixed, mut bytes) = (false, None::<Collation>);
     for side in &sides[1..] {
-        agreed = match meet(agreed, *side) {
+        let is_ascii = agreed.is_ascii && side.is_ascii;
+        let kept = match meet(agreed, *side) {
             Meeting::Agreed(both) => both,
             Meeting::Bytes(both) => {
-                bytes = Some((both, Coercibility::None));
-                (both, Coercibility::None)
+                bytes = Some(both);
+                Side::new(both, Coercibility::None)
             }
             // A COLLATE further on may decide.
             Meeting::Unknown => {
                 is_mixed = true;
-                (Collation::Binary, Coercibility::None)
+                Side::new(Collation::Binary, Coercibility::None)
             }
             Meeting::Contradiction => return None,
         };
+        agreed = Side { is_ascii, ..kept };
     }
     match () {
-        () if agreed.1 == Coercibility::Explicit => Some(agreed),
+        () if agreed.coercibility == Coercibility::Explicit => Some((agreed.collation, agreed.coercibility)),
         () if is_mixed => None,
-        () => Some(bytes.unwrap_or(agreed)),
+        () => Some(bytes.map_or((agreed.collation, agreed.coercibility), |both| (both, Coercibility::None))),
     }
 }
 
@@ -80,58 +109,61 @@ enum Meeting {
 }
 
 fn meet(left: Side, right: Side) -> Meeting {
-    let ((a, a_rank), (b, b_rank)) = (left, right);
+    let (a, b) = (left.coercibility, right.coercibility);
     Meeting::Agreed(match () {
-        () if a.charset() == b.charset() && a_rank != b_rank => firmer(left, right),
-        // Texts that the server made beside the session's.
-        () if a.charset() == b.charset() && a_rank == Coercibility::Coercible => {
-            if a == Collation::DEFAULT {
-                right
-            } else {
-                left
-            }
-        }
-        () if a == b || a.charset() == b.charset() && a.is_bin() && a_rank != Coercibility::Explicit => left,
-        () if a.charset() == b.charset() && a_rank == Coercibility::Explicit => return Meeting::Contradiction,
-        () if a.charset() == b.charset() && b.is_bin() => right,
-        () if a.charset() == b.charset() => return Meeting::Bytes(a.bytewise()),
-        () if a == Collation::Binary => {
-            if a_rank <= b_rank {
+        () if left.charset() == right.charset() => return meet_in_one_charset(left, right),
+        () if left.charset() == Charset::Binary => {
+            if a <= b {
                 left
             } else {
                 right
             }
         }
-        () if b == Collation::Binary => {
-            if b_rank <= a_rank {
+        () if right.charset() == Charset::Binary => {
+            if b <= a {
                 right
             } else {
                 left
             }
         }
-        () if holds(left, right) => left,
-        () if holds(right, left) => right,
-        () if a_rank < b_rank && b_rank >= Coercibility::System => left,
-        () if b_rank < a_rank && a_rank >= Coercibility::System => right,
+        () if a == b && a == Coercibility::Explicit => return Meeting::Contradiction,
+        () if takes_in(left, right) => left,
+        () if takes_in(right, left) => right,
+        () if a < b && b >= Coercibility::System => left,
+        () if b < a && a >= Coercibility::System => right,
         () => return Meeting::Unknown,
     })
 }
 
-fn firmer(left: Side, right: Side) -> Side {
-    if left.1 < right.1 { left } else { right }
+fn meet_in_one_charset(left: Side, right: Side) -> Meeting {
+    let firmness = left.coercibility;
+    Meeting::Agreed(match () {
+        () if firmness < right.coercibility => left,
+        () if firmness > right.coercibility => right,
+        () if left.collation == right.collation => left,
+        // Texts that the server made beside the session's.
+        () if firmness == Coercibility::Coercible => {
+            if left.collation == Collation::DEFAULT {
+                right
+            } else {
+                left
+            }
+        }
+        () if firmness == Coercibility::Explicit => return Meeting::Contradiction,
+        () if left.collation.is_bin() => left,
+        () if right.collation.is_bin() => right,
+        () => return Meeting::Bytes(left.collation.bin()),
+    })
 }
 
-/// Whether the right side becomes text of the left side's character set because that is Unicode.
-fn holds(left: Side, right: Side) -> bool {
-    let width = |collation: Collation| match collation.charset() {
-        "utf8mb4" => 2,
-        "utf8mb3" => 1,
-        _ => 0,
-    };
-    let (a, b) = (width(left.0), width(right.0));
-    // Every character of ASCII is one of any character set.
-    let is_ascii = right.0.charset() == "ascii";
-    (a > 0 || is_ascii) && left.1 < right.1 || left.1 == right.1 && (a > b || a == 0 && is_ascii)
+/// Whether the right side becomes text of the left side's character set because that has all its characters.
+fn takes_in(left: Side, right: Side) -> bool {
+    let is_unicode = |charset| matches!(charset, Charset::Utf8mb3 | Charset::Utf8mb4);
+    let is_wider =
+        !is_unicode(right.charset()) || (left.charset(), right.charset()) == (Charset::Utf8mb4, Charset::Utf8mb3);
+    let (is_firmer, is_equal) = (left.coercibility < right.coercibility, left.coercibility == right.coercibility);
+    is_unicode(left.charset()) && (is_firmer || is_equal && is_wider)
+        || right.is_ascii && (is_firmer || is_equal && !left.is_ascii)
 }
 
 #[cfg(test)]
@@ -142,7 +174,9 @@ mod tests {
 
     #[test]
     fn the_firmest_collation_wins() {
-        let agreed = |sides: &[Side]| agree(sides);
+        let agreed = |sides: &[(Collation, Coercibility)]| {
+            agree(&sides.iter().map(|(collation, firmness)| Side::new(*collation, *firmness)).collect::<Vec<_>>())
+        };
         let (general, unicode) = ((Utf8mb4GeneralCi, Implicit), (Utf8mb4UnicodeCi, Implicit));
         assert_eq!(agreed(&[general, (Utf8mb4UnicodeCi, Coercible)]), Some(general));
         assert_eq!(agreed(&[general, unicode]), Some((Utf8mb4Bin, None)));
@@ -160,5 +194,21 @@ mod tests {
         assert_eq!(agreed(&[latin, (Utf8mb4GeneralCi, Coercible)]), Some(latin));
         assert_eq!(agreed(&[(Utf8mb4Bin, None), general]), Some(general));
         assert_eq!(agreed(&[general, unicode, (Utf8mb4Bin, Coercible)]), Some((Utf8mb4Bin, None)));
+    }
+    #[test]
+    fn ascii_goes_into_any_character_set() {
+        let ascii = |side: Side| Side { is_ascii: true, ..side };
+        let (latin, unicode) = (Side::new(Latin1SwedishCi, Coercible), Side::new(Utf8mb4GeneralCi, Coercible));
+        assert_eq!(agree(&[latin, unicode]), Some((Utf8mb4GeneralCi, Coercible)));
+        assert_eq!(
+            agree(&[Side { coercibility: Implicit, ..latin }, ascii(unicode)]),
+            Some((Latin1SwedishCi, Implicit))
+        );
+        let (latin, unicode) = (Side::new(Latin1SwedishCi, Implicit), Side::new(Utf8mb4GeneralCi, Implicit));
+        assert_eq!(agree(&[latin, unicode]), Some((Utf8mb4GeneralCi, Implicit)));
+        assert_eq!(agree(&[latin, ascii(unicode)]), Some((Latin1SwedishCi, Implicit)));
+        let explicit = Side::new(Latin1SwedishCi, Explicit);
+        assert_eq!(agree(&[explicit, unicode]), Option::None);
+        assert_eq!(agree(&[explicit, ascii(unicode)]), Some((Latin1SwedishCi, Explicit)));
     }
 }

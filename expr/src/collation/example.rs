@@ -1,5 +1,6 @@
 //! From a sort key back to a text, for messages: who asks what a key holds has only the key.
 
+use super::bytes;
 use super::name::Collation;
 use super::sort_key::{BELOW_SPACE, LEVEL_END, SPACE_BEFORE_LOWER, TEXT_END};
 
@@ -9,7 +10,12 @@ impl Collation {
     ///
     /// `'Élan'` in utf8mb4_0900_ai_ci → key → `'elan'`.
     pub fn example(self, key: &[u8]) -> String {
-        let Some((table, _)) = self.table() else { return String::from_utf8_lossy(key).into_owned() };
+        let Some((table, _)) = self.table() else {
+            return match self.pads_bytes() {
+                true => bytes::text_of(self.character_set(), key),
+                false => String::from_utf8_lossy(key).into_owned(),
+            };
+        };
         let space = table.space();
         let mut weights = Vec::with_capacity(key.len() / 2);
         let mut rest = key;

@@ -35,11 +35,11 @@
 //! - Without contractions, what stands before the first different character is the same at every level. [`compare`]
 //!   starts there.
 //!
-//! Not done: the languages' own collations (`utf8mb4_de_pb_0900_ai_ci` and others). Text is kept in UTF-8 whatever its
-//! character set, so `latin1_bin` puts `€` where Unicode has it instead of at 0x80.
+//! Not done: the languages' own collations (`utf8mb4_de_pb_0900_ai_ci` and others).
 //!
 //! [`compare`]: Collation::compare
 
+mod bytes;
 mod coercibility;
 mod example;
 mod name;

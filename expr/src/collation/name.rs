@@ -1,6 +1,7 @@
 //! The collations there are: names, numbers, character sets.
 
 use super::tables::{ASCII, GENERAL, SWEDISH, Table, UCA_0400, UCA_0900};
+use crate::charset::Charset;
 use crate::error::ExprError;
 
 /// How strings of a type compare.
@@ -78,16 +79,6 @@ impl Collation {
         self.record().1
     }
 
-    /// Its relative for text that was converted to utf8mb4, as all text is that goes to a client.
-    pub fn in_utf8mb4(self) -> Collation {
-        match self {
-            Utf8mb3GeneralCi | Latin1SwedishCi | AsciiGeneralCi => Utf8mb4GeneralCi,
-            Utf8mb3UnicodeCi => Utf8mb4UnicodeCi,
-            Utf8mb3Bin | Latin1Bin | AsciiBin => Utf8mb4Bin,
-            other => other,
-        }
-    }
-
     /// The collation of a MySQL number; `None` for one that is not supported.
     pub fn from_id(id: u32) -> Option<Collation> {
         ALL.iter().find(|record| u32::from(record.1) == id).map(|record| record.0)
@@ -101,6 +92,18 @@ impl Collation {
     /// The character set the collation belongs to.
     pub fn charset(self) -> &'static str {
         self.record().3
+    }
+
+    /// The character set the collation belongs to.
+    pub fn character_set(self) -> Charset {
+        match self {
+            Utf8mb40900AiCi | Utf8mb40900AsCi | Utf8mb40900AsCs | Utf8mb40900Bin | Utf8mb4Bin | Utf8mb4GeneralCi
+            | Utf8mb4UnicodeCi => Charset::Utf8mb4,
+            Utf8mb3GeneralCi | Utf8mb3UnicodeCi | Utf8mb3Bin => Charset::Utf8mb3,
+            Latin1SwedishCi | Latin1Bin => Charset::Latin1,
+            AsciiGeneralCi | AsciiBin => Charset::Ascii,
+            Binary => Charset::Binary,
+        }
     }
 
     /// All collations, for `SHOW COLLATION`.
@@ -130,7 +133,7 @@ impl Collation {
     /// The default collation of a character set.
     ///
     /// # Errors
-    /// [`ExprError::UnknownCharset`] for a character set that is not stored.
+    /// [`ExprError::UnknownCharset`]; [`ExprError::Unsupported`] for MySQL's other character sets.
     pub fn of_charset(charset: &str) -> Result<Collation, ExprError> {
         Ok(match charset.to_ascii_lowercase().as_str() {
             "utf8mb4" => Collation::DEFAULT,
@@ -138,6 +141,9 @@ impl Collation {
             "latin1" => Latin1SwedishCi,
             "ascii" => AsciiGeneralCi,
             "binary" => Binary,
+            other if Charset::is_not_done(other) => {
+                return Err(ExprError::Unsupported(format!("character set {other}")));
+            }
             _ => return Err(ExprError::UnknownCharset(charset.to_string())),
         })
     }
@@ -147,20 +153,20 @@ impl Collation {
         matches!(self, Utf8mb4Bin | Binary | Utf8mb40900Bin | Utf8mb3Bin | Latin1Bin | AsciiBin)
     }
 
-    /// The collation of its character set that compares bytes.
-    pub fn bytewise(self) -> Collation {
-        match self.charset() {
-            "utf8mb4" => Utf8mb4Bin,
-            "utf8mb3" => Utf8mb3Bin,
-            "latin1" => Latin1Bin,
-            "ascii" => AsciiBin,
-            _ => Binary,
-        }
-    }
-
     /// True when `a` and `A` are equal.
     pub fn ignores_case(self) -> bool {
         !self.is_bin() && self != Utf8mb40900AsCs
+    }
+
+    /// The bytewise collation of its character set.
+    pub fn bin(self) -> Collation {
+        match self.character_set() {
+            Charset::Utf8mb4 => Utf8mb4Bin,
+            Charset::Utf8mb3 => Utf8mb3Bin,
+            Charset::Latin1 => Latin1Bin,
+            Charset::Ascii => AsciiBin,
+            Charset::Binary => Binary,
+        }
     }
 
     /// True when trailing spaces do not count in comparisons.
@@ -171,7 +177,7 @@ impl Collation {
     /// What stands beside a key in the catalog: keys of another version do not compare with ours and must be built anew.
     /// 0 where the weights are the bytes.
     pub fn weights_version(self) -> u32 {
-        u32::from(!self.is_bin())
+        u32::from(!self.is_bin() || self.pads_space())
     }
 
     /// The table of weights and the number of its levels that count; `None` where the weights are the bytes.

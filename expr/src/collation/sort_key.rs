@@ -4,7 +4,7 @@
 //! ```text
 //! trailing spaces count:    w₁ w₁ … │ 0000 w₂ w₂ … │ 0000 w₃ w₃ …      as many levels as the collation has; no weight is 0
 //! trailing spaces ignored:  w₁ w₁ … 0002                               trailing spaces cut off
-//! bytes are the weights:    the bytes, trailing spaces cut off where they are ignored
+//! bytes are the weights:    the bytes; where trailing spaces are ignored, as bytes.rs marks them
 //!
 //! 'aB' utf8mb4_0900_ai_ci  1c47 1c60
 //! 'aB' utf8mb4_0900_as_cs  1c47 1c60 0000 0020 0020 0000 0002 0008
@@ -19,8 +19,8 @@
 //! 0002      the end
 //! wwww      any other weight, the space's included
 //! ```
-//! Not done: the mark in `_bin` collations that ignore trailing spaces. There `'a' < 'a\t'`, other than in MySQL.
 
+use super::bytes;
 use super::name::Collation;
 use super::scan::{Scanner, common_prefix};
 use super::tables::{NONE, Table};
@@ -36,7 +36,7 @@ impl Collation {
     /// Compares two strings. `binary` compares bytes; other collations expect UTF-8 but have an order for any bytes.
     pub fn compare(self, a: &[u8], b: &[u8]) -> Ordering {
         let Some((table, levels)) = self.table() else {
-            return self.cut_spaces(a).cmp(self.cut_spaces(b));
+            return if self.pads_bytes() { bytes::compare(self.character_set(), a, b) } else { a.cmp(b) };
         };
         if a == b {
             return Ordering::Equal;
@@ -57,7 +57,10 @@ impl Collation {
     /// key is one of the string.
     pub fn sort_key(self, text: &[u8], out: &mut Vec<u8>) {
         let Some((table, levels)) = self.table() else {
-            out.extend_from_slice(self.cut_spaces(text));
+            match self.pads_bytes() {
+                true => bytes::sort_key(self.character_set(), text, out),
+                false => out.extend_from_slice(text),
+            }
             return;
         };
         out.reserve(text.len() * 2 * levels + 2);
@@ -75,8 +78,8 @@ impl Collation {
 
     /// The sort key, borrowed where it is the text itself.
     pub fn weight(self, text: &[u8]) -> Cow<'_, [u8]> {
-        if self.table().is_none() {
-            return Cow::Borrowed(self.cut_spaces(text));
+        if self.table().is_none() && !self.pads_bytes() {
+            return Cow::Borrowed(text);
         }
         let mut out = Vec::new();
         self.sort_key(text, &mut out);
@@ -86,7 +89,9 @@ impl Collation {
     /// What `WEIGHT_STRING` answers: the weights without our marks, of one byte in 8-bit character sets, trailing spaces
     /// included.
     pub fn weight_string(self, text: &[u8]) -> Vec<u8> {
-        let Some((table, _)) = self.table() else { return text.to_vec() };
+        let Some((table, _)) = self.table() else {
+            return self.character_set().encode(&String::from_utf8_lossy(text)).into_owned();
+        };
         let mut out = Vec::new();
         if !self.pads_space() {
             self.sort_key(text, &mut out);
@@ -115,14 +120,6 @@ impl Collation {
         table.is_listed_block(a)
             && table.is_listed_block(b)
             && (0..levels).all(|level| table.weights(a, level).as_slice() == table.weights(b, level).as_slice())
-    }
-
-    fn cut_spaces(self, text: &[u8]) -> &[u8] {
-        if !self.pads_space() {
-            return text;
-        }
-        let end = text.iter().rposition(|&b| b != b' ').map_or(0, |last| last + 1);
-        &text[..end]
     }
 }
 

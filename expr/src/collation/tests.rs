@@ -42,7 +42,7 @@ fn names_and_numbers_lead_back() {
         assert_eq!(Collation::from_name(&collation.name().to_uppercase()).unwrap(), collation);
         assert_eq!(Collation::from_id(collation.id().into()), Some(collation));
         assert!(collation.name().starts_with(collation.charset()));
-        assert_eq!(collation.in_utf8mb4().is_bin(), collation.is_bin());
+        assert_eq!(collation.character_set().name(), collation.charset());
     }
     assert_eq!(Collation::from_name("utf8_general_ci").unwrap(), Utf8mb3GeneralCi);
     assert_eq!(Collation::of_charset("UTF8MB4").unwrap(), Collation::DEFAULT);
@@ -87,7 +87,9 @@ fn keys_are_fixed() {
     assert_eq!(key(Utf8mb4GeneralCi, "a  b"), "00410020002000420002");
     assert_eq!(key(Utf8mb4GeneralCi, "a \t"), "004100010000090002");
     assert_eq!(key(Utf8mb4UnicodeCi, " \t"), "00010000010002");
-    assert_eq!(key(Utf8mb4Bin, "é "), "C3A9");
+    assert_eq!(key(Utf8mb4Bin, "é "), "C3A902");
+    assert_eq!(key(Utf8mb4Bin, "a \t "), "6101000902");
+    assert_eq!(key(Latin1Bin, "a €"), "61208002");
     assert_eq!(key(Utf8mb40900Bin, "é "), "C3A920");
 }
 
@@ -155,6 +157,8 @@ fn order_is_mysqls() {
     assert_ascending(Utf8mb40900AsCs, &["a", "A", "á", "Á", "b", "B"]);
     assert_ascending(Utf8mb4GeneralCi, &["", "0", "a", "_", "\u{a0}", "ж", "日"]);
     assert_ascending(Utf8mb4Bin, &["A", "Z", "_", "a", "é", "日", "😀"]);
+    assert_ascending(Utf8mb4Bin, &["\t", "", "a\t", "a \t", "a", "a  b", "a!"]);
+    assert_ascending(Latin1Bin, &["a\t", "a", "z", "€", "Ä", "é"]);
     assert_ascending(Latin1SwedishCi, &["z", "å", "ä", "ö"]);
 }
 

@@ -1,8 +1,8 @@
 //! Comparisons, and the functions that choose among their arguments by comparing.
 
 use super::Func;
-use super::collate::unify_collations;
-use super::infer::{cast, common_type_of, unify};
+use super::collations::{cast_among, unify_collations};
+use super::infer::{common_type_of, unify};
 use super::spec::{Arg, Call, MANY, Ret, Spec};
 use crate::cast::{to_decimal, to_f64_quiet};
 use crate::context::EvalContext;
@@ -40,7 +40,7 @@ fn type_comparison(args: &mut [Expr]) -> Result<FieldType, ExprError> {
 fn type_common(args: &mut [Expr]) -> Result<FieldType, ExprError> {
     let ty = common_type_of(&args.iter().collect::<Vec<_>>())?;
     for arg in args {
-        *arg = cast(std::mem::replace(arg, Expr::null()), ty.clone());
+        *arg = cast_among(std::mem::replace(arg, Expr::null()), ty.clone())?;
     }
     Ok(ty)
 }

@@ -4,6 +4,7 @@ use super::Func;
 use super::spec::{Arg, Call, Ret, Spec, text_result};
 use super::{date_number, infer};
 use crate::cast::cast_value;
+use crate::charset::Charset;
 use crate::collation::Collation;
 use crate::context::{EvalContext, Warnings};
 use crate::decimal::Decimal;
@@ -20,6 +21,7 @@ pub(super) fn spec(func: Func) -> Option<Spec> {
         // Built by infer::cast and infer::collate, which know the type.
         Func::Cast => Spec::new(1, 1, ANY, Ret::First, convert),
         Func::CollateTo => Spec::new(1, 1, ANY, Ret::First, same),
+        Func::Recollate => Spec::new(1, 1, ANY, Ret::First, recollate),
         Func::Weight => Spec::new(1, 1, ANY, Ret::Custom(type_binary), weight).total(),
         Func::WeightString => Spec::new(1, 1, ANY, Ret::Custom(type_weights), weight_string),
         Func::Binary => Spec::new(1, 1, ANY, Ret::Custom(type_binary), convert).total(),
@@ -140,6 +142,56 @@ fn convert(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
 
 fn same(_: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     Ok(args[0].clone())
+}
+
+/// What meets text of another character set in a comparison or a concatenation: error 3854 where that one has no place
+/// for it.
+fn recollate(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    recollated(&args[0], call.types[0].collation, call.ty.collation)
+}
+
+/// A string of one collation as one of another.
+pub(crate) fn recollated(value: &Value, from: Collation, to: Collation) -> Result<Value, EvalError> {
+    let (from, to) = (from.character_set(), to.character_set());
+    let fits = match value {
+        Value::String(_) if to == Charset::Binary => return Ok(Value::from(from.encode(text_of(value)).into_owned())),
+        Value::String(text) => to.first_missing(text).is_none(),
+        Value::Bytes(bytes) if to != Charset::Binary => match to.decode(bytes) {
+            Ok(text) => return Ok(Value::from(&*text)),
+            Err(_) => false,
+        },
+        _ => true,
+    };
+    if fits {
+        return Ok(value.clone());
+    }
+    let text = match value {
+        Value::String(text) => printable(&from.encode(text), usize::MAX),
+        _ => printable(value.as_bytes().unwrap_or_default(), usize::MAX),
+    };
+    Err(EvalError::CannotConvertString { text, from: from.name(), to: to.name() })
+}
+
+fn text_of(value: &Value) -> &str {
+    match value {
+        Value::String(text) => text,
+        _ => "",
+    }
+}
+
+/// Bytes as messages show them: ASCII as it is, others as `\xE4`; `...` behind the first `max`.
+pub(crate) fn printable(bytes: &[u8], max: usize) -> String {
+    let mut out = String::new();
+    for &byte in bytes.iter().take(max) {
+        match byte {
+            b' '..=b'~' => out.push(char::from(byte)),
+            _ => out.push_str(&format!("\\x{byte:02X}")),
+        }
+    }
+    if bytes.len() > max {
+        out.push_str("...");
+    }
+    out
 }
 
 fn weight(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {

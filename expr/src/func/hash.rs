@@ -21,13 +21,14 @@ const BASE64: GeneralPurpose =
     GeneralPurpose::new(&base64::alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
 
 pub(super) fn spec(func: Func) -> Option<Spec> {
+    const BYTES: &[Arg] = &[Arg::Bytes];
     const TEXT: &[Arg] = &[Arg::Text];
     Some(match func {
-        Func::Crc32 => Spec::new(1, 1, TEXT, Ret::UInt, crc32).total(),
-        Func::Md5 => Spec::new(1, 1, TEXT, Ret::Text(32), digest).total(),
-        Func::Sha1 => Spec::new(1, 1, TEXT, Ret::Text(40), digest).total(),
-        Func::Sha2 => Spec::new(2, 2, &[Arg::Text, Arg::Int], Ret::Text(128), digest),
-        Func::ToBase64 => Spec::new(1, 1, TEXT, Ret::Custom(type_to_base64), to_base64).total(),
+        Func::Crc32 => Spec::new(1, 1, BYTES, Ret::UInt, crc32).total(),
+        Func::Md5 => Spec::new(1, 1, BYTES, Ret::Text(32), digest).total(),
+        Func::Sha1 => Spec::new(1, 1, BYTES, Ret::Text(40), digest).total(),
+        Func::Sha2 => Spec::new(2, 2, &[Arg::Bytes, Arg::Int], Ret::Text(128), digest),
+        Func::ToBase64 => Spec::new(1, 1, BYTES, Ret::Custom(type_to_base64), to_base64).total(),
         Func::FromBase64 => Spec::new(1, 1, TEXT, Ret::Custom(type_from_base64), from_base64),
         _ => return None,
     })

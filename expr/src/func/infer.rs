@@ -8,12 +8,14 @@
 //! A constant is whatever reads no column: a literal, a parameter, a call of constants. No rule here asks which of them it
 //! is, or a cached or prepared statement would mean something else than its text.
 //!
-//! Collations: [`super::collate`].
+//! Collations: [`super::collations`].
 
-use super::collate::{converted, joined, result_coercibility, unify_collations};
+use super::collations::{
+    adapt, agreed, cast_among, converted, result_coercibility, side, side_of_type, unify_collations,
+};
 use super::moment::{keeps_moments, localize, needs_session};
 use super::{Func, date_number, moment, spec};
-use crate::collation::{Coercibility, Side};
+use crate::collation::{Coercibility, Collation, Side};
 use crate::context::EvalContext;
 use crate::decimal::Decimal;
 use crate::error::ExprError;
@@ -50,19 +52,20 @@ pub fn infer(func: Func, args: Vec<Expr>) -> Result<Expr, ExprError> {
         // Known here only: what travels to storage has no coercibility.
         Func::Coercibility => {
             count(1)?;
-            return Ok(Expr::int(super::info::level(args[0].ty())));
+            return Ok(Expr::int(super::collations::level(args[0].ty())));
         }
         Func::Between => {
             count(3)?;
             return between(args);
         }
-        Func::Cast | Func::CollateTo => return Err(ExprError::BadArguments(func.name().into())),
+        Func::Cast | Func::CollateTo | Func::Recollate => return Err(ExprError::BadArguments(func.name().into())),
         _ => {}
     }
     let spec = spec::of(func).ok_or_else(|| ExprError::Unsupported(func.name().to_uppercase()))?;
     if args.len() < spec.min || args.len() > spec.max {
         return Err(ExprError::ParameterCount(func.name().to_string()));
     }
+    super::regexp::check_charsets(func, &args)?;
     let want = |at: usize| spec.args.get(at).or(spec.args.last()).copied().unwrap_or(spec::Arg::Any);
     let args = if keeps_moments(func) { args } else { args.into_iter().map(localize).collect() };
     let mut args: Vec<Expr> = args.into_iter().enumerate().map(|(at, arg)| spec::coerce(arg, want(at))).collect();
@@ -73,29 +76,28 @@ pub fn infer(func: Func, args: Vec<Expr>) -> Result<Expr, ExprError> {
     if rounds && args.iter().skip(1).all(|digits| matches!(digits, Expr::Literal(..))) {
         args = args.into_iter().map(with_hidden_digits).collect();
     }
-    let ty = spec::result_type(spec.ret, func, &mut args).map_err(|error| error.of_operation(func.name()))?;
+    let ty = spec::result_type(spec.ret, func, &mut args)
+        .map_err(|error| error.of_operation(super::regexp::operation(func)))?;
     let coercibility = result_coercibility(func, spec.ret, &ty, &args);
+    if let (spec::Ret::Joined, true) = (spec.ret, ty.is_string()) {
+        args = args.into_iter().map(|arg| adapt(arg, ty.collation)).collect::<Result<_, _>>()?;
+    }
     if matches!(func, Func::Add | Func::Sub | Func::Mul | Func::Div | Func::Mod) && ty.eval_type() == EvalType::Decimal
     {
         args = args.into_iter().map(with_hidden_digits).collect();
     }
-    let never_null = matches!(
-        func,
-        Func::IsNull
-            | Func::IsNotNull
-            | Func::IsTrue
-            | Func::IsNotTrue
-            | Func::IsFalse
-            | Func::IsNotFalse
-            | Func::NullSafeEq
-    );
-    let not_null = never_null || ty.not_null || spec.total && args.iter().all(|a| a.ty().not_null);
+    let not_null = is_never_null(func) || ty.not_null || spec.total && args.iter().all(|a| a.ty().not_null);
     if let (Func::Neg, [Expr::Literal(value, _)]) = (func, &args[..])
         && let Some(negated) = negated(value)
     {
         return Ok(Expr::literal(negated));
     }
     Ok(Expr::Call { func, args, ty: FieldType { not_null, coercibility, ..ty } })
+}
+
+fn is_never_null(func: Func) -> bool {
+    use Func::*;
+    matches!(func, IsNull | IsNotNull | IsTrue | IsNotTrue | IsFalse | IsNotFalse | NullSafeEq)
 }
 
 /// A number with its sign changed, where that is a number of its type: `-5` is a constant, not a calculation.
@@ -173,7 +175,7 @@ pub fn cast(expr: Expr, ty: FieldType) -> Expr {
 pub fn cast_explicit(expr: Expr, ty: FieldType) -> Expr {
     let asked = ty.collation;
     if ty.is_string() && ty.length != UNSPECIFIED || ty.kind == TypeKind::Decimal {
-        let not_null = expr.ty().not_null;
+        let not_null = expr.ty().not_null && !may_fail(expr.ty(), &ty);
         let expr = if ty.kind == TypeKind::Decimal { as_number(with_hidden_digits(expr)) } else { expr };
         return converted(Expr::Call { func: Func::Cast, args: vec![expr], ty: FieldType { not_null, ..ty } }, asked);
     }
@@ -205,7 +207,10 @@ fn same_representation(from: &FieldType, to: &FieldType) -> bool {
         }
         EvalType::Duration => from.decimals == to.decimals,
         EvalType::String => {
-            from.is_binary_string() == to.is_binary_string() && wide_enough && to.kind != TypeKind::Binary
+            from.is_binary_string() == to.is_binary_string()
+                && wide_enough
+                && to.kind != TypeKind::Binary
+                && to.collation.character_set().holds(from.collation.character_set())
         }
     }
 }
@@ -436,11 +441,10 @@ pub fn case(branches: Vec<(Expr, Expr)>, otherwise: Option<Expr>) -> Result<Expr
     let results: Vec<&Expr> = branches.iter().map(|(_, r)| r).chain(&otherwise).collect();
     let ty = common_type_of(&results)?;
     let ty = if otherwise.is_some() { ty } else { ty.nullable() };
-    Ok(Expr::Case {
-        branches: branches.into_iter().map(|(c, r)| (condition(c), cast(r, ty.clone()))).collect(),
-        otherwise: otherwise.map(|e| Box::new(cast(e, ty.clone()))),
-        ty,
-    })
+    let branch = |(truth, result)| Ok((condition(truth), cast_among(result, ty.clone())?));
+    let branches = branches.into_iter().map(branch).collect::<Result<_, ExprError>>()?;
+    let otherwise = otherwise.map(|result| cast_among(result, ty.clone())).transpose()?.map(Box::new);
+    Ok(Expr::Case { branches, otherwise, ty })
 }
 
 /// [`common_type`] of expressions.
@@ -448,7 +452,7 @@ pub fn case(branches: Vec<(Expr, Expr)>, otherwise: Option<Expr>) -> Result<Expr
 /// # Errors
 /// As [`common_type`].
 pub fn common_type_of(exprs: &[&Expr]) -> Result<FieldType, ExprError> {
-    common_type(&exprs.iter().map(|e| e.ty()).collect::<Vec<_>>())
+    common(&exprs.iter().map(|expr| (expr.ty(), side(expr))).collect::<Vec<_>>())
 }
 
 /// The common type of the columns that a set operation puts into one.
@@ -466,10 +470,14 @@ pub fn common_column(types: &[&FieldType], operation: &str) -> Result<FieldType,
 /// # Errors
 /// [`ExprError::BadArguments`] for no types at all, [`ExprError::CollationMix`].
 pub fn common_type(types: &[&FieldType]) -> Result<FieldType, ExprError> {
-    let not_null = types.iter().all(|t| t.not_null);
-    let known: Vec<&FieldType> = types.iter().copied().filter(|t| t.kind != TypeKind::Null).collect();
+    common(&types.iter().map(|ty| (*ty, side_of_type(ty))).collect::<Vec<_>>())
+}
+
+fn common(exprs: &[(&FieldType, Side)]) -> Result<FieldType, ExprError> {
+    let not_null = exprs.iter().all(|(t, _)| t.not_null);
+    let known: Vec<&FieldType> = exprs.iter().map(|(t, _)| *t).filter(|t| t.kind != TypeKind::Null).collect();
     let Some(first) = known.first() else {
-        return if types.is_empty() { Err(ExprError::BadArguments("case".into())) } else { Ok(FieldType::null()) };
+        return if exprs.is_empty() { Err(ExprError::BadArguments("case".into())) } else { Ok(FieldType::null()) };
     };
     let all = |f: &dyn Fn(&FieldType) -> bool| known.iter().all(|t| f(t));
     let ty = if all(&|t| t == *first || FieldType { not_null: first.not_null, ..t.clone() } == **first) {
@@ -490,7 +498,7 @@ pub fn common_type(types: &[&FieldType]) -> Result<FieldType, ExprError> {
             () => FieldType::datetime(fsp),
         }
     } else {
-        common_string(&known, joined(&known, "case")?)
+        common_string(&known, agreed(exprs, "case")?)
     };
     Ok(FieldType { not_null, ..ty.calculated() })
 }
@@ -514,8 +522,13 @@ fn common_number(types: &[&FieldType]) -> FieldType {
     FieldType::decimal(whole + u32::from(scale), scale)
 }
 
-fn common_string(types: &[&FieldType], (collation, coercibility): Side) -> FieldType {
-    let length = types.iter().map(|t| t.display_width()).max().unwrap_or(UNSPECIFIED);
+fn common_string(types: &[&FieldType], (collation, coercibility): (Collation, Coercibility)) -> FieldType {
+    let is_binary = collation == Collation::Binary;
+    let width = |ty: &&FieldType| match is_binary && ty.is_string() {
+        true => ty.display_width().saturating_mul(ty.collation.character_set().char_bytes_max()),
+        false => ty.display_width(),
+    };
+    let length = types.iter().map(width).max().unwrap_or(UNSPECIFIED);
     let coercibility = match coercibility {
         Coercibility::Numeric | Coercibility::Ignorable => Coercibility::Coercible,
         other => other,

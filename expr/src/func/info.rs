@@ -3,9 +3,7 @@
 use super::Func;
 use super::spec::{Arg, Call, Ret, Spec};
 use crate::cast::to_bits;
-use crate::error::{EvalError, ExprError};
-use crate::expr::Expr;
-use crate::types::{FieldType, TypeKind};
+use crate::error::EvalError;
 use crate::value::Value;
 use std::sync::PoisonError;
 
@@ -18,7 +16,6 @@ pub(super) fn spec(func: Func) -> Option<Spec> {
         ConnectionId | FoundRows | RowCount => Spec::new(0, 0, ANY, Ret::Int, session),
         LastInsertId => Spec::new(0, 1, &[Arg::Int], Ret::UInt, session).sees_null(),
         Charset | Collation => Spec::new(1, 1, ANY, Ret::Text(64), collation).sees_null(),
-        Coercibility => Spec::new(1, 1, ANY, Ret::Custom(type_coercibility), coercibility).sees_null(),
         Uuid => Spec::new(0, 0, ANY, Ret::Text(36), uuid),
         InetAton => Spec::new(1, 1, TEXT, Ret::UInt, inet_aton),
         InetNtoa => Spec::new(1, 1, ANY, Ret::Text(15), inet_ntoa),
@@ -52,25 +49,6 @@ fn collation(call: &Call<'_>, _: &[Value]) -> Result<Value, EvalError> {
     let ty = call.types[0];
     let collation = if ty.is_string() { ty.collation } else { crate::collation::Collation::Binary };
     Ok(Value::from(if call.func == Func::Charset { collation.charset() } else { collation.name() }))
-}
-
-fn type_coercibility(_: &mut [Expr]) -> Result<FieldType, ExprError> {
-    Ok(FieldType::bigint().required())
-}
-
-fn coercibility(call: &Call<'_>, _: &[Value]) -> Result<Value, EvalError> {
-    Ok(Value::Int(level(call.types[0])))
-}
-
-/// The answer of COERCIBILITY().
-pub(super) fn level(ty: &FieldType) -> i64 {
-    use crate::collation::Coercibility;
-    // Numbers and moments say with it whether they are columns; a BIT is bytes.
-    let level = match ty.is_string() || ty.kind == TypeKind::Bit || ty.kind == TypeKind::Null {
-        true => ty.coercibility,
-        false => Coercibility::Numeric,
-    };
-    level as i64
 }
 
 fn uuid(call: &Call<'_>, _: &[Value]) -> Result<Value, EvalError> {

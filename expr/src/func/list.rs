@@ -41,7 +41,7 @@ functions! {
     // conversion.rs
     // Names that nobody can call: comparisons put them around constants.
     ExactNumber: "exact number"; YearNumber: "year number"; DateConstant: "date constant"; ComparedTime: "compared time";
-    DateNumber: "date number"; TimeNumber: "time number"; Stored: "stored as";
+    DateNumber: "date number"; TimeNumber: "time number"; Stored: "stored as"; Recollate: "recollate to";
     Cast: "cast"; Weight: "sort_key"; WeightString: "weight_string"; CollateTo: "collate"; Binary: "binary";
     // math.rs
     Abs: "abs"; Ceil: "ceiling" "ceil"; Floor: "floor"; Round: "round"; Truncate: "truncate"; Power: "pow" "power";

@@ -9,7 +9,8 @@
 //! |---|---|
 //! | [`list`] | the enum of all functions and their names |
 //! | [`spec`] | how a function is described; the table of descriptions |
-//! | [`infer`] | result types, implicit casts, collations |
+//! | [`infer`] | result types, implicit casts |
+//! | [`collations`] | the collation that strings meet in, and how they are brought to it |
 //! | [`membership`] | the form of an IN list |
 //! | [`vector`] | kernels over whole Arrow arrays |
 //! | the others | one family of functions each |
@@ -19,14 +20,15 @@
 
 mod arithmetic;
 mod bits;
-pub(crate) mod collate;
+pub(crate) mod collations;
 mod compare;
-mod conversion;
+pub(crate) mod conversion;
 mod date_number;
 mod datetime;
 mod datetime_arith;
 mod datetime_format;
 mod hash;
+mod icu;
 pub(crate) mod infer;
 mod info;
 mod list;
@@ -36,12 +38,13 @@ mod membership;
 mod moment;
 mod pattern;
 pub use pattern::like_matches;
+pub(crate) mod regexp;
 pub(crate) mod spec;
 mod string;
 mod text;
 pub(crate) mod vector;
 
-pub use collate::{collate, infer_in};
+pub use collations::{cast_among, collate, infer_in};
 pub use compare::compare;
 pub use datetime_arith::{Interval, IntervalUnit, interval_value};
 pub(crate) use infer::hybrid_number;

@@ -1,31 +1,18 @@
-//! LIKE and regular expressions.
-//!
-//! LIKE compares character by character in the operands' collation; `%` is any run, `_` any one character. Regular
-//! expressions are Rust's `regex`, which has no back-references and no look-around (MySQL's ICU has); those are error 3685.
+//! LIKE: character by character in the operands' collation; `%` is any run, `_` any one character.
 
 use super::Func;
-use super::collate::unify_collations;
-use super::spec::{Arg, Call, Ret, Spec, text_result};
+use super::collations::unify_collations;
+use super::spec::{Arg, Call, Ret, Spec};
 use crate::collation::Collation;
 use crate::error::{EvalError, ExprError};
 use crate::expr::Expr;
 use crate::types::FieldType;
 use crate::value::Value;
-use regex::{Regex, RegexBuilder};
-
-/// Largest compiled regular expression.
-const REGEX_BYTES_MAX: usize = 1 << 20;
 
 pub(super) fn spec(func: Func) -> Option<Spec> {
     const TEXT: &[Arg] = &[Arg::Text];
     Some(match func {
         Func::Like => Spec::new(2, 3, TEXT, Ret::Custom(type_match), like).total(),
-        Func::Regexp => Spec::new(2, 3, TEXT, Ret::Custom(type_match), regexp).total(),
-        Func::RegexpInstr => Spec::new(2, 3, &[Arg::Text, Arg::Text, Arg::Int], Ret::Custom(type_instr), regexp_instr),
-        Func::RegexpSubstr => {
-            Spec::new(2, 4, &[Arg::Text, Arg::Text, Arg::Int, Arg::Int], Ret::Custom(type_substr), regexp_substr)
-        }
-        Func::RegexpReplace => Spec::new(3, 3, TEXT, Ret::Custom(type_replace), regexp_replace),
         _ => return None,
     })
 }
@@ -33,21 +20,6 @@ pub(super) fn spec(func: Func) -> Option<Spec> {
 fn type_match(args: &mut [Expr]) -> Result<FieldType, ExprError> {
     unify_collations(&mut args[..2], "like")?;
     Ok(FieldType::boolean())
-}
-
-fn type_instr(args: &mut [Expr]) -> Result<FieldType, ExprError> {
-    unify_collations(&mut args[..2], "regexp")?;
-    Ok(FieldType::bigint())
-}
-
-fn type_substr(args: &mut [Expr]) -> Result<FieldType, ExprError> {
-    let collation = unify_collations(&mut args[..2], "regexp")?;
-    Ok(text_result(args[0].ty().display_width(), collation))
-}
-
-fn type_replace(args: &mut [Expr]) -> Result<FieldType, ExprError> {
-    let collation = unify_collations(args, "regexp")?;
-    Ok(text_result(args[0].ty().display_width().saturating_mul(4), collation))
 }
 
 /// A part of a LIKE pattern.
@@ -142,97 +114,17 @@ pub(crate) fn escape_of(args: &[Value]) -> &[u8] {
     args.get(2).map_or(b"\\", |v| v.as_bytes().unwrap_or_default())
 }
 
+/// True for more than one character.
+pub(crate) fn is_long(escape: &[u8]) -> bool {
+    escape.len() > 1 && String::from_utf8_lossy(escape).chars().count() > 1
+}
+
 fn like(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     let (text, pattern) = (args[0].as_bytes().unwrap_or_default(), args[1].as_bytes().unwrap_or_default());
+    if is_long(escape_of(args)) {
+        return Err(EvalError::WrongArguments("ESCAPE".into()));
+    }
     Ok(Value::bool(like_matches(text, pattern, escape_of(args), call.collation(0))))
-}
-
-/// Runs `f` with the compiled pattern, which is kept for the next row.
-fn with_regex<R>(call: &Call<'_>, pattern: &Value, flags: &str, f: impl FnOnce(&Regex) -> R) -> Result<R, EvalError> {
-    let source = String::from_utf8_lossy(pattern.as_bytes().unwrap_or_default()).into_owned();
-    let key = format!("{flags}/{source}");
-    let mut memo = call.memo.regex.borrow_mut();
-    if let Some((known, regex)) = &*memo
-        && *known == key
-    {
-        return Ok(f(regex));
-    }
-    if source.is_empty() {
-        return Err(EvalError::BadRegex("the pattern is empty".into()));
-    }
-    let mut insensitive = call.collation(0).ignores_case();
-    for flag in flags.chars() {
-        match flag {
-            'i' => insensitive = true,
-            'c' => insensitive = false,
-            _ => {}
-        }
-    }
-    let regex = RegexBuilder::new(&source)
-        .case_insensitive(insensitive)
-        .multi_line(flags.contains('m'))
-        .dot_matches_new_line(flags.contains('n'))
-        .size_limit(REGEX_BYTES_MAX)
-        .build()
-        .map_err(|e| EvalError::BadRegex(e.to_string().lines().last().unwrap_or("pattern").to_string()))?;
-    let result = f(&regex);
-    *memo = Some((key, regex));
-    Ok(result)
-}
-
-fn subject(value: &Value) -> std::borrow::Cow<'_, str> {
-    String::from_utf8_lossy(value.as_bytes().unwrap_or_default())
-}
-
-fn regexp(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
-    let flags = args.get(2).map(|f| subject(f).into_owned()).unwrap_or_default();
-    with_regex(call, &args[1], &flags, |regex| Value::bool(regex.is_match(&subject(&args[0]))))
-}
-
-/// The byte offset of a position counted in characters from 1.
-fn start_of(text: &str, args: &[Value], at: usize) -> Option<usize> {
-    let position = args.get(at).and_then(Value::as_i64).unwrap_or(1);
-    let index = usize::try_from(position.checked_sub(1)?).ok()?;
-    text.char_indices().map(|(offset, _)| offset).chain([text.len()]).nth(index)
-}
-
-fn regexp_instr(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
-    let text = subject(&args[0]);
-    let Some(start) = start_of(&text, args, 2) else { return Ok(Value::Int(0)) };
-    with_regex(call, &args[1], "", |regex| match regex.find_at(&text, start) {
-        Some(found) => Value::Int(text[..found.start()].chars().count() as i64 + 1),
-        None => Value::Int(0),
-    })
-}
-
-fn regexp_substr(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
-    let text = subject(&args[0]);
-    let Some(start) = start_of(&text, args, 2) else { return Ok(Value::Null) };
-    let occurrence = args.get(3).and_then(Value::as_u64).unwrap_or(1).max(1) as usize;
-    with_regex(call, &args[1], "", |regex| {
-        let found = regex.find_iter(&text[start..]).nth(occurrence - 1);
-        found.map_or(Value::Null, |m| call.text(m.as_str().as_bytes().to_vec()))
-    })
-}
-
-fn regexp_replace(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
-    let (text, with) = (subject(&args[0]), subject(&args[2]));
-    // MySQL writes groups as $1 too, but `$1x` means group 1 there.
-    let mut template = String::with_capacity(with.len());
-    let mut chars = with.chars().peekable();
-    while let Some(c) = chars.next() {
-        template.push(c);
-        if c == '$' && chars.peek().is_some_and(char::is_ascii_digit) {
-            template.push('{');
-            while let Some(digit) = chars.next_if(char::is_ascii_digit) {
-                template.push(digit);
-            }
-            template.push('}');
-        }
-    }
-    let replaced = with_regex(call, &args[1], "", |regex| regex.replace_all(&text, template.as_str()).into_owned())?;
-    call.check_length(replaced.len())?;
-    Ok(call.text(replaced.into_bytes()))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! calculates one row from [`Value`]s. [`super::vector`] has kernels over whole arrays for the functions that queries
 //! spend their time in; both give the same results.
 
-use super::collate::joined;
+use super::collations::{as_bytes, joined};
 use super::infer::sum_of_lengths;
 use super::{Func, list};
 use crate::collation::{Coercibility, Collation};
@@ -39,7 +39,7 @@ pub(crate) struct Call<'a> {
 /// Kept from one row to the next within a batch.
 #[derive(Default)]
 pub(crate) struct Memo {
-    pub regex: RefCell<Option<(String, regex::Regex)>>,
+    pub regex: RefCell<Option<super::regexp::Compiled>>,
     pub rng: RefCell<Option<rand::rngs::SmallRng>>,
 }
 
@@ -102,6 +102,8 @@ pub(crate) enum Arg {
     Number,
     /// A string; binary strings stay binary.
     Text,
+    /// A string whose bytes count, in its character set.
+    Bytes,
     /// DATETIME; dates and timestamps stay.
     DateTime,
     /// TIME.
@@ -163,6 +165,7 @@ pub(crate) fn of(func: Func) -> Option<&'static Spec> {
             super::logic::spec,
             super::compare::spec,
             super::pattern::spec,
+            super::regexp::spec,
             super::conversion::spec,
             super::math::spec,
             super::string::spec,
@@ -201,7 +204,8 @@ pub(crate) fn coerce(arg: Expr, want: Arg) -> Expr {
             _ => arg,
         },
         Arg::Text if eval == EvalType::String => arg,
-        Arg::Text => {
+        Arg::Bytes if eval == EvalType::String => as_bytes(arg),
+        Arg::Text | Arg::Bytes => {
             let length = ty.display_width();
             super::cast(arg, FieldType::varchar(length).with_coercibility(Coercibility::Numeric))
         }
@@ -250,7 +254,7 @@ pub(crate) fn result_type(ret: Ret, func: Func, args: &mut [Expr]) -> Result<Fie
         Ret::Date => FieldType::date(),
         Ret::Text(length) => FieldType::varchar(length),
         Ret::Joined => {
-            let (collation, coercibility) = joined(&args.iter().map(Expr::ty).collect::<Vec<_>>(), func.name())?;
+            let (collation, coercibility) = joined(args, func.name())?;
             text_result(sum_of_lengths(args), collation).with_coercibility(coercibility)
         }
         Ret::First => {

@@ -2,7 +2,7 @@
 //! strings).
 
 use super::Func;
-use super::collate::join_collations;
+use super::collations::join_collations;
 use super::spec::{Arg, Call, MANY, Ret, Spec, text_result};
 use crate::collation::Collation;
 use crate::error::{EvalError, ExprError};
@@ -17,7 +17,8 @@ pub(super) fn spec(func: Func) -> Option<Spec> {
     Some(match func {
         Concat => Spec::new(1, MANY, TEXT, Ret::Joined, concat).total(),
         ConcatWs => Spec::new(2, MANY, TEXT, Ret::Joined, concat_ws).sees_null(),
-        Length | CharLength | BitLength => Spec::new(1, 1, TEXT, Ret::Int, length).total(),
+        Length | BitLength => Spec::new(1, 1, &[Arg::Bytes], Ret::Int, length).total(),
+        CharLength => Spec::new(1, 1, TEXT, Ret::Int, length).total(),
         Upper | Lower => Spec::new(1, 1, TEXT, Ret::First, case).total(),
         Substring => Spec::new(2, 3, TEXT_INT, Ret::First, substring).total(),
         Left | Right => Spec::new(2, 2, TEXT_INT, Ret::First, end).total(),

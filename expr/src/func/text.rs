@@ -1,7 +1,7 @@
 //! Strings, part two: codes, numbers as text, lists in strings.
 
 use super::Func;
-use super::collate::{join_collations, unify_collations};
+use super::collations::{as_bytes, join_collations, unify_collations};
 use super::infer::common_type_of;
 use super::spec::{Arg, Call, MANY, Ret, Spec, text_result};
 use super::string::{TEXT_COLLATION, bytes};
@@ -16,11 +16,12 @@ pub(super) fn spec(func: Func) -> Option<Spec> {
     use Func::*;
     const TEXT: &[Arg] = &[Arg::Text];
     const ANY: &[Arg] = &[Arg::Any];
+    const BYTES: &[Arg] = &[Arg::Bytes];
     Some(match func {
         Hex => Spec::new(1, 1, ANY, Ret::Custom(type_hex), hex).total(),
         Unhex => Spec::new(1, 1, TEXT, Ret::Custom(type_unhex), unhex),
-        Ascii => Spec::new(1, 1, TEXT, Ret::Int, code).total(),
-        Ord => Spec::new(1, 1, TEXT, Ret::Int, code).total(),
+        Ascii => Spec::new(1, 1, BYTES, Ret::Int, code).total(),
+        Ord => Spec::new(1, 1, BYTES, Ret::Int, code).total(),
         Char => Spec::new(1, MANY, &[Arg::Int], Ret::Custom(type_char), char).sees_null(),
         Field => Spec::new(2, MANY, ANY, Ret::Custom(type_field), field).sees_null(),
         Elt => Spec::new(2, MANY, &[Arg::Int, Arg::Text], Ret::Joined, elt).sees_null(),
@@ -33,8 +34,10 @@ pub(super) fn spec(func: Func) -> Option<Spec> {
 }
 
 fn type_hex(args: &mut [Expr]) -> Result<FieldType, ExprError> {
-    let width = args[0].ty().display_width();
-    Ok(text_result(width.saturating_mul(if args[0].ty().is_binary_string() { 2 } else { 8 }), TEXT_COLLATION))
+    let (width, is_text) = (args[0].ty().display_width(), args[0].ty().is_string());
+    let char_bytes_max = if is_text { args[0].ty().collation.character_set().char_bytes_max() } else { 4 };
+    args[0] = as_bytes(std::mem::replace(&mut args[0], Expr::null()));
+    Ok(text_result(width.saturating_mul(2 * char_bytes_max), TEXT_COLLATION))
 }
 
 fn type_unhex(args: &mut [Expr]) -> Result<FieldType, ExprError> {

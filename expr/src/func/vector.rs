@@ -4,9 +4,10 @@
 //! it does not know) it declines and the loop runs.
 
 use super::compare::satisfies;
-use super::pattern::{escape_of, like_matches};
+use super::pattern::{escape_of, is_long, like_matches};
 use super::spec::{self, Call};
 use super::{Func, Volatility};
+use crate::charset::Charset;
 use crate::convert::{ColumnBuilder, ColumnReader, array_of};
 use crate::decimal::power_of_ten_i128;
 use crate::error::EvalError;
@@ -110,8 +111,15 @@ fn fast(call: &Call<'_>, args: &[ColumnarValue], rows: usize) -> Result<Option<A
         (Func::Weight, [ColumnarValue::Array(array)]) => weight(call, array),
         (Func::Cast, [ColumnarValue::Array(array)]) => Ok(cast(array, call.types[0], call.ty)),
         (Func::CollateTo, [ColumnarValue::Array(array)]) => Ok(Some(array.clone())),
+        (Func::Recollate, [ColumnarValue::Array(array)]) if keeps_bytes(call) => Ok(Some(array.clone())),
         _ => Ok(None),
     }
+}
+
+/// True when a change of the collation leaves the strings as they are.
+fn keeps_bytes(call: &Call<'_>) -> bool {
+    let (from, to) = (call.types[0].collation.character_set(), call.ty.collation.character_set());
+    from == to || from != Charset::Binary && to != Charset::Binary && to.holds(from)
 }
 
 /// MySQL's 0 and 1 for a mask.
@@ -315,6 +323,9 @@ fn like(
     let collation = call.collation(0);
     let all = [Value::Null, Value::Null, escape.clone().unwrap_or_default()];
     let escape = if escape.is_some() { escape_of(&all) } else { b"\\" };
+    if is_long(escape) {
+        return Ok(None);
+    }
     // `%word%` is a search for bytes.
     let inner = pattern.strip_prefix(b"%").and_then(|p| p.strip_suffix(b"%"));
     let word =

@@ -86,13 +86,7 @@ pub fn decode_value(input: &mut &[u8], ty: &FieldType) -> Result<Value, CodecErr
         }
         (BYTES, EvalType::String) => {
             let bytes = codec::decode_bytes(input)?;
-            if ty.is_binary_string() {
-                Value::from(bytes)
-            } else if !ty.collation.is_bin() {
-                Value::from(ty.collation.example(&bytes))
-            } else {
-                Value::from(String::from_utf8(bytes).map_err(|_| CodecError::Malformed("text of a key"))?)
-            }
+            if ty.is_binary_string() { Value::from(bytes) } else { Value::from(ty.collation.example(&bytes)) }
         }
         (DATETIME, EvalType::DateTime) => Value::DateTime(DateTime(codec::decode_u64(input)?)),
         _ => return Err(wrong),
@@ -132,7 +126,7 @@ mod tests {
         assert_eq!(key(&Value::Int(1), &FieldType::bigint()), [3, 0x80, 0, 0, 0, 0, 0, 0, 1]);
         assert_eq!(
             key(&Value::from("ab "), &FieldType::varchar(9).with_collation(Collation::Utf8mb4Bin)),
-            b"\x07ab\0\0\0\0\0\0\xf9"
+            b"\x07ab\x02\0\0\0\0\0\xfa"
         );
         let dec = key(&Value::Decimal(Decimal::new(-15, 1)), &FieldType::decimal(10, 2));
         assert_eq!((dec.len(), dec[1], dec[32]), (33, 0x7f, 0x100u32.wrapping_sub(150) as u8));

@@ -191,7 +191,7 @@ pub fn encode_index_entry(target: IndexTarget<'_>, values: &[Value], handle: &Ha
         let value = part.cut(value);
         encode_value(&mut key, &value, &part.ty)?;
         if let Some(bytes) = value.as_bytes()
-            && *part.ty.collation.weight(bytes) != *bytes
+            && part.ty.collation.loses(bytes)
         {
             restored.push((position as u32, part, value));
         }

@@ -7,9 +7,11 @@ use crate::error::{Error, Result};
 use crate::parser::ast::{self, BinaryOp, IsWhat, Literal, TrimSide, UnaryOp};
 use crate::plan::{CompareOp, LogicalPlan, OutputColumn, Subquery, SubqueryKind};
 use basalt_common::stack::levels_max;
+use basalt_expr::collation::Collation;
 use basalt_expr::expr::Expr;
 use basalt_expr::func::{self, Func};
 use basalt_expr::types::{DECIMAL_PRECISION_MAX, EvalType, FieldType};
+use basalt_expr::value::Value;
 
 impl super::Binder<'_> {
     /// Binds an expression that is one value.
@@ -48,10 +50,11 @@ impl super::Binder<'_> {
             ast::Expr::InList { expr, list, negated } => self.in_list(expr, list, *negated, block),
             ast::Expr::InSubquery { expr, query, negated } => self.in_subquery(expr, query, *negated, block),
             ast::Expr::Like { expr, pattern, escape, negated } => {
-                let mut args: Vec<&ast::Expr> = vec![expr, pattern];
-                args.extend(escape.as_deref());
-                let like = self.call_of(Func::Like, &args, block)?;
-                negate(like, *negated)
+                let mut args = vec![self.expr(expr, block)?, self.expr(pattern, block)?];
+                if let Some(escape) = escape {
+                    args.extend(escape_of(self.expr(escape, block)?)?);
+                }
+                negate(Expr::call(Func::Like, args)?, *negated)
             }
             ast::Expr::Regexp { expr, pattern, negated } => {
                 let regexp = self.call_of(Func::Regexp, &[expr, pattern], block)?;
@@ -72,15 +75,15 @@ impl super::Binder<'_> {
             ast::Expr::ConvertUsing(operand, charset) => {
                 let collation = literal::collation_of(Some(charset), None, self.ctx.collation)?;
                 let operand = self.expr(operand, block)?;
-                let unspecified = basalt_expr::types::UNSPECIFIED;
+                let chars = operand.ty().display_width();
                 let ty = match collation {
-                    basalt_expr::Collation::Binary => FieldType::varbinary(unspecified),
-                    collation => FieldType::varchar(unspecified).with_collation(collation),
+                    Collation::Binary => FieldType::varbinary(chars.saturating_mul(4)),
+                    collation => FieldType::varchar(chars).with_collation(collation),
                 };
                 Ok(func::cast_explicit(operand, ty))
             }
             ast::Expr::Collate(operand, name) => {
-                let collation = basalt_expr::Collation::from_name(name)?;
+                let collation = Collation::from_name(name)?;
                 Ok(func::collate(self.expr(operand, block)?, collation)?)
             }
             ast::Expr::Function { name, args } => self.function(name, args, block),
@@ -113,10 +116,16 @@ impl super::Binder<'_> {
 
     /// A `?`, of the type that the caller knows, or text.
     fn parameter(&self, index: usize) -> Expr {
-        let ty = self.ctx.parameters.get(index).cloned();
-        let ty = ty.unwrap_or_else(|| FieldType::varchar(basalt_expr::types::UNSPECIFIED));
-        let is_text = ty.is_string() && !ty.is_binary_string();
-        let ty = if is_text { ty.with_collation(self.ctx.collation) } else { ty };
+        let collation = self.ctx.collation;
+        let ty = match self.ctx.parameters.get(index) {
+            // A text, which is in the connection's character set.
+            Some(ty) if ty.is_string() && !ty.is_binary_string() && collation != Collation::Binary => {
+                ty.clone().with_collation(collation)
+            }
+            Some(ty) => ty.clone(),
+            None if collation == Collation::Binary => FieldType::varbinary(basalt_expr::types::UNSPECIFIED),
+            None => FieldType::varchar(basalt_expr::types::UNSPECIFIED).with_collation(collation),
+        };
         Expr::Parameter { index, ty: ty.nullable() }
     }
 
@@ -360,6 +369,21 @@ impl super::Binder<'_> {
             ast::Expr::Literal(Literal::Integer(position)) => Some(*position),
             _ => None,
         }
+    }
+}
+
+/// What ESCAPE names: at most one character, which does not depend on the row. NULL is as none.
+fn escape_of(escape: Expr) -> Result<Option<Expr>> {
+    if !escape.is_constant() {
+        return Err(Error::wrong_arguments("ESCAPE"));
+    }
+    match &escape {
+        Expr::Literal(Value::Null, _) => Ok(None),
+        Expr::Literal(value, _) => match value.as_bytes() {
+            Some(text) if String::from_utf8_lossy(text).chars().count() > 1 => Err(Error::wrong_arguments("ESCAPE")),
+            _ => Ok(Some(escape)),
+        },
+        _ => Ok(Some(escape)),
     }
 }
 

@@ -11,7 +11,8 @@ use crate::privilege::Privileges;
 use basalt_expr::collation::Coercibility;
 use basalt_expr::expr::Expr;
 use basalt_expr::func::Func;
-use basalt_expr::types::FieldType;
+use basalt_expr::types::{FieldType, TypeKind};
+use basalt_expr::value::Value;
 use std::sync::Arc;
 
 /// Name of the column that holds the handle of tables without a clustered key.
@@ -152,6 +153,7 @@ impl super::Binder<'_> {
             output: columns.iter().map(Named::output).collect(),
             hints,
         });
+        let plan = if self.ctx.pads_chars && !self.full_scans { with_full_chars(plan, &columns)? } else { plan };
         let tables = vec![TableInSight { table, database, alias: alias.to_string(), first: 0 }];
         Ok(Relation { plan, columns, star, tables })
     }
@@ -214,6 +216,26 @@ impl super::Binder<'_> {
         stage.stack(width, |input| LogicalPlan::Project { input, exprs, output });
         Ok(Relation { plan: stage.plan, ..relation })
     }
+}
+
+/// sql_mode PAD_CHAR_TO_FULL_LENGTH: what a CHAR column gives has the spaces that are not kept.
+fn with_full_chars(scan: LogicalPlan, columns: &[Named]) -> Result<LogicalPlan> {
+    if columns.iter().all(|column| column.ty.kind != TypeKind::Char) {
+        return Ok(scan);
+    }
+    let full = |(index, column): (usize, &Named)| {
+        let stored = Expr::column(index, column.ty.clone());
+        if column.ty.kind != TypeKind::Char {
+            return stored;
+        }
+        let space = FieldType::varchar(1).with_collation(column.ty.collation);
+        let length = Expr::int(i64::from(column.ty.length));
+        let args = vec![stored, length, Expr::Literal(Value::from(" "), space)];
+        Expr::Call { func: Func::RPad, args, ty: column.ty.clone() }
+    };
+    let exprs = columns.iter().enumerate().map(full).collect();
+    let output = columns.iter().map(Named::output).collect();
+    Ok(LogicalPlan::Project { input: Box::new(scan), exprs, output })
 }
 
 fn named(database: &str, table: &Arc<Table>, alias: &str, offset: usize) -> Named {

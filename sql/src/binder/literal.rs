@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::parser::ast::{DataType, Literal, TemporalKind};
 use basalt_expr::EvalContext;
 use basalt_expr::cast::cast_value;
+use basalt_expr::charset::Charset;
 use basalt_expr::collation::Collation;
 use basalt_expr::decimal::Decimal;
 use basalt_expr::expr::Expr;
@@ -14,8 +15,6 @@ use basalt_expr::value::Value;
 
 /// Most fractional digits of seconds.
 const FSP_MAX: u32 = 6;
-/// Most characters of a VARCHAR in utf8mb4.
-const VARCHAR_CHARS_MAX: u32 = 16_383;
 /// Most bytes of a VARBINARY.
 const VARBINARY_BYTES_MAX: u32 = 65_535;
 /// Most characters of a CHAR.
@@ -64,20 +63,19 @@ fn integer(value: u64) -> Value {
     i64::try_from(value).map_or(Value::UInt(value), Value::Int)
 }
 
-fn string(bytes: &[u8], charset: Option<&str>, collation: Collation) -> Result<Expr> {
-    if charset == Some("binary") {
+/// A string: in the connection's character set, or in the one that it names itself.
+fn string(bytes: &[u8], charset: Option<&str>, connection: Collation) -> Result<Expr> {
+    let collation = charset.map_or(Ok(connection), Collation::of_charset)?;
+    if collation == Collation::Binary {
         return Ok(Expr::literal(Value::from(bytes.to_vec())));
     }
-    let decoded = match charset {
-        Some("latin1") => Ok(bytes.iter().map(|&b| char::from(b)).collect::<String>()),
-        _ => String::from_utf8(bytes.to_vec()),
-    };
-    let text = decoded.map_err(|_| Error::User {
-        code: 1300,
-        sqlstate: "HY000",
-        message: format!("Invalid utf8mb4 character string: '{}'", bytes.escape_ascii()),
+    // Text of the connection has been UTF-8 since it came from the client.
+    let written = if charset.is_some() { collation.character_set() } else { Charset::Utf8mb4 };
+    let text = written.decode(bytes).map_err(|at| {
+        let shown: String = bytes[at..].iter().take(3).map(|byte| format!("{byte:02X}")).collect();
+        Error::invalid_string(written.name(), &shown)
     })?;
-    let value = Value::from(text);
+    let value = Value::from(&*collation.character_set().fit(&text));
     let ty = func::literal_type(&value).with_collation(collation);
     Ok(Expr::Literal(value, ty))
 }
@@ -138,31 +136,17 @@ pub(super) fn negative(literal: &Literal) -> Option<Expr> {
 /// The collation that CHARACTER SET and COLLATE name together.
 ///
 /// # Errors
-/// 1115, 1273, 1253.
+/// 1115, 1273, 1253; 1235 for MySQL's other character sets.
 pub fn collation_of(charset: Option<&str>, collation: Option<&str>, default: Collation) -> Result<Collation> {
-    if let Some(charset) = charset
-        && !is_charset(charset)
-    {
-        return Err(Error::unknown_charset(charset));
-    }
-    if let Some(name) = collation {
-        let found = Collation::from_name(name)?;
-        if let Some(charset) = charset
-            && Collation::of_charset(charset).is_ok_and(|default| default.charset() != found.charset())
-        {
-            return Err(Error::collation_charset(name, charset));
+    let of_charset = charset.map(Collation::of_charset).transpose()?;
+    let Some(name) = collation else { return Ok(of_charset.unwrap_or(default)) };
+    let found = Collation::from_name(name)?;
+    match (charset, of_charset) {
+        (Some(charset), Some(of_charset)) if of_charset.charset() != found.charset() => {
+            Err(Error::collation_charset(name, charset))
         }
-        return Ok(found);
+        _ => Ok(found),
     }
-    Ok(match charset {
-        // A character set that only literals are written in becomes utf8mb4.
-        Some(charset) => Collation::of_charset(charset).unwrap_or_default(),
-        None => default,
-    })
-}
-
-fn is_charset(name: &str) -> bool {
-    matches!(name, "utf8mb4" | "utf8mb3" | "utf8" | "latin1" | "ascii" | "binary" | "ucs2" | "utf16" | "utf32")
 }
 
 /// The type that a cast asks for.
@@ -225,7 +209,7 @@ pub fn column_type(ty: &DataType, column: &str, default: Collation) -> Result<Fi
     let collation = || -> Result<Collation> {
         let collation = collation_of(ty.charset.as_deref(), ty.collation.as_deref(), default)?;
         // BINARY asks for the bytewise order of the character set.
-        Ok(if ty.binary && collation != Collation::Binary { Collation::Utf8mb4Bin } else { collation })
+        Ok(if ty.binary { collation.bin() } else { collation })
     };
     let text = |kind, binary_kind, length: Option<u32>| -> Result<FieldType> {
         let collation = collation()?;
@@ -252,7 +236,10 @@ pub fn column_type(ty: &DataType, column: &str, default: Collation) -> Result<Fi
             FieldType { length: bits, unsigned: true, ..FieldType::new(Bit) }
         }
         "char" => text(Char, Binary, Some(limited(ty.length.unwrap_or(1), CHAR_CHARS_MAX, column)?))?,
-        "varchar" => text(VarChar, VarBinary, Some(limited(required(ty)?, VARCHAR_CHARS_MAX, column)?))?,
+        "varchar" => {
+            let chars_max = VARBINARY_BYTES_MAX / collation()?.character_set().char_bytes_max();
+            text(VarChar, VarBinary, Some(limited(required(ty)?, chars_max, column)?))?
+        }
         "binary" => bytes(Binary, limited(ty.length.unwrap_or(1), CHAR_CHARS_MAX, column)?),
         "varbinary" => bytes(VarBinary, limited(required(ty)?, VARBINARY_BYTES_MAX, column)?),
         "tinytext" => text(TinyText, TinyBlob, None)?,

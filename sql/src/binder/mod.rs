@@ -38,7 +38,7 @@ mod set_chain;
 mod show;
 mod window;
 
-pub use literal::{column_type, literal_value};
+pub use literal::{collation_of, column_type, literal_value};
 pub use show::show_query;
 
 use crate::catalog::model::Schema;
@@ -98,6 +98,8 @@ pub struct BindContext<'a> {
     pub no_unsigned_subtraction: bool,
     /// `collation_connection`: of string literals.
     pub collation: Collation,
+    /// PAD_CHAR_TO_FULL_LENGTH
+    pub pads_chars: bool,
     /// Index hints of tables without any.
     pub use_indexes: UseIndexes,
     /// User and host, for SHOW GRANTS.

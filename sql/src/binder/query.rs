@@ -132,7 +132,7 @@ impl super::Binder<'_> {
         }
         for row in &mut bound {
             let cells = std::mem::take(row);
-            *row = cells.into_iter().zip(&output).map(|(e, c)| cast_to(e, &c.ty)).collect();
+            *row = cells.into_iter().zip(&output).map(|(e, c)| cast_to(e, &c.ty)).collect::<Result<_>>()?;
         }
         Ok(LogicalPlan::Values { rows: bound, output })
     }
@@ -214,8 +214,8 @@ impl super::Binder<'_> {
         if step.output().len() != output.len() {
             return Err(Error::different_column_counts());
         }
-        let step = stored_columns(step, &output);
-        let base = LogicalPlan::Rename { input: Box::new(cast_columns(base, &output)), output };
+        let step = stored_columns(step, &output)?;
+        let base = LogicalPlan::Rename { input: Box::new(cast_columns(base, &output)?), output };
         let plan = LogicalPlan::RecursiveCte {
             name: cte.name.clone(),
             base: Box::new(base),
@@ -259,38 +259,38 @@ pub(super) fn set_operation(kind: SetKind, all: bool, inputs: Vec<LogicalPlan>) 
         ty.not_null = types.iter().all(|t| t.not_null);
         merged.push(OutputColumn { name: first.name.clone(), table: String::new(), origin: None, ty });
     }
-    let inputs = inputs.into_iter().map(|plan| cast_columns(plan, &merged)).collect();
+    let inputs = inputs.into_iter().map(|plan| cast_columns(plan, &merged)).collect::<Result<_>>()?;
     Ok(LogicalPlan::SetOperation { kind, all, inputs, output: merged })
 }
 
-fn cast_to(expr: Expr, ty: &FieldType) -> Expr {
+fn cast_to(expr: Expr, ty: &FieldType) -> Result<Expr> {
     let same = expr.ty().clone().nullable() == ty.clone().nullable();
-    if same { expr } else { expr.cast(ty.clone()) }
+    if same { Ok(expr) } else { Ok(func::cast_among(expr, ty.clone())?) }
 }
 
 /// Casts a plan's columns to the types of `output`, where they differ.
-fn cast_columns(plan: LogicalPlan, output: &[OutputColumn]) -> LogicalPlan {
+fn cast_columns(plan: LogicalPlan, output: &[OutputColumn]) -> Result<LogicalPlan> {
     let columns = plan.output();
     let same = |(a, b): (&OutputColumn, &OutputColumn)| a.ty.clone().nullable() == b.ty.clone().nullable();
     if columns.iter().zip(output).all(same) {
-        return plan;
+        return Ok(plan);
     }
     let exprs: Vec<Expr> = columns
         .iter()
         .zip(output)
         .enumerate()
         .map(|(i, (from, to))| cast_to(Expr::column(i, from.ty.clone()), &to.ty))
-        .collect();
+        .collect::<Result<_>>()?;
     // Types of one representation need no work.
     if exprs.iter().enumerate().all(|(i, e)| matches!(e, Expr::Column { index, .. } if *index == i)) {
-        return plan;
+        return Ok(plan);
     }
     let typed = columns.into_iter().zip(&exprs).map(|(c, e)| OutputColumn { ty: e.ty().clone(), ..c }).collect();
-    LogicalPlan::Project { input: Box::new(plan), exprs, output: typed }
+    Ok(LogicalPlan::Project { input: Box::new(plan), exprs, output: typed })
 }
 
 /// A recursive step's rows as the table takes them whose types its first rows have: what does not fit is an error.
-fn stored_columns(plan: LogicalPlan, output: &[OutputColumn]) -> LogicalPlan {
+fn stored_columns(plan: LogicalPlan, output: &[OutputColumn]) -> Result<LogicalPlan> {
     let columns = plan.output();
     let fits = |from: &FieldType, to: &FieldType| {
         let is_number = matches!(to.eval_type(), EvalType::Int | EvalType::Real);
@@ -303,13 +303,14 @@ fn stored_columns(plan: LogicalPlan, output: &[OutputColumn]) -> LogicalPlan {
         if fits(&from.ty, &to.ty) {
             return cast_to(column, &to.ty);
         }
-        Expr::Call { func: Func::Stored, args: vec![column, Expr::string(&to.name)], ty: to.ty.clone().nullable() }
+        let args = vec![column, Expr::string(&to.name)];
+        Ok(Expr::Call { func: Func::Stored, args, ty: to.ty.clone().nullable() })
     };
-    let exprs: Vec<Expr> = columns.iter().zip(output).enumerate().map(stored).collect();
+    let exprs: Vec<Expr> = columns.iter().zip(output).enumerate().map(stored).collect::<Result<_>>()?;
     if exprs.iter().enumerate().all(|(i, e)| matches!(e, Expr::Column { index, .. } if *index == i)) {
-        return plan;
+        return Ok(plan);
     }
-    LogicalPlan::Project { input: Box::new(plan), exprs, output: output.to_vec() }
+    Ok(LogicalPlan::Project { input: Box::new(plan), exprs, output: output.to_vec() })
 }
 
 /// Whether a query names a table `name` anywhere in FROM.

@@ -7,6 +7,7 @@ use super::scope::{Block, Clause, Named, Relation};
 use crate::error::{Error, Result};
 use crate::parser::ast::{self, LimitClause, OrderItem, Select, SelectItem};
 use crate::plan::{LogicalPlan, OutputColumn, SortKey};
+use basalt_expr::charset::Charset;
 use basalt_expr::expr::Expr;
 use std::rc::Rc;
 
@@ -335,10 +336,25 @@ fn item_name(expr: &ast::Expr, alias: Option<&str>, text: &str) -> String {
     match (alias, expr) {
         (Some(alias), _) => alias.to_string(),
         (None, ast::Expr::Column(name)) => name.name.clone(),
-        (None, ast::Expr::Literal(ast::Literal::String { bytes, .. })) => String::from_utf8_lossy(bytes).into_owned(),
+        (None, ast::Expr::Literal(ast::Literal::String { bytes, charset: None })) => {
+            String::from_utf8_lossy(bytes).into_owned()
+        }
+        (None, ast::Expr::Literal(ast::Literal::String { bytes, charset: Some(charset) })) => {
+            introduced_name(charset, bytes, text)
+        }
         (None, ast::Expr::Literal(ast::Literal::Null)) => "NULL".to_string(),
         (None, ast::Expr::Literal(ast::Literal::Bool(value))) => if *value { "TRUE" } else { "FALSE" }.to_string(),
         (None, _) => text.to_string(),
+    }
+}
+
+/// The name of a literal with a character set: its text, where it is not written in digits.
+fn introduced_name(charset: &str, bytes: &[u8], text: &str) -> String {
+    let written = text.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_').trim_start();
+    let decoded = Charset::from_name(charset).and_then(|charset| charset.decode(bytes).ok());
+    match decoded {
+        Some(name) if written.starts_with(['\'', '"']) => name.into_owned(),
+        _ => text.to_string(),
     }
 }
 

@@ -73,6 +73,7 @@ impl Bind {
                 database: Some("test"),
                 variables: &TestVariables,
                 parameters: &parameters,
+                pads_chars: false,
                 only_full_group_by: true,
                 no_unsigned_subtraction: false,
                 collation: Collation::default(),

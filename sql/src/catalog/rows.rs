@@ -164,7 +164,8 @@ fn type_cells(ty: &FieldType) -> Vec<Value> {
     let base: String = name.split(['(', ' ']).next().unwrap_or_default().to_string();
     let text = ty.is_string();
     let chars = text.then(|| ty.blob_bytes_max().map_or(u64::from(ty.length), |max| max as u64));
-    let bytes_per_char = if ty.collation == Collation::Binary || ty.blob_bytes_max().is_some() { 1 } else { 4 };
+    let is_blob = ty.blob_bytes_max().is_some();
+    let bytes_per_char = if is_blob { 1 } else { u64::from(ty.collation.character_set().char_bytes_max()) };
     let octets = chars.map(|c| c.saturating_mul(bytes_per_char));
     let fractional = matches!(ty.kind, TypeKind::DateTime | TypeKind::Timestamp | TypeKind::Time);
     let scale = match ty.kind {

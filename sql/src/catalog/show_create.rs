@@ -9,11 +9,16 @@ use std::fmt::Write as _;
 pub fn create_database(database: &Database, if_not_exists: bool) -> String {
     let condition = if if_not_exists { "/*!32312 IF NOT EXISTS*/ " } else { "" };
     format!(
-        "CREATE DATABASE {condition}{} /*!40100 DEFAULT CHARACTER SET {} COLLATE {} */ /*!80016 DEFAULT ENCRYPTION='N' */",
+        "CREATE DATABASE {condition}{} /*!40100 DEFAULT CHARACTER SET {}{} */ /*!80016 DEFAULT ENCRYPTION='N' */",
         quoted(&database.name),
         database.charset,
-        database.collation
+        if tells_collation(&database.collation) { format!(" COLLATE {}", database.collation) } else { String::new() }
     )
+}
+
+/// The collation is written where it is not its character set's own, and for utf8mb4, whose own was another in MySQL 5.
+fn tells_collation(name: &str) -> bool {
+    Collation::from_name(name).is_ok_and(|c| !c.is_default() || c == Collation::DEFAULT)
 }
 
 /// CREATE TABLE, without the next AUTO_INCREMENT number: every SQL server has taken others already.
@@ -22,7 +27,10 @@ pub fn create_table(table: &Table) -> String {
     lines.extend(table.listed_indexes().map(|i| index_line(table, i)));
     let mut out = format!("CREATE TABLE {} (\n  {}\n) ENGINE=InnoDB", quoted(&table.name), lines.join(",\n  "));
     // Writing to a String cannot fail.
-    let _ = write!(out, " DEFAULT CHARSET={} COLLATE={}", table.charset, table.collation);
+    let _ = write!(out, " DEFAULT CHARSET={}", table.charset);
+    if tells_collation(&table.collation) {
+        let _ = write!(out, " COLLATE={}", table.collation);
+    }
     if !table.comment.is_empty() {
         let _ = write!(out, " COMMENT={}", literal(&table.comment));
     }

@@ -2,6 +2,7 @@
 
 use super::column::build_column;
 use super::names;
+use crate::binder::collation_of;
 use crate::catalog::config::{COLUMNS_MAX, INDEX_BYTES_MAX, INDEX_COLUMNS_MAX, INDEXES_MAX};
 use crate::catalog::model::{Column, Handle, Index, IndexColumn, SchemaState, Table, sort_indexes};
 use crate::error::{Error, Result};
@@ -88,11 +89,8 @@ pub fn build_table(statement: &CreateTable, defaults: TableDefaults, eval: &Eval
 
 fn table_collation(statement: &CreateTable, defaults: &TableDefaults) -> Result<(String, Collation)> {
     let options = &statement.options;
-    let collation = match (&options.collation, &options.charset) {
-        (Some(name), _) => Collation::from_name(name)?,
-        (None, Some(charset)) => Collation::of_charset(charset)?,
-        (None, None) => Collation::from_name(&defaults.collation)?,
-    };
+    let default = Collation::from_name(&defaults.collation)?;
+    let collation = collation_of(options.charset.as_deref(), options.collation.as_deref(), default)?;
     Ok((collation.charset().to_string(), collation))
 }
 
@@ -213,15 +211,7 @@ fn key_part_bytes(column: &Column, prefix: Option<u32>) -> u64 {
     if !ty.is_string() {
         return OTHER_BYTES;
     }
-    let bytes_per_char = match ty.collation {
-        Collation::Binary => 1,
-        collation => match collation.charset() {
-            "ascii" | "latin1" | "binary" => 1,
-            "utf8mb3" => 3,
-            _ => 4,
-        },
-    };
-    u64::from(prefix.unwrap_or(ty.length)) * bytes_per_char
+    u64::from(prefix.unwrap_or(ty.length)) * u64::from(ty.collation.character_set().char_bytes_max())
 }
 
 fn prefix_length(column: &Column, length: Option<u32>) -> Result<Option<u32>> {

@@ -3,6 +3,7 @@
 use super::alter::{self, IndexChange};
 use super::create_table::{TableDefaults, build_table};
 use super::names;
+use crate::binder::collation_of;
 use crate::catalog::model::{Database, Schema, SchemaState, Table};
 use crate::catalog::store::Step;
 use crate::catalog::{Catalog, config, keys};
@@ -137,11 +138,7 @@ async fn create_database(
     collation: Option<&str>,
 ) -> Result<()> {
     names::check_database(name)?;
-    let collation = match (collation, charset) {
-        (Some(name), _) => Collation::from_name(name)?,
-        (None, Some(charset)) => Collation::of_charset(charset)?,
-        (None, None) => Collation::default(),
-    };
+    let collation = collation_of(charset, collation, Collation::default())?;
     let id = ctx.catalog.cluster().pd().allocate_ids(1).await?;
     one_step(ctx, |step| {
         if step.schema.database(name).is_some() || is_system(name) {
@@ -167,11 +164,10 @@ async fn alter_database(
     charset: Option<&str>,
     collation: Option<&str>,
 ) -> Result<()> {
-    let collation = match (collation, charset) {
-        (Some(name), _) => Collation::from_name(name)?,
-        (None, Some(charset)) => Collation::of_charset(charset)?,
-        (None, None) => return Ok(()),
-    };
+    if (charset, collation) == (None, None) {
+        return Ok(());
+    }
+    let collation = collation_of(charset, collation, Collation::default())?;
     one_step(ctx, |step| {
         let mut database = (**step.schema.database(name).ok_or_else(|| Error::unknown_database(name))?).clone();
         database.charset = collation.charset().to_string();

@@ -37,6 +37,7 @@ impl Parser<'_> {
         let start = self.position();
         let word = self.any_word()?;
         let mut ty = named(self.type_name(&word)?);
+        ty.charset = national(&word);
         if ty.name == "varchar" {
             self.rewind(start);
             return self.error();
@@ -60,6 +61,7 @@ impl Parser<'_> {
         let start = self.position();
         let word = self.any_word()?;
         let mut ty = DataType { name: self.type_name(&word)?.to_string(), ..DataType::default() };
+        ty.charset = national(&word);
         if ty.name.is_empty() {
             self.rewind(start);
             return self.error();
@@ -100,6 +102,8 @@ impl Parser<'_> {
             ty.binary = true;
         } else if self.eat_words(&["CHARACTER", "SET"]) || self.eat("CHARSET") || self.eat_words(&["CHAR", "SET"]) {
             ty.charset = Some(self.charset_name()?);
+        } else if self.eat("BYTE") {
+            ty.charset = Some("binary".to_string());
         } else if self.eat("ASCII") {
             ty.charset = Some("latin1".to_string());
         } else if self.eat("UNICODE") {
@@ -128,8 +132,9 @@ impl Parser<'_> {
             }
             "BIT" => "bit",
             "CHAR" | "CHARACTER" | "NCHAR" => varying(self, "char", "varchar"),
+            "NATIONAL" if self.eat("VARCHAR") => "varchar",
             "NATIONAL" => {
-                self.eat_any(&["CHAR", "CHARACTER", "VARCHAR"]);
+                self.eat_any(&["CHAR", "CHARACTER"]);
                 varying(self, "char", "varchar")
             }
             "VARCHAR" | "VARCHARACTER" | "NVARCHAR" => "varchar",
@@ -291,4 +296,9 @@ impl Parser<'_> {
         }
         Ok(())
     }
+}
+
+/// The character set of NCHAR and its like.
+fn national(word: &str) -> Option<String> {
+    matches!(word, "NCHAR" | "NVARCHAR" | "NATIONAL").then(|| "utf8mb3".to_string())
 }

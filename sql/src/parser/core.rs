@@ -6,6 +6,7 @@ use super::statement::Statement;
 use super::{IDENTIFIER_CHARS_MAX, is_reserved};
 use crate::error::{Error, Result};
 use basalt_common::stack;
+use basalt_expr::charset::Charset;
 
 /// What `sql_mode` changes about reading.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -20,6 +21,18 @@ pub struct ParseOptions {
     pub high_not_precedence: bool,
     /// REAL_AS_FLOAT: REAL is FLOAT, not DOUBLE.
     pub real_as_float: bool,
+    /// What the client wrote the text in, before it became UTF-8.
+    pub client: Charset,
+}
+
+impl ParseOptions {
+    /// A string as the client wrote it, for literals that name their own character set.
+    pub(super) fn in_client(&self, bytes: Vec<u8>) -> Vec<u8> {
+        match std::str::from_utf8(&bytes) {
+            Ok(text) if !self.client.is_utf8() => self.client.encode(text).into_owned(),
+            _ => bytes,
+        }
+    }
 }
 
 /// One statement of a text.

@@ -17,6 +17,7 @@ use super::ast::{BinaryOp, ColumnName, Expr, IsWhat, Literal, TemporalKind, Unar
 use super::core::Parser;
 use super::lexer::Kind;
 use crate::error::{Error, Result};
+use basalt_expr::charset::Charset;
 
 /// Precedence of `|`, the lowest an operand of a comparison-like operator may have.
 const BIT_OR: u8 = 8;
@@ -287,13 +288,18 @@ impl Parser<'_> {
     /// A string and those right behind it, which continue it.
     fn strings(&mut self, charset: Option<String>) -> Result<Expr> {
         let mut bytes = Vec::new();
+        let mut charset = charset;
         if let Kind::National(first) = self.kind() {
             bytes.extend_from_slice(first);
+            charset = Some("utf8mb3".to_string());
             self.advance();
         }
         while let Kind::String(part) = self.kind() {
             bytes.extend_from_slice(part);
             self.advance();
+        }
+        if charset.is_some() {
+            bytes = self.options.in_client(bytes);
         }
         Ok(Expr::Literal(Literal::String { bytes, charset }))
     }
@@ -403,12 +409,12 @@ impl Parser<'_> {
         let text = self.token_text();
         if let Some(charset) = text.strip_prefix('_')
             && matches!(self.kind_at(1), Kind::String(_) | Kind::Hex(_) | Kind::Bit(_))
-            && CHARSETS.contains(&charset.to_ascii_lowercase().as_str())
+            && let charset = charset.to_ascii_lowercase()
+            && (Charset::from_name(&charset).is_some() || Charset::is_not_done(&charset))
         {
-            if !is_charset(charset) {
+            if Charset::is_not_done(&charset) {
                 return Err(Error::unsupported(format!("character set {charset}")));
             }
-            let charset = charset.to_ascii_lowercase();
             self.advance();
             return match self.kind() {
                 Kind::String(_) => self.strings(Some(charset)),
@@ -479,19 +485,6 @@ impl Parser<'_> {
         self.advance();
         Ok(word)
     }
-}
-
-/// MySQL's character sets, whose names with `_` before them introduce a literal.
-const CHARSETS: &[&str] = &[
-    "armscii8", "ascii", "big5", "binary", "cp1250", "cp1251", "cp1256", "cp1257", "cp850", "cp852", "cp866", "cp932",
-    "dec8", "eucjpms", "euckr", "gb18030", "gb2312", "gbk", "geostd8", "greek", "hebrew", "hp8", "keybcs2", "koi8r",
-    "koi8u", "latin1", "latin2", "latin5", "latin7", "macce", "macroman", "sjis", "swe7", "tis620", "ucs2", "ujis",
-    "utf16", "utf16le", "utf32", "utf8", "utf8mb3", "utf8mb4",
-];
-
-fn is_charset(name: &str) -> bool {
-    const KNOWN: &[&str] = &["utf8mb4", "utf8mb3", "utf8", "binary", "latin1", "ascii"];
-    KNOWN.iter().any(|k| k.eq_ignore_ascii_case(name))
 }
 
 fn number(text: &str) -> Literal {

@@ -237,17 +237,18 @@ impl Bounds<'_> {
     fn like(&self, pattern: &Value, escape: char) -> IntervalSet {
         let Some(text) = pattern.as_bytes().and_then(|b| std::str::from_utf8(b).ok()) else { return self.everything() };
         let (prefix, has_wildcard) = like_prefix(text, escape);
-        // Only a binary weight begins with the weights of the string's beginning, byte for byte.
-        if prefix.is_empty() || !self.part.ty.collation.is_bin() {
+        // Only a key of bytes begins with the key of the string's beginning. Trailing spaces are not kept in all of them.
+        let collation = self.part.ty.collation;
+        let first = self.cut_text(&prefix).trim_end_matches(' ');
+        let Some(first) = collation.key_prefix(first.as_bytes()).filter(|_| collation.is_bin()) else {
             return self.everything();
-        }
-        // A stored string has lost its trailing spaces.
-        let first = prefix.trim_end_matches(' ');
-        let mut start = vec![BYTES_FLAG];
-        codec::encode_bytes(&mut start, self.cut_bytes(first));
-        let last = self.cut_bytes(&prefix);
-        let mut end = vec![BYTES_FLAG];
-        let text_end = if has_wildcard { prefix_end(last) } else { [last, &[0]].concat() };
+        };
+        let text_end = match has_wildcard {
+            true => prefix_end(&first),
+            false => [&*collation.weight(self.cut_text(&prefix).as_bytes()), &[0]].concat(),
+        };
+        let (mut start, mut end) = (vec![BYTES_FLAG], vec![BYTES_FLAG]);
+        codec::encode_bytes(&mut start, &first);
         if text_end.is_empty() {
             end = vec![BYTES_FLAG + 1];
         } else {
@@ -256,10 +257,10 @@ impl Bounds<'_> {
         IntervalSet::new(vec![Interval::range(start, end)])
     }
 
-    fn cut_bytes<'a>(&self, text: &'a str) -> &'a [u8] {
+    fn cut_text<'a>(&self, text: &'a str) -> &'a str {
         let length = self.part.prefix_length as usize;
         let end = if length == 0 { None } else { text.char_indices().nth(length).map(|(end, _)| end) };
-        &text.as_bytes()[..end.unwrap_or(text.len())]
+        &text[..end.unwrap_or(text.len())]
     }
 }
 

@@ -76,6 +76,7 @@ impl Plans {
             database: Some("test"),
             variables: &NoVariables,
             parameters: &parameters,
+            pads_chars: false,
             only_full_group_by: true,
             no_unsigned_subtraction: false,
             collation: Collation::default(),

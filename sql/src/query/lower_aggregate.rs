@@ -187,7 +187,7 @@ fn average(call: &AggregateCall, arg: &Expr, exprs: &Exprs<'_>) -> Result<Lowere
 fn extreme(call: &AggregateCall, arg: &Expr, exprs: &Exprs<'_>) -> Result<Lowered> {
     let minimum = call.func == AggregateFunc::Min;
     let value = exprs.value(arg)?;
-    if arg.ty().is_string() && !arg.ty().collation.is_bin() {
+    if arg.ty().is_string() && arg.ty().collation.weights_version() > 0 {
         // The first string in the order of weights, NULLs behind.
         let order = Sort::new(exprs.key(arg)?, minimum, false);
         let first = part(df::first_last::first_value_udaf(), vec![value], arg.ty().clone());

@@ -8,6 +8,7 @@
 //! A [`ColumnSet`] holds the definitions of one result as finished packets, so that a cached statement sends them with
 //! one copy: only the sequence numbers are filled in per response.
 
+use super::charset::ResultCharset;
 use super::constant::{COLLATION_BINARY, COLLATION_DEFAULT, ColumnFlags, TypeCode};
 use super::payload::{put_lenenc_bytes, put_lenenc_int};
 
@@ -27,9 +28,9 @@ pub struct ColumnDef {
     pub name: String,
     /// The column's own name; empty for expressions.
     pub org_name: String,
-    /// Collation id; 63 marks numbers, times and byte strings.
+    /// Collation id of the values; 63 marks numbers, times and byte strings.
     pub collation: u16,
-    /// Display length in bytes.
+    /// Display length in bytes, four of them a character.
     pub length: u32,
     /// Type of the values; decides their shape in binary rows.
     pub type_code: TypeCode,
@@ -73,13 +74,14 @@ impl ColumnDef {
         ColumnDef { type_code: TypeCode::VAR_STRING, length: 0, ..ColumnDef::bigint("?") }
     }
 
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+    pub(super) fn encode(&self, charset: ResultCharset, out: &mut Vec<u8>) {
         for text in ["def", &self.schema, &self.table, &self.org_table, &self.name, &self.org_name] {
-            put_lenenc_bytes(out, text.as_bytes());
+            put_lenenc_bytes(out, &charset.name(text));
         }
+        let (collation, length) = charset.of_column(self.collation, self.length);
         out.push(0x0c);
-        out.extend_from_slice(&self.collation.to_le_bytes());
-        out.extend_from_slice(&self.length.to_le_bytes());
+        out.extend_from_slice(&collation.to_le_bytes());
+        out.extend_from_slice(&length.to_le_bytes());
         out.push(self.type_code.0);
         out.extend_from_slice(&self.flags.0.to_le_bytes());
         out.extend_from_slice(&[self.decimals, 0, 0]);
@@ -107,14 +109,19 @@ pub struct ColumnSet {
 }
 
 impl ColumnSet {
-    /// Encodes the definitions.
+    /// Encodes the definitions for a client that reads UTF-8.
     pub fn new(columns: Vec<ColumnDef>) -> ColumnSet {
+        ColumnSet::in_charset(columns, ResultCharset::default())
+    }
+
+    /// Encodes the definitions for a client that is sent text in `charset`.
+    pub fn in_charset(columns: Vec<ColumnDef>, charset: ResultCharset) -> ColumnSet {
         let mut packets = Vec::new();
         let mut sequence_at = Vec::with_capacity(columns.len());
         for column in &columns {
             let start = packets.len();
             packets.extend_from_slice(&[0; 4]);
-            column.encode(&mut packets);
+            column.encode(charset, &mut packets);
             // Names are identifiers of at most 64 characters or aliases cut by the binder: far below 2^24 bytes.
             let [a, b, c, _] = ((packets.len() - start - 4) as u32).to_le_bytes();
             if let Some(header) = packets.get_mut(start..start + 4) {
@@ -156,8 +163,8 @@ impl ColumnSet {
 }
 
 /// Appends a definition as COM_FIELD_LIST wants it: with the column's default after it (NULL here).
-pub(super) fn encode_field_list_entry(column: &ColumnDef, out: &mut Vec<u8>) {
-    column.encode(out);
+pub(super) fn encode_field_list_entry(column: &ColumnDef, charset: ResultCharset, out: &mut Vec<u8>) {
+    column.encode(charset, out);
     put_lenenc_int(out, 0);
 }
 
@@ -176,7 +183,7 @@ mod tests {
             flags: ColumnFlags::NOT_NULL.with(ColumnFlags::UNSIGNED),
             ..ColumnDef::bigint("x")
         }
-        .encode(&mut out);
+        .encode(ResultCharset::default(), &mut out);
         assert_eq!(out, b"\x03def\x01d\x01a\x01t\x01x\x01c\x0c\x3f\x00\x15\x00\x00\x00\x08\x21\x00\x00\x00\x00");
     }
 
@@ -187,7 +194,7 @@ mod tests {
         let mut expected = Vec::new();
         for column in set.columns() {
             let mut payload = Vec::new();
-            column.encode(&mut payload);
+            column.encode(ResultCharset::default(), &mut payload);
             expected.extend_from_slice(&[payload.len() as u8, 0, 0, 0]);
             expected.extend_from_slice(&payload);
         }

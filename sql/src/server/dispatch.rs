@@ -66,7 +66,7 @@ impl Connection {
         };
         match outcome {
             Ok(outcome) => {
-                self.out.conclude(outcome);
+                self.out.conclude(outcome, self.variables.results());
                 if self.entry.kill().is_connection_killed() {
                     // The answer is the last: 1317 for most.
                     let _ = self.out.flush().await;
@@ -182,7 +182,7 @@ impl Connection {
         let outcome = guarded(work, &mut self.reader, &mut self.transfers, self.entry.kill()).await?;
         Ok(outcome.map(|columns| {
             let end = EndOfRows { status: self.session.status(), warnings: 0 };
-            self.out.field_list(&columns, end);
+            self.out.field_list(&columns, self.variables.results(), end);
         }))
     }
 

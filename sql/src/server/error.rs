@@ -6,6 +6,7 @@
 //!
 //! Before the client has told its capabilities the five bytes of SQLSTATE and their mark are left out.
 
+use super::charset::ResultCharset;
 use super::config::ERROR_MESSAGE_BYTES_MAX;
 use super::constant::Capabilities;
 
@@ -56,7 +57,7 @@ impl MySqlError {
     }
 
     /// Appends the payload of the error packet. `capabilities` is none before the client has told its own.
-    pub(super) fn encode(&self, out: &mut Vec<u8>, capabilities: Option<Capabilities>) {
+    pub(super) fn encode(&self, out: &mut Vec<u8>, capabilities: Option<Capabilities>, charset: ResultCharset) {
         out.push(0xff);
         out.extend_from_slice(&self.code.code.to_le_bytes());
         if capabilities.is_some() {
@@ -64,7 +65,7 @@ impl MySqlError {
             out.extend_from_slice(&self.code.sqlstate);
         }
         let end = self.message.floor_char_boundary(ERROR_MESSAGE_BYTES_MAX);
-        out.extend_from_slice(self.message.get(..end).unwrap_or_default().as_bytes());
+        out.extend_from_slice(&charset.name(self.message.get(..end).unwrap_or_default()));
     }
 }
 
@@ -116,17 +117,17 @@ mod tests {
     fn packet_with_and_without_sqlstate() {
         let error = MySqlError::new(code::ER_CON_COUNT_ERROR, "Too many connections");
         let mut out = Vec::new();
-        error.encode(&mut out, None);
+        error.encode(&mut out, None, ResultCharset::default());
         assert_eq!(out, b"\xff\x10\x04Too many connections");
         out.clear();
-        error.encode(&mut out, Some(Capabilities::OFFERED));
+        error.encode(&mut out, Some(Capabilities::OFFERED), ResultCharset::default());
         assert_eq!(out, b"\xff\x10\x04#08004Too many connections");
     }
 
     #[test]
     fn long_message_is_cut_between_characters() {
         let mut out = Vec::new();
-        MySqlError::internal("é".repeat(5000) + "x").encode(&mut out, None);
+        MySqlError::internal("é".repeat(5000) + "x").encode(&mut out, None, ResultCharset::default());
         assert!(out.len() <= ERROR_MESSAGE_BYTES_MAX + 3);
         assert!(std::str::from_utf8(&out[3..]).is_ok());
     }

@@ -5,6 +5,7 @@
 //! are killed; it returns when the last task has ended.
 
 use super::auth::LearnedDigests;
+use super::charset::ResultCharset;
 use super::config::{KEEPALIVE_AFTER, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES, ServerConfig};
 use super::connection;
 use super::error::{MySqlError, code};
@@ -173,7 +174,11 @@ impl Drop for Registered {
 /// the client would go without.
 fn turn_away(stream: TcpStream) {
     let mut payload = Vec::new();
-    MySqlError::new(code::ER_CON_COUNT_ERROR, "Too many connections").encode(&mut payload, None);
+    MySqlError::new(code::ER_CON_COUNT_ERROR, "Too many connections").encode(
+        &mut payload,
+        None,
+        ResultCharset::default(),
+    );
     let mut packet = vec![payload.len() as u8, 0, 0, 0];
     packet.extend_from_slice(&payload);
     if let Ok(mut stream) = stream.into_std() {

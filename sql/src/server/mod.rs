@@ -50,6 +50,7 @@
 
 pub mod auth;
 mod batch;
+pub mod charset;
 pub mod column;
 pub mod command;
 pub mod config;

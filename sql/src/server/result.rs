@@ -18,6 +18,7 @@
 //! Invariants: a row leaves whole or not at all; a row whose cells do not match its columns is an error and not bytes
 //! that a client would misread; after the client is gone every call fails.
 
+use super::charset::ResultCharset;
 use super::column::{CellType, ColumnDef, ColumnSet, encode_field_list_entry};
 use super::config::LOCAL_INFILE_QUEUE;
 use super::constant::{Capabilities, Status, TypeCode};
@@ -131,12 +132,12 @@ impl ResultWriter {
 
     /// Ends the answer: an error goes where the result stopped, and a session that left its result unfinished without
     /// an error is told on.
-    pub(super) fn conclude(&mut self, outcome: Result<(), MySqlError>) {
+    pub(super) fn conclude(&mut self, outcome: Result<(), MySqlError>, charset: ResultCharset) {
         self.packets.abandon();
         match outcome {
             Ok(()) if self.progress == Progress::Complete => {}
             Ok(()) => self.error(&MySqlError::internal("the statement ended without a complete result")),
-            Err(error) => self.error(&error),
+            Err(error) => self.error_in(&error, charset),
         }
     }
 
@@ -148,10 +149,14 @@ impl ResultWriter {
 
     /// Appends an error packet.
     pub(super) fn error(&mut self, error: &MySqlError) {
+        self.error_in(error, ResultCharset::default());
+    }
+
+    fn error_in(&mut self, error: &MySqlError, charset: ResultCharset) {
         if let Some(sequence) = self.transfer.take().and_then(|transfer| transfer.sequence_after()) {
             self.packets.next_sequence = sequence;
         }
-        error.encode(self.packets.begin(), Some(self.capabilities));
+        error.encode(self.packets.begin(), Some(self.capabilities), charset);
         self.packets.end();
         self.progress = Progress::Complete;
     }
@@ -245,7 +250,7 @@ impl ResultWriter {
         self.packets.end();
         let parameter = ColumnDef::parameter();
         for _ in 0..parameters {
-            parameter.encode(self.packets.begin());
+            parameter.encode(ResultCharset::default(), self.packets.begin());
             self.packets.end();
         }
         if parameters > 0 {
@@ -260,9 +265,9 @@ impl ResultWriter {
     }
 
     /// The answer to COM_FIELD_LIST.
-    pub(super) fn field_list(&mut self, columns: &[ColumnDef], end: EndOfRows) {
+    pub(super) fn field_list(&mut self, columns: &[ColumnDef], charset: ResultCharset, end: EndOfRows) {
         for column in columns {
-            encode_field_list_entry(column, self.packets.begin());
+            encode_field_list_entry(column, charset, self.packets.begin());
             self.packets.end();
         }
         self.end_of_rows(end);
@@ -684,7 +689,7 @@ mod tests {
         let mut out = writer(Capabilities::OFFERED, Protocol::Text);
         let mut rows = out.start_rows(&columns).unwrap();
         rows.int(1);
-        out.conclude(Err(MySqlError::interrupted()));
+        out.conclude(Err(MySqlError::interrupted()), ResultCharset::default());
         let payloads = payloads(&mut out);
         assert_eq!(payloads.len(), 4);
         assert!(payloads[3].starts_with(b"\xff\x25\x05#70100"));
@@ -696,11 +701,11 @@ mod tests {
         out.ok(&OkSummary { status: Status::MORE_RESULTS, ..Default::default() }).unwrap();
         out.ok(&OkSummary::default()).unwrap();
         assert!(out.ok(&OkSummary::default()).is_err());
-        out.conclude(Ok(()));
+        out.conclude(Ok(()), ResultCharset::default());
         assert_eq!(payloads(&mut out).len(), 2);
 
         let mut out = writer(Capabilities::OFFERED, Protocol::Text);
-        out.conclude(Ok(()));
+        out.conclude(Ok(()), ResultCharset::default());
         assert_eq!(payloads(&mut out)[0][0], 0xff);
     }
 

@@ -5,6 +5,7 @@
 //! and the statement has not noticed in time; [`Session::close`] is called last in every case.
 
 use super::auth::Credential;
+use super::charset::{ResultCharset, SharedResultCharset};
 use super::column::{ColumnDef, ColumnSet};
 use super::config::MAX_ALLOWED_PACKET_MAX;
 use super::constant::{Capabilities, Status};
@@ -108,13 +109,17 @@ pub struct SessionContext {
 pub struct ConnectionVariables {
     wait_timeout_ms: AtomicU64,
     max_allowed_packet: AtomicUsize,
+    results: SharedResultCharset,
 }
 
 impl ConnectionVariables {
     /// With their first values.
     pub fn new(wait_timeout: Duration, max_allowed_packet: usize) -> ConnectionVariables {
-        let variables =
-            ConnectionVariables { wait_timeout_ms: AtomicU64::new(0), max_allowed_packet: AtomicUsize::new(0) };
+        let variables = ConnectionVariables {
+            wait_timeout_ms: AtomicU64::new(0),
+            max_allowed_packet: AtomicUsize::new(0),
+            results: SharedResultCharset::default(),
+        };
         variables.set_wait_timeout(wait_timeout);
         variables.set_max_allowed_packet(max_allowed_packet);
         variables
@@ -129,6 +134,16 @@ impl ConnectionVariables {
     pub fn set_wait_timeout(&self, timeout: Duration) {
         let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).clamp(1000, 31_536_000_000);
         self.wait_timeout_ms.store(millis, Ordering::Relaxed);
+    }
+
+    /// What text is sent in.
+    pub fn results(&self) -> ResultCharset {
+        self.results.get()
+    }
+
+    /// Sets what text is sent in.
+    pub fn set_results(&self, charset: ResultCharset) {
+        self.results.set(charset);
     }
 
     /// Largest command and largest row, in bytes.

@@ -60,6 +60,7 @@ impl SqlSession {
             only_full_group_by: self.bound_mode().split(',').any(|m| m == "ONLY_FULL_GROUP_BY"),
             no_unsigned_subtraction: self.bound_mode().contains("NO_UNSIGNED_SUBTRACTION"),
             collation: self.connection_collation(),
+            pads_chars: self.has_mode("PAD_CHAR_TO_FULL_LENGTH"),
             use_indexes: self.variables.typed().use_indexes,
             account: (&self.connection.account.user, &self.connection.account.host),
         }
@@ -78,9 +79,7 @@ impl SqlSession {
     }
 
     fn connection_collation(&self) -> Collation {
-        let name = self.variables.get(variables::definition("collation_connection").expect("a variable of the table"));
-        // A client may announce a collation whose comparisons we do not have; what it compares are columns, which have theirs.
-        Collation::from_name(&name).map_or(Collation::DEFAULT, Collation::in_utf8mb4)
+        self.variables.typed().collation
     }
 
     pub(super) fn has_mode(&self, mode: &str) -> bool {
@@ -101,6 +100,7 @@ impl SqlSession {
             no_backslash_escapes: mode.contains("NO_BACKSLASH_ESCAPES"),
             high_not_precedence: mode.contains("HIGH_NOT_PRECEDENCE"),
             real_as_float: mode.contains("REAL_AS_FLOAT"),
+            client: self.variables.typed().client,
         }
     }
 

@@ -13,6 +13,7 @@ use crate::plan::OutputColumn;
 use crate::planner::{self, PhysicalPlan, RowsPlan};
 use crate::privilege::Privileges;
 use crate::query::{self, VirtualTables};
+use crate::server::charset::ResultCharset;
 use crate::server::column::{ColumnDef, ColumnSet};
 use crate::server::constant::{Capabilities, ColumnFlags};
 use crate::server::result::{EndOfRows, OkSummary, ResultWriter};
@@ -165,12 +166,13 @@ impl SqlSession {
         let types: Vec<FieldType> = rows.columns.iter().map(|c| c.ty.clone()).collect();
         // The first batch is waited for before anything is sent: most errors come with it, and are told as errors.
         let mut batch = rows.next().await?;
-        let columns = column_set(&rows.columns);
+        let charset = self.variables.typed().results;
+        let columns = column_set(&rows.columns, charset);
         let mut writer = out.start_rows(&columns)?;
         let mut count = 0;
         while let Some(current) = batch {
             count += current.num_rows() as i64;
-            writer.batch(&types, &current, &eval.time_zone).await?;
+            writer.batch(&types, &current, (&eval.time_zone, charset)).await?;
             batch = rows.next().await?;
         }
         (self.found_rows, self.row_count) = (count, -1);
@@ -354,8 +356,8 @@ pub(super) fn virtual_scans(plan: &PhysicalPlan) -> Vec<crate::plan::VirtualScan
 }
 
 /// Column definitions of a result.
-pub(super) fn column_set(columns: &[OutputColumn]) -> ColumnSet {
-    ColumnSet::new(columns.iter().map(column_def).collect())
+pub(super) fn column_set(columns: &[OutputColumn], charset: ResultCharset) -> ColumnSet {
+    ColumnSet::in_charset(columns.iter().map(column_def).collect(), charset)
 }
 
 /// Bytes of a column's name that a client is told. An expression without alias is named by its text, which may be megabytes.

@@ -22,6 +22,7 @@
 
 mod access;
 mod bind;
+mod charset;
 mod control;
 mod data;
 mod grants;

@@ -22,6 +22,7 @@ use crate::server::result::ResultWriter;
 use crate::server::session_api::Prepared;
 use crate::server::temporal::{DateTimeParts, TimeParts};
 use basalt_common::memory::heap;
+use basalt_expr::charset::Charset;
 use basalt_expr::decimal::Decimal;
 use basalt_expr::temporal::Fields;
 use basalt_expr::types::FieldType;
@@ -95,6 +96,7 @@ impl SqlSession {
     }
 
     pub(super) fn prepare_statement(&mut self, sql: &[u8]) -> Result<Prepared> {
+        let sql = &*self.decoded_text(sql)?;
         let place = self.place()?;
         let before = heap::balance();
         let (parsed, columns) = self.check_prepared(sql)?;
@@ -136,7 +138,7 @@ impl SqlSession {
         }
         let schema = self.use_schema()?;
         let bound = binder::bind(&parsed.statement, &self.bind_context(schema.newest(), &[]))?;
-        let columns = Arc::new(column_set(&binder::output_of(&bound.statement)));
+        let columns = Arc::new(column_set(&binder::output_of(&bound.statement), self.variables.typed().results));
         self.check_plan(&self.plan(bound.statement))?;
         Ok((parsed, columns))
     }
@@ -184,7 +186,7 @@ impl SqlSession {
 
     /// Executes a statement in the current database, which is the statement's.
     async fn execute_here(&mut self, id: u32, params: &[Param<'_>], out: &mut ResultWriter) -> Result<()> {
-        let values: Arc<[Value]> = params.iter().map(param_value).collect::<Result<_>>()?;
+        let values: Arc<[Value]> = params.iter().map(|param| self.param_value(param)).collect::<Result<_>>()?;
         let prepared = self.statements.get(&id).ok_or_else(|| unknown_name(&id.to_string(), "EXECUTE"))?;
         if values.len() != prepared.parameters {
             return Err(wrong_arguments());
@@ -376,10 +378,6 @@ fn wrong_value(what: &str, value: impl std::fmt::Display) -> Error {
     Error::User { code: 1292, sqlstate: "22007", message: format!("Incorrect {what} value: '{value}'") }
 }
 
-/// A parameter as a value: what the client sent, checked.
-///
-/// # Errors
-/// 1292 for dates, times and numbers that are none.
 /// The type of a parameter: of a date or time what the client calls it, with all digits, else what the value is.
 fn param_type(param: &Param<'_>, value: &Value) -> FieldType {
     match param {
@@ -390,25 +388,37 @@ fn param_type(param: &Param<'_>, value: &Value) -> FieldType {
     }
 }
 
-fn param_value(param: &Param<'_>) -> Result<Value> {
-    Ok(match param {
-        Param::Null => Value::Null,
-        Param::Int(v) => Value::Int(*v),
-        Param::UInt(v) => Value::UInt(*v),
-        Param::Float(v) => Value::Double(f64::from(*v)),
-        Param::Double(v) => Value::Double(*v),
-        // Drivers send bytes and text alike as strings; what is not UTF-8 can only be bytes.
-        Param::Text(v) | Param::Blob(v) => match std::str::from_utf8(v) {
-            Ok(text) => Value::String(text.into()),
-            Err(_) => Value::Bytes(Bytes::copy_from_slice(v)),
-        },
-        Param::Decimal(v) => match Decimal::parse(v) {
-            Some((decimal, length)) if length == v.len() => Value::Decimal(decimal),
-            _ => return Err(wrong_value("DECIMAL", String::from_utf8_lossy(v))),
-        },
-        Param::Date(p) | Param::DateTime(p) => datetime(p)?,
-        Param::Time(p) => time(p)?,
-    })
+impl SqlSession {
+    /// A parameter as a value: what the client sent, checked.
+    ///
+    /// # Errors
+    /// 1292 for dates, times and numbers that are none.
+    fn param_value(&self, param: &Param<'_>) -> Result<Value> {
+        Ok(match param {
+            Param::Null => Value::Null,
+            Param::Int(v) => Value::Int(*v),
+            Param::UInt(v) => Value::UInt(*v),
+            Param::Float(v) => Value::Double(f64::from(*v)),
+            Param::Double(v) => Value::Double(*v),
+            Param::Text(v) | Param::Blob(v) => self.string_param(v),
+            Param::Decimal(v) => match Decimal::parse(v) {
+                Some((decimal, length)) if length == v.len() => Value::Decimal(decimal),
+                _ => return Err(wrong_value("DECIMAL", String::from_utf8_lossy(v))),
+            },
+            Param::Date(p) | Param::DateTime(p) => datetime(p)?,
+            Param::Time(p) => time(p)?,
+        })
+    }
+
+    /// Drivers send bytes and text alike as strings; what is no text can only be bytes.
+    fn string_param(&self, bytes: &[u8]) -> Value {
+        let typed = self.variables.typed();
+        let connection = typed.collation.character_set();
+        match typed.client.decode(bytes) {
+            Ok(text) if connection != Charset::Binary => Value::from(&*connection.fit(&text)),
+            _ => Value::Bytes(Bytes::copy_from_slice(bytes)),
+        }
+    }
 }
 
 fn datetime(p: &DateTimeParts) -> Result<Value> {

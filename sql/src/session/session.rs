@@ -101,6 +101,7 @@ impl SqlSession {
             account,
         };
         session.take_over_globals();
+        session.take_announced(session.connection.collation);
         if let Some(database) = wanted.filter(|d| !d.is_empty()) {
             session.check_sees_database(&database)?;
             session.use_database(&database)?;
@@ -139,6 +140,7 @@ impl SqlSession {
             entry.set_schema(Some(&found));
         }
         self.database = Some(found);
+        self.variables.follow_database(self.database_collation());
         Ok(())
     }
 
@@ -270,6 +272,8 @@ impl Session for SqlSession {
         self.txn.rollback().await;
         self.variables = SessionVariables::new(self.server.globals.clone());
         self.take_over_globals();
+        self.take_announced(self.connection.collation);
+        self.variables.follow_database(self.database_collation());
         self.user_variables.clear();
         self.next_transaction.clear();
         self.statements.clear();

@@ -1,7 +1,7 @@
 //! SET: system variables, user variables, NAMES, TRANSACTION.
 
 use super::session::SqlSession;
-use super::variables::{self, Definition, Scope};
+use super::variables::{self, Definition, Kind, Scope};
 use crate::error::{Error, Result};
 use crate::parser::ast::{Expr, Literal, VariableScope};
 use crate::parser::statement::SetItem;
@@ -24,21 +24,25 @@ impl SqlSession {
                 }
                 SetItem::Names { charset_only, charset, collation } => {
                     let charset = charset.as_deref().unwrap_or("utf8mb4");
-                    self.variables.set_names(charset, collation.as_deref())?;
-                    if *charset_only {
-                        // SET CHARACTER SET: the connection takes the database's character set, which is always UTF-8.
-                        let connection =
-                            variables::definition("character_set_connection").expect("a variable of the table");
-                        self.variables.set(connection, Some("utf8mb4"))?;
+                    match charset_only {
+                        true => self.variables.set_character_set(charset, self.database_collation())?,
+                        false => self.variables.set_names(charset, collation.as_deref())?,
                     }
+                    self.warn_of_utf8mb3(charset);
                 }
             }
         }
+        self.connection.variables.set_results(self.variables.typed().results);
         Ok(())
     }
 
     async fn set_system(&mut self, scope: Option<VariableScope>, name: &str, value: Option<&Expr>) -> Result<()> {
         let definition = variables::definition(name).ok_or_else(|| Error::unknown_variable(name))?;
+        let is_null = matches!(value, Some(Expr::Literal(Literal::Null)));
+        if is_null && definition.name == "character_set_results" && scope.is_none_or(|s| s == VariableScope::Session) {
+            self.variables.set_results_null();
+            return Ok(());
+        }
         let text = value.map(|v| self.setting_text(definition.name, v)).transpose()?;
         if scope == Some(VariableScope::Persist) {
             return Err(Error::unsupported("SET PERSIST"));
@@ -47,7 +51,11 @@ impl SqlSession {
             self.require(Privileges::SUPER, "SUPER or SYSTEM_VARIABLES_ADMIN")?;
             return self.server.globals.set(definition, text.as_deref());
         }
-        self.set_session(definition, text.as_deref()).await
+        self.set_session(definition, text.as_deref()).await?;
+        if definition.kind == Kind::Charset {
+            self.warn_of_utf8mb3(text.as_deref().unwrap_or_default());
+        }
+        Ok(())
     }
 
     async fn set_session(&mut self, definition: &'static Definition, text: Option<&str>) -> Result<()> {
@@ -110,15 +118,13 @@ impl SqlSession {
         Ok(match value {
             Expr::Column(name) if name.table.is_none() => name.name.clone(),
             Expr::Default => return Err(Error::internal("DEFAULT is no expression")),
-            // Connector/J asks for results in their columns' own character sets.
-            Expr::Literal(Literal::Null) if name == "character_set_results" => "binary".to_string(),
             Expr::Literal(Literal::Bool(on)) => if *on { "ON" } else { "OFF" }.to_string(),
             other => match self.evaluate(other)? {
                 Value::Null => {
                     return Err(Error::User {
                         code: 1231,
                         sqlstate: "42000",
-                        message: "Variable can't be set to the value of 'NULL'".into(),
+                        message: format!("Variable '{name}' can't be set to the value of 'NULL'"),
                     });
                 }
                 Value::String(text) => text.to_string(),

@@ -18,6 +18,7 @@ impl SqlSession {
     /// Runs the statements of a text in turn; stops at the first that fails.
     pub(super) async fn run_text(&mut self, sql: &[u8], out: &mut ResultWriter) -> Result<()> {
         self.server.questions.fetch_add(1, Ordering::Relaxed);
+        let sql = &*self.decoded_text(sql)?;
         if self.run_cached(sql, out).await? {
             return Ok(());
         }
@@ -55,6 +56,9 @@ impl SqlSession {
 
     /// Runs a text by a plan that was kept, or keeps its plan. False: not a text for the cache; nothing was done.
     async fn run_cached(&mut self, sql: &[u8], out: &mut ResultWriter) -> Result<bool> {
+        if !self.literals_stay() {
+            return Ok(false);
+        }
         let Ok(text) = std::str::from_utf8(sql) else { return Ok(false) };
         let text = text.trim_end_matches([';', ' ', '\n', '\t', '\r']);
         if text.contains(';') {

@@ -7,11 +7,15 @@
 //! Variables that describe a behavior Basalt does not have a choice about (there are no foreign keys to check) take the
 //! values that dumps and drivers send and refuse others; none changes what a statement means without doing it.
 
+use super::charset;
 use crate::error::Error;
 use crate::memory::QUOTA_BYTES_DEFAULT;
 use crate::plan::UseIndexes;
 use crate::planner::ShortPath;
+use crate::server::charset::ResultCharset;
 use crate::version::SERVER_VERSION;
+use basalt_expr::charset::Charset as CharacterSet;
+use basalt_expr::collation::Collation as StringCollation;
 use basalt_expr::temporal::zone::TimeZone as Zone;
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
@@ -121,9 +125,6 @@ const SQL_MODE_GROUPS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// MySQL's modes that are not done: naming one is an error rather than a promise.
-const SQL_MODES_REFUSED: &[&str] = &["PAD_CHAR_TO_FULL_LENGTH"];
-
 /// Every variable, by name.
 pub const DEFINITIONS: &[Definition] = &[
     var("auto_increment_increment", "1", ReadOnly, Int(1, 1)),
@@ -141,7 +142,7 @@ pub const DEFINITIONS: &[Definition] = &[
     var("character_set_filesystem", "binary", Both, Charset),
     var("character_set_results", "utf8mb4", Both, Charset),
     var("character_set_server", "utf8mb4", Both, Charset),
-    var("character_set_system", "utf8mb4", ReadOnly, Charset),
+    var("character_set_system", "utf8mb3", ReadOnly, Charset),
     var("collation_connection", "utf8mb4_0900_ai_ci", Both, Collation),
     var("collation_database", "utf8mb4_0900_ai_ci", Both, Collation),
     var("collation_server", "utf8mb4_0900_ai_ci", Both, Collation),
@@ -267,7 +268,11 @@ impl Globals {
             Global | Both => {}
         }
         let value = check(definition, value.unwrap_or(definition.default))?;
-        self.values.write().insert(canonical(definition.name), value);
+        let mut values = self.values.write();
+        if let Some((name, value)) = charset::companion(definition.name, &value) {
+            values.insert(name, value);
+        }
+        values.insert(canonical(definition.name), value);
         Ok(())
     }
 
@@ -317,13 +322,21 @@ pub struct Typed {
     pub memory_quota: usize,
     /// max_allowed_packet, bytes.
     pub max_allowed_packet: usize,
+    /// character_set_client: what statements are written in.
+    pub client: CharacterSet,
+    /// collation_connection: of string literals, which are in its character set.
+    pub collation: StringCollation,
+    /// character_set_results.
+    pub results: ResultCharset,
 }
 
 /// The values of one session.
 #[derive(Debug)]
 pub struct SessionVariables {
     globals: Arc<Globals>,
-    values: BTreeMap<&'static str, Arc<str>>,
+    pub(super) values: BTreeMap<&'static str, Arc<str>>,
+    /// What results' column definitions name for their character set, where it is not its default collation.
+    pub(super) names_collation: Option<StringCollation>,
     typed: Typed,
 }
 
@@ -331,7 +344,7 @@ impl SessionVariables {
     /// As a new connection finds them.
     pub fn new(globals: Arc<Globals>) -> Self {
         let values = globals.values.read().iter().map(|(k, v)| (*k, v.clone())).collect();
-        let mut variables = SessionVariables { globals, values, typed: Typed::default() };
+        let mut variables = SessionVariables { globals, values, names_collation: None, typed: Typed::default() };
         variables.retype();
         variables
     }
@@ -371,6 +384,12 @@ impl SessionVariables {
             Some(value) => check(definition, value)?,
             None => self.globals.get(definition),
         };
+        if definition.name == "character_set_results" {
+            self.names_collation = None;
+        }
+        if let Some((name, value)) = charset::companion(definition.name, &value) {
+            self.values.insert(name, value);
+        }
         self.values.insert(canonical(definition.name), value);
         self.retype();
         Ok(())
@@ -384,26 +403,7 @@ impl SessionVariables {
         check(definition, value).map(|_| ())
     }
 
-    /// SET NAMES: client, connection and results at once. A charset that is not UTF-8 or binary is refused.
-    ///
-    /// # Errors
-    /// 1115 for an unknown character set, 1273 and 1253 for the collation.
-    pub fn set_names(&mut self, charset: &str, collation: Option<&str>) -> Result<(), Error> {
-        let charset = check_charset(charset)?;
-        let collation = match collation {
-            Some(name) => check_collation(name)?,
-            None => basalt_expr::collation::Collation::of_charset(&charset)
-                .map_or("binary", basalt_expr::collation::Collation::name)
-                .into(),
-        };
-        for name in ["character_set_client", "character_set_connection", "character_set_results"] {
-            self.values.insert(name, charset.clone());
-        }
-        self.values.insert("collation_connection", collation);
-        Ok(())
-    }
-
-    fn retype(&mut self) {
+    pub(super) fn retype(&mut self) {
         let text = |name: &'static str| self.get(definition(name).expect("a variable of the table"));
         let number = |name: &'static str| text(name).parse::<u64>().unwrap_or(0);
         let sql_mode = text("sql_mode");
@@ -429,6 +429,9 @@ impl SessionVariables {
                 bytes => usize::try_from(bytes).unwrap_or(usize::MAX),
             },
             max_allowed_packet: number("max_allowed_packet") as usize,
+            client: CharacterSet::from_name(&text("character_set_client")).unwrap_or_default(),
+            collation: StringCollation::from_name(&text("collation_connection")).unwrap_or_default(),
+            results: self.result_charset(&text("character_set_results")),
             sql_mode,
         };
     }
@@ -451,6 +454,9 @@ impl Default for Typed {
             group_concat_bytes_max: 1_024,
             memory_quota: QUOTA_BYTES_DEFAULT,
             max_allowed_packet: 64 << 20,
+            client: CharacterSet::default(),
+            collation: StringCollation::default(),
+            results: ResultCharset::default(),
         }
     }
 }
@@ -468,6 +474,7 @@ pub fn typed_value(definition: &Definition, text: &str) -> basalt_expr::value::V
         Enum(["OFF", "0"]) => Value::Int(0),
         Int(..) => text.parse().map_or_else(|_| Value::String(text.into()), Value::Int),
         Float => text.parse().map_or_else(|_| Value::String(text.into()), Value::Double),
+        Charset if text == charset::NULL => Value::Null,
         _ => Value::String(text.into()),
     }
 }
@@ -512,8 +519,9 @@ fn check(definition: &Definition, value: &str) -> Result<Arc<str>, Error> {
             .map(|a| Arc::from(*a))
             .ok_or_else(|| wrong_value(name, value))?,
         SqlMode => check_sql_mode(value)?,
-        Charset => check_charset(value)?,
-        Collation => check_collation(value)?,
+        Charset if name == "character_set_client" => charset::check_client(value)?,
+        Charset => charset::check(value)?,
+        Collation => charset::check_collation(value)?,
         TimeZone => Zone::parse(value).ok_or_else(|| Error::unknown_time_zone(value))?.name().into(),
     })
 }
@@ -542,29 +550,7 @@ fn check_sql_mode(value: &str) -> Result<Arc<str>, Error> {
         }
     }
     let names: Vec<&str> = SQL_MODES.iter().filter(|(_, bit)| bits >> bit & 1 == 1).map(|(name, _)| *name).collect();
-    match names.iter().find(|name| SQL_MODES_REFUSED.contains(name)) {
-        Some(refused) => Err(Error::unsupported(format!("sql_mode {refused}"))),
-        None => Ok(names.join(",").into()),
-    }
-}
-
-/// Character sets that clients may speak: UTF-8 in its MySQL names, ASCII within it, and bytes as they are.
-fn check_charset(name: &str) -> Result<Arc<str>, Error> {
-    match name.to_ascii_lowercase().as_str() {
-        "utf8mb4" => Ok("utf8mb4".into()),
-        "utf8" | "utf8mb3" => Ok("utf8mb3".into()),
-        "ascii" => Ok("ascii".into()),
-        "latin1" => Ok("latin1".into()),
-        "binary" => Ok("binary".into()),
-        _ => Err(user(1115, "42000", format!("Unknown character set: '{name}'"))),
-    }
-}
-
-fn check_collation(name: &str) -> Result<Arc<str>, Error> {
-    match basalt_expr::collation::Collation::from_name(name) {
-        Ok(known) => Ok(known.name().into()),
-        Err(_) => Err(user(1273, "HY000", format!("Unknown collation: '{name}'"))),
-    }
+    Ok(names.join(",").into())
 }
 
 #[cfg(test)]

@@ -76,10 +76,9 @@ impl Database {
     /// Connects, and sets the session up for the way.
     pub async fn connect(target: Target, way: Way) -> Result<Database, Error> {
         let mut conn = Conn::new(OptsBuilder::from_opts(target.options.clone()).db_name(Some("slt"))).await?;
-        if target.is_mariadb {
-            for statement in MARIADB {
-                conn.query_drop(*statement).await?;
-            }
+        // The driver announces another collation than utf8mb4's default.
+        for statement in if target.is_mariadb { MARIADB } else { &["SET NAMES utf8mb4"] } {
+            conn.query_drop(*statement).await?;
         }
         conn.query_drop("SET time_zone = '+00:00', innodb_lock_wait_timeout = 1").await?;
         for statement in way.setup() {
