@@ -99,7 +99,7 @@ async fn ways(pair: &mut Pair, scenario: &Scenario, report: &mut Report) -> usiz
             }
         } else if let Some(what) = what {
             let case = Case { tables: scenario.tables.clone(), before: changes.clone(), step: step.clone() };
-            let mut judge = Differs { pair, what };
+            let mut judge = Differs { pair, what, expected: None };
             if let Some(small) = (Shrinker { judge: &mut judge, scenario, questions: 0 }).shrink(case).await
                 && let Some(outcomes) = judge.outcomes(scenario, &small).await
             {

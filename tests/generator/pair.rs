@@ -338,14 +338,15 @@ fn digitless(columns: &[mysql_async::Column], rows: &[Vec<String>]) -> Vec<Vec<S
 
 fn rounded(cell: &str, is_real: bool) -> String {
     match cell.parse::<f64>() {
-        Ok(number) if is_real => format!("{number:.3e}"),
+        // The sign of a zero is not compared.
+        Ok(number) if is_real => format!("{:.3e}", number + 0.0),
         _ => cell.to_string(),
     }
 }
 
 /// A number whose order is that of the floating-point number in a cell.
 fn ordered(cell: &str) -> i64 {
-    let bits = cell.parse::<f64>().unwrap_or_default().to_bits() as i64;
+    let bits = (cell.parse::<f64>().unwrap_or_default() + 0.0).to_bits() as i64;
     bits ^ (((bits >> 63) as u64) >> 1) as i64
 }
 

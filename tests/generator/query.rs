@@ -38,8 +38,8 @@ impl Maker {
         if self.dice.chance(12) {
             return self.with(&wish);
         }
-        if self.dice.chance(12) {
-            return self.set_operation(&wish);
+        if self.dice.chance(15) {
+            return self.set_operation(&wish).0;
         }
         self.select(&wish, &scope, 2).0
     }
@@ -57,29 +57,55 @@ impl Maker {
         Tree::Query(vec![Tree::text("WITH "), Tree::commas(parts), Tree::text(" "), query])
     }
 
-    fn set_operation(&mut self, wish: &Wish) -> Tree {
-        let classes: Vec<Class> = (0..1 + self.dice.below(3)).map(|_| *self.dice.pick(&Class::ALL)).collect();
+    /// Queries that are united, intersected, taken from each other, and the classes of their columns.
+    fn set_operation(&mut self, wish: &Wish) -> (Tree, Vec<Class>) {
+        let may = |class: &&Class| !wish.is_inner || **class != Class::Text;
+        let may: Vec<_> = Class::ALL.iter().filter(may).copied().collect();
+        let classes: Vec<Class> = (0..1 + self.dice.below(3)).map(|_| *self.dice.pick(&may)).collect();
         let wish = Wish { classes: classes.clone(), ..wish.clone() };
         let operations = [" UNION ", " UNION ALL ", " UNION ALL ", " INTERSECT ", " EXCEPT "];
         let mut parts = vec![Tree::Seq(vec![self.operand(&wish)])];
         for _ in 0..1 + self.dice.below(2) {
             parts.push(Tree::optional(vec![Tree::text(self.dice.word(&operations)), self.operand(&wish)]));
         }
-        Tree::Query(parts)
+        parts.extend(self.order_of_all(&classes));
+        (Tree::Query(parts), classes)
     }
 
-    /// One side of a set operation; every text is fuzzy, since it may be folded with its equals.
+    /// One side of a set operation, sometimes of constants; every text is fuzzy, since it may be folded with its equals.
     fn operand(&mut self, wish: &Wish) -> Tree {
-        let scope = self.from(&Scope::default(), 1);
+        let (scope, from) = self.from(&Scope::default(), 1);
+        let is_constant = self.dice.chance(20);
+        let seen = if is_constant { Scope::default() } else { scope.clone() };
         let items = wish.classes.iter().enumerate().map(|(at, class)| {
-            let item = self.expression(*class, &scope.0, 1);
+            let item = self.expression(*class, &seen, if is_constant { 0 } else { 1 });
             let name = if *class == Class::Text { format!("{FUZZY}{at}") } else { format!("e{at}") };
             Tree::Seq(vec![item, Tree::text(format!(" AS {name}"))])
         });
         let items = items.collect::<Vec<_>>();
-        let mut parts = vec![Tree::text("SELECT "), Tree::commas(items), Tree::text(" FROM "), scope.1];
-        parts.extend(self.filter(&scope.0, 1));
+        let mut parts = vec![Tree::text("SELECT "), Tree::commas(items)];
+        if !is_constant || self.dice.chance(60) {
+            parts.extend([Tree::text(" FROM "), from]);
+            parts.extend(self.filter(&scope, 1));
+        }
         Tree::Query(parts)
+    }
+
+    /// ORDER BY of every column, behind which equal rows are the same rows: then LIMIT leaves no choice.
+    fn order_of_all(&mut self, classes: &[Class]) -> Option<Tree> {
+        if !self.dice.chance(40) {
+            return None;
+        }
+        let key = |at: usize| format!("{}{}", at + 1, self.dice.word(&["", "", " DESC"]));
+        let keys = (0..classes.len()).map(key).collect::<Vec<_>>().join(", ");
+        let mut parts = vec![Tree::text(format!(" ORDER BY {keys}"))];
+        if !classes.iter().any(|class| matches!(class, Class::Text | Class::Real)) {
+            if self.dice.chance(50) {
+                parts.push(Tree::optional(vec![Tree::text(format!(" LIMIT {}", self.dice.below(9)))]));
+            }
+            parts.push(Tree::text(TOTAL));
+        }
+        Some(Tree::optional(parts))
     }
 
     /// A SELECT and the classes of its columns.
@@ -184,7 +210,10 @@ impl Maker {
         }
         if depth > 0 && self.dice.chance(12) {
             let wish = Wish { is_inner: true, ..Wish::default() };
-            let (query, classes) = self.select(&wish, &Scope::default(), depth - 1);
+            let (query, classes) = match self.dice.chance(25) {
+                true => self.set_operation(&wish),
+                false => self.select(&wish, &Scope::default(), depth - 1),
+            };
             let alias = self.alias('d');
             bring(scope, &alias, &classes);
             return Tree::Seq(vec![Tree::text("("), query, Tree::text(format!(") AS {alias}"))]);

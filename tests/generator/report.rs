@@ -8,6 +8,7 @@ use crate::shrink::Case;
 use basalt_tests::statement::Answer;
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::Arc;
 
 /// Rows of an answer that are printed.
 const ROWS_MAX: usize = 12;
@@ -16,7 +17,8 @@ const PRINT: usize = 40;
 
 /// See the module.
 pub struct Report {
-    expected: Expected,
+    /// Why differences are expected.
+    pub expected: Arc<Expected>,
     /// By shape: how often, and the first one.
     shapes: BTreeMap<String, (usize, String)>,
     /// Shapes of expected errors, with the reason.
@@ -35,7 +37,7 @@ impl Report {
     pub fn new() -> Report {
         let folder = std::env::var_os("GENERATOR_FOUND").map(Into::into);
         Report {
-            expected: Expected::read(),
+            expected: Arc::new(Expected::read()),
             shapes: BTreeMap::new(),
             expected_errors: BTreeMap::new(),
             reasons: BTreeMap::new(),

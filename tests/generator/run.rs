@@ -1,12 +1,13 @@
 //! Runs scenarios over several pairs of sessions, shrinks what differs, and tells how far it is.
 
+use crate::expected::Expected;
 use crate::maker::{Scenario, Step};
 use crate::pair::{Outcome, Pair, REFUSED, What};
 use crate::peer::Peer;
-use crate::report::Report;
+use crate::report::{Report, script};
 use crate::shrink::{Case, Judge, Shrinker};
 use mysql_async::Opts;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -134,7 +135,8 @@ async fn one(pair: &mut Pair, scenario: &Scenario, shared: &Shared) {
 }
 
 async fn follow(pair: &mut Pair, scenario: &Scenario, case: Case, what: What, shared: &Shared) {
-    let mut judge = Differs { pair, what };
+    let expected = shared.report.lock().expect("no worker panicked").expected.clone();
+    let mut judge = Differs { pair, what, expected: Some(expected) };
     let first = format!("seed {}: {}", scenario.seed, case.step.tree.sql());
     let small = Shrinker { judge: &mut judge, scenario, questions: 0 }.shrink(case).await;
     let dialect = judge.pair.dialect;
@@ -155,6 +157,8 @@ pub struct Differs<'a> {
     pub pair: &'a mut Pair,
     /// In what they differ.
     pub what: What,
+    /// What needs no further look.
+    pub expected: Option<Arc<Expected>>,
 }
 
 impl Differs<'_> {
@@ -178,5 +182,13 @@ impl Judge for Differs<'_> {
 
     async fn still_shows(&mut self, step: &Step) -> bool {
         self.pair.compare(step).await.0.as_ref() == Some(&self.what)
+    }
+
+    async fn is_explained(&mut self, scenario: &Scenario, case: &Case) -> bool {
+        let Some(expected) = self.expected.clone() else { return false };
+        let Some(outcomes) = self.outcomes(scenario, case).await else { return false };
+        let dialect = self.pair.dialect;
+        let text = script(scenario, case, &self.what, &outcomes, dialect);
+        expected.reason(&self.what, &text, dialect).is_some()
     }
 }

@@ -169,6 +169,17 @@ fn recollate(expr: Expr, collation: Collation) -> Result<Expr, ExprError> {
     }
 }
 
+/// A text in the collation of another text of its character set, however firm its own is; everything else as it is.
+///
+/// # Errors
+/// None today: the character set stays.
+pub fn collate_as(expr: Expr, other: &FieldType) -> Result<Expr, ExprError> {
+    let is_text = |ty: &FieldType| ty.is_string() && !ty.is_binary_string();
+    let meet = is_text(expr.ty()) && is_text(other);
+    let meet = meet && expr.ty().collation.character_set() == other.collation.character_set();
+    if meet { recollate(expr, other.collation) } else { Ok(expr) }
+}
+
 /// A string that becomes part of one in `collation`: itself where its bytes may stay.
 ///
 /// # Errors

@@ -46,8 +46,8 @@ pub(super) fn unify_time(column: Expr, number: Expr, operation: &str) -> (Expr, 
     (as_number(column), number)
 }
 
-/// A date or time as the number of its digits.
-pub(super) fn as_number(expr: Expr) -> Expr {
+/// A date or time as the number of its digits: `20250101` of a DATE.
+pub fn as_number(expr: Expr) -> Expr {
     let fsp = expr.ty().decimals.min(6);
     let digits = match expr.ty().kind {
         TypeKind::Date => 8,
@@ -94,6 +94,11 @@ fn as_date(micros: i128, call: &Call<'_>) -> Option<DateTime> {
     }
 }
 
+/// The place behind every date: the last day's, with all bits of its time.
+fn behind_all() -> DateTime {
+    DateTime(DateTime::from_date(9_999, 12, 31).0 + (1 << 37) - 1)
+}
+
 /// Where digits belong that are no date: a field beyond its range ends all that could be equal.
 fn place(micros: i128, is_date: bool) -> DateTime {
     if micros <= 0 {
@@ -103,7 +108,7 @@ fn place(micros: i128, is_date: bool) -> DateTime {
     let (date, time) = if is_date { (whole, 0) } else { (whole / 1_000_000, (whole % 1_000_000) as u32) };
     let micro = if is_date { micro.min(1) } else { micro };
     if date > 99_991_231 {
-        return DateTime(DateTime::from_date(9_999, 12, 31).0 + (1 << 37) - 1);
+        return behind_all();
     }
     let date = date as u32;
     let (year, month, day) = (date / 10_000, date / 100 % 100, date % 100);
@@ -133,7 +138,7 @@ fn moment(local: DateTime, call: &Call<'_>) -> Result<Value, EvalError> {
     Ok(match cast_value(&Value::DateTime(next), &from, &FieldType { decimals: 6, ..call.ty.clone() }, &quiet)? {
         Value::DateTime(utc) if exists => Value::DateTime(utc),
         Value::DateTime(utc) => Value::DateTime(DateTime(utc.0.saturating_sub(1))),
-        _ => Value::DateTime(DateTime(DateTime::from_date(9_999, 12, 31).0 + (1 << 37) - 1)),
+        _ => Value::DateTime(behind_all()),
     })
 }
 

@@ -29,7 +29,7 @@ pub(super) fn spec(func: Func) -> Option<Spec> {
         DayName | MonthName => Spec::new(1, 1, DATETIME, Ret::Text(9), name),
         Date => Spec::new(1, 1, DATETIME, Ret::Date, date),
         LastDay => Spec::new(1, 1, DATETIME, Ret::Date, last_day),
-        Time => Spec::new(1, 1, TIME, Ret::Custom(type_first), |_, args| Ok(args[0].clone())),
+        Time => Spec::new(1, 1, TIME, Ret::Custom(type_time), |_, args| Ok(args[0].clone())),
         Timestamp => Spec::new(1, 2, &[Arg::DateTime, Arg::Time], Ret::Custom(type_timestamp), timestamp),
         MakeDate => Spec::new(2, 2, INT, Ret::Date, make_date),
         MakeTime => Spec::new(3, 3, &[Arg::Int, Arg::Int, Arg::Number], Ret::Custom(type_make_time), make_time),
@@ -67,6 +67,11 @@ fn type_first(args: &mut [Expr]) -> Result<FieldType, ExprError> {
         EvalType::Duration => FieldType::time(ty.decimals),
         _ => FieldType::datetime(ty.decimals),
     })
+}
+
+/// TIME(NULL) is a TIME, too.
+fn type_time(args: &mut [Expr]) -> Result<FieldType, ExprError> {
+    Ok(FieldType::time(args[0].ty().decimals.min(6)))
 }
 
 fn type_timestamp(args: &mut [Expr]) -> Result<FieldType, ExprError> {

@@ -44,8 +44,9 @@ mod string;
 mod text;
 pub(crate) mod vector;
 
-pub use collations::{cast_among, collate, infer_in};
+pub use collations::{cast_among, collate, collate_as, infer_in};
 pub use compare::compare;
+pub use date_number::as_number as date_as_number;
 pub use datetime_arith::{Interval, IntervalUnit, interval_value};
 pub(crate) use infer::hybrid_number;
 pub use infer::{

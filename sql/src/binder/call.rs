@@ -96,16 +96,7 @@ impl super::Binder<'_> {
             if func.keeps_moments() { args } else { args.into_iter().map(basalt_expr::func::localize).collect() };
         let sums = matches!(func, AggregateFunc::Sum | AggregateFunc::Avg);
         // A moment is added up as the number that it looks like.
-        let as_number = |arg: Expr| {
-            let digits = u32::from(arg.ty().decimals.min(6))
-                + match arg.ty().kind {
-                    TypeKind::Date => 8,
-                    TypeKind::Time => 7,
-                    _ => 14,
-                };
-            let scale = arg.ty().decimals.min(6);
-            if arg.ty().is_temporal() { arg.cast(FieldType::decimal(digits, scale)) } else { arg }
-        };
+        let as_number = |arg: Expr| if arg.ty().is_temporal() { func::date_as_number(arg) } else { arg };
         let args: Vec<Expr> = if sums { args.into_iter().map(as_number).collect() } else { args };
         let mut ty = func.result_type(&args)?;
         match (func, args.first().map(Expr::ty)) {

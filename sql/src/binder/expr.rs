@@ -8,9 +8,10 @@ use crate::parser::ast::{self, BinaryOp, IsWhat, Literal, TrimSide, UnaryOp};
 use crate::plan::{CompareOp, LogicalPlan, OutputColumn, Subquery, SubqueryKind};
 use basalt_common::stack::levels_max;
 use basalt_expr::collation::Collation;
+use basalt_expr::error::ExprError;
 use basalt_expr::expr::Expr;
 use basalt_expr::func::{self, Func};
-use basalt_expr::types::{DECIMAL_PRECISION_MAX, EvalType, FieldType};
+use basalt_expr::types::{DECIMAL_PRECISION_MAX, EvalType, FieldType, TypeKind};
 use basalt_expr::value::Value;
 
 impl super::Binder<'_> {
@@ -84,7 +85,13 @@ impl super::Binder<'_> {
             }
             ast::Expr::Collate(operand, name) => {
                 let collation = Collation::from_name(name)?;
-                Ok(func::collate(self.expr(operand, block)?, collation)?)
+                let is_open = matches!(**operand, ast::Expr::Parameter(_) | ast::Expr::UserVariable(_));
+                let operand = self.expr(operand, block)?;
+                // NULL is of the character set binary; what has no value yet is of any.
+                if operand.ty().kind == TypeKind::Null && !is_open {
+                    return Err(ExprError::CollationOfOther(collation.name().into(), "binary".into()).into());
+                }
+                Ok(func::collate(operand, collation)?)
             }
             ast::Expr::Function { name, args } => self.function(name, args, block),
             ast::Expr::Aggregate(call) if call.over.is_some() => self.window_call(call, block),
@@ -218,7 +225,10 @@ impl super::Binder<'_> {
             let left = self.operand(expr, block)?;
             let mut any = Vec::with_capacity(list.len());
             for item in list {
-                any.push(row::compare(BinaryOp::Eq, left.clone(), self.operand(item, block)?)?);
+                let item = self.operand(item, block)?;
+                // One row beside IN is `=`; among several each column has the collation of the row on the left.
+                let item = if list.len() > 1 { row::collate_as(item, &left)? } else { item };
+                any.push(row::compare(BinaryOp::Eq, left.clone(), item)?);
             }
             return negate(join(Func::Or, any)?, negated);
         }

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::parser::ast::{self, BinaryOp};
 use crate::plan::{LogicalPlan, SubqueryKind};
 use basalt_expr::expr::Expr;
-use basalt_expr::func::Func;
+use basalt_expr::func::{self, Func};
 
 /// One side of a comparison.
 #[derive(Debug, Clone)]
@@ -58,6 +58,17 @@ impl super::Binder<'_> {
         }
         Ok(Operand::Row(items))
     }
+}
+
+/// A row whose texts are compared in the collations of `left`.
+pub(super) fn collate_as(row: Operand, left: &Operand) -> Result<Operand> {
+    Ok(match (row, left) {
+        (Operand::One(expr), Operand::One(left)) => Operand::One(func::collate_as(expr, left.ty())?),
+        (Operand::Row(items), Operand::Row(left)) if items.len() == left.len() => {
+            Operand::Row(items.into_iter().zip(left).map(|(item, left)| collate_as(item, left)).collect::<Result<_>>()?)
+        }
+        (row, _) => row,
+    })
 }
 
 /// `left op right`.

@@ -1,31 +1,8 @@
 //! How large a plan is, for those who must not take long over one.
 
 use super::LogicalPlan;
+use super::walk::below;
 use basalt_expr::expr::Expr;
-
-/// The inputs of a node and the plans of its subqueries.
-fn below(plan: &LogicalPlan) -> (Vec<&LogicalPlan>, Vec<&LogicalPlan>) {
-    let inputs = match plan {
-        LogicalPlan::Values { .. } | LogicalPlan::Scan(_) | LogicalPlan::Virtual(_) | LogicalPlan::WorkTable { .. } => {
-            Vec::new()
-        }
-        LogicalPlan::Filter { input, .. }
-        | LogicalPlan::Project { input, .. }
-        | LogicalPlan::Aggregate { input, .. }
-        | LogicalPlan::Window { input, .. }
-        | LogicalPlan::Sort { input, .. }
-        | LogicalPlan::Limit { input, .. }
-        | LogicalPlan::Distinct { input }
-        | LogicalPlan::Rename { input, .. } => vec![&**input],
-        LogicalPlan::Apply { input, subqueries } => {
-            return (vec![&**input], subqueries.iter().map(|subquery| &*subquery.plan).collect());
-        }
-        LogicalPlan::Join { left, right, .. } => vec![&**left, &**right],
-        LogicalPlan::SetOperation { inputs, .. } => inputs.iter().collect(),
-        LogicalPlan::RecursiveCte { base, step, .. } => vec![&**base, &**step],
-    };
-    (inputs, Vec::new())
-}
 
 /// Levels of subqueries in expressions, one within the other.
 pub fn nested_subqueries(plan: &LogicalPlan) -> usize {

@@ -1,10 +1,41 @@
-//! Walks over plans: a node's inputs and its expressions, for those who rewrite them.
+//! Walks over plans: a node's inputs, subqueries and expressions, for those who read them and those who rewrite them.
 
 use super::{AggregateCall, LogicalPlan, SortKey, SubqueryKind, WindowCall, as_outer_column};
 use crate::error::Result;
 use basalt_expr::expr::Expr;
 use basalt_expr::types::FieldType;
 use std::collections::BTreeMap;
+
+/// The inputs of a node and the plans of its subqueries.
+pub fn below(plan: &LogicalPlan) -> (Vec<&LogicalPlan>, Vec<&LogicalPlan>) {
+    let inputs = match plan {
+        LogicalPlan::Values { .. } | LogicalPlan::Scan(_) | LogicalPlan::Virtual(_) | LogicalPlan::WorkTable { .. } => {
+            Vec::new()
+        }
+        LogicalPlan::Filter { input, .. }
+        | LogicalPlan::Project { input, .. }
+        | LogicalPlan::Aggregate { input, .. }
+        | LogicalPlan::Window { input, .. }
+        | LogicalPlan::Sort { input, .. }
+        | LogicalPlan::Limit { input, .. }
+        | LogicalPlan::Distinct { input }
+        | LogicalPlan::Rename { input, .. } => vec![&**input],
+        LogicalPlan::Apply { input, subqueries } => {
+            return (vec![&**input], subqueries.iter().map(|subquery| &*subquery.plan).collect());
+        }
+        LogicalPlan::Join { left, right, .. } => vec![&**left, &**right],
+        LogicalPlan::SetOperation { inputs, .. } => inputs.iter().collect(),
+        LogicalPlan::RecursiveCte { base, step, .. } => vec![&**base, &**step],
+    };
+    (inputs, Vec::new())
+}
+
+/// Calls `f` for every node of a plan, those of subqueries included, a node before what is below it.
+pub fn visit<'a>(plan: &'a LogicalPlan, f: &mut dyn FnMut(&'a LogicalPlan)) {
+    f(plan);
+    let (inputs, subqueries) = below(plan);
+    inputs.into_iter().chain(subqueries).for_each(|plan| visit(plan, f));
+}
 
 /// The inputs of a node; not the plans of its subqueries.
 pub fn inputs(plan: &mut LogicalPlan) -> Vec<&mut LogicalPlan> {

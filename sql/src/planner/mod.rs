@@ -37,7 +37,7 @@ pub use physical::{
 };
 pub use short::SHORT_ROWS_MAX;
 
-use crate::plan::{BoundStatement, InsertSource, LogicalPlan, Query, Scan};
+use crate::plan::{BoundStatement, InsertSource, LogicalPlan, Query, Scan, walk};
 use short::Purpose;
 use std::sync::Arc;
 
@@ -89,29 +89,9 @@ pub fn plan(statement: BoundStatement, paths: ShortPath) -> PhysicalPlan {
 
 /// Calls `f` for every stored table that a plan reads, subqueries included.
 pub fn visit_scans(plan: &LogicalPlan, f: &mut dyn FnMut(&Scan)) {
-    match plan {
-        LogicalPlan::Scan(scan) => f(scan),
-        LogicalPlan::Values { .. } | LogicalPlan::Virtual(_) | LogicalPlan::WorkTable { .. } => {}
-        LogicalPlan::Filter { input, .. }
-        | LogicalPlan::Project { input, .. }
-        | LogicalPlan::Aggregate { input, .. }
-        | LogicalPlan::Window { input, .. }
-        | LogicalPlan::Sort { input, .. }
-        | LogicalPlan::Limit { input, .. }
-        | LogicalPlan::Distinct { input }
-        | LogicalPlan::Rename { input, .. } => visit_scans(input, f),
-        LogicalPlan::Apply { input, subqueries } => {
-            visit_scans(input, f);
-            subqueries.iter().for_each(|subquery| visit_scans(&subquery.plan, f));
+    walk::visit(plan, &mut |node| {
+        if let LogicalPlan::Scan(scan) = node {
+            f(scan);
         }
-        LogicalPlan::Join { left, right, .. } => {
-            visit_scans(left, f);
-            visit_scans(right, f);
-        }
-        LogicalPlan::SetOperation { inputs, .. } => inputs.iter().for_each(|input| visit_scans(input, f)),
-        LogicalPlan::RecursiveCte { base, step, .. } => {
-            visit_scans(base, f);
-            visit_scans(step, f);
-        }
-    }
+    });
 }

@@ -105,12 +105,13 @@ pub struct RemoteScanExec {
     keep_order: bool,
 }
 
-/// What holds for the rows of every region and so for all of them together: columns that a filter made constant or equal.
-/// Sorts above were planned with that knowledge; regions' rows come in no order.
+/// What holds for the rows of every region and so for all of them together: columns that a filter or a projection made
+/// constant or equal. Sorts above were planned with that knowledge; regions' rows come in no order. What DataFusion
+/// calls constant within a partition (an expression over constants) stays: no constant of a fragment differs between
+/// regions, and the scan is one partition.
 fn known_of_rows(fragment: &Arc<dyn ExecutionPlan>) -> EquivalenceProperties {
     let mut known = fragment.properties().eq_properties.clone().with_constraints(Constraints::default());
     known.clear_orderings();
-    known.clear_per_partition_constants();
     known
 }
 

@@ -2,7 +2,7 @@
 
 use super::lower::{VirtualTables, output_schema};
 use crate::error::{Error, Result};
-use crate::plan::{LogicalPlan, VirtualScan};
+use crate::plan::{LogicalPlan, VirtualScan, walk};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use basalt_expr::convert::array_of;
 use basalt_expr::value::Value;
@@ -12,38 +12,14 @@ use std::sync::Arc;
 /// The made-up tables that a plan reads, each once.
 pub fn virtual_scans(plan: &LogicalPlan) -> Vec<VirtualScan> {
     let mut found = Vec::new();
-    collect(plan, &mut found);
+    walk::visit(plan, &mut |node| {
+        if let LogicalPlan::Virtual(scan) = node {
+            found.push(scan.clone());
+        }
+    });
     found.sort_by(|a, b| (&a.database, &a.table).cmp(&(&b.database, &b.table)));
     found.dedup_by(|a, b| (&a.database, &a.table) == (&b.database, &b.table));
     found
-}
-
-fn collect(plan: &LogicalPlan, found: &mut Vec<VirtualScan>) {
-    match plan {
-        LogicalPlan::Virtual(scan) => found.push(scan.clone()),
-        LogicalPlan::Values { .. } | LogicalPlan::Scan(_) | LogicalPlan::WorkTable { .. } => {}
-        LogicalPlan::Filter { input, .. }
-        | LogicalPlan::Project { input, .. }
-        | LogicalPlan::Aggregate { input, .. }
-        | LogicalPlan::Window { input, .. }
-        | LogicalPlan::Sort { input, .. }
-        | LogicalPlan::Limit { input, .. }
-        | LogicalPlan::Distinct { input }
-        | LogicalPlan::Rename { input, .. } => collect(input, found),
-        LogicalPlan::Apply { input, subqueries } => {
-            collect(input, found);
-            subqueries.iter().for_each(|subquery| collect(&subquery.plan, found));
-        }
-        LogicalPlan::Join { left, right, .. } => {
-            collect(left, found);
-            collect(right, found);
-        }
-        LogicalPlan::SetOperation { inputs, .. } => inputs.iter().for_each(|input| collect(input, found)),
-        LogicalPlan::RecursiveCte { base, step, .. } => {
-            collect(base, found);
-            collect(step, found);
-        }
-    }
 }
 
 /// Adds a made-up table's rows, one value a column.
