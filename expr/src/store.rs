@@ -336,8 +336,10 @@ fn store_string(value: &Value, from: &FieldType, to: &FieldType, ctx: &StoreCont
         return store_binary(value, from, to, ctx);
     }
     let text = text_for(value, from, to.collation.character_set(), ctx)?;
-    // Trailing spaces of a CHAR are not kept; those of a VARCHAR beyond its length go with a note.
-    let trimmed = if to.kind == TypeKind::Char { text.trim_end_matches(' ') } else { &*text };
+    // Trailing spaces of a CHAR are not kept, neither those that came nor those that a cut leaves; those of a VARCHAR beyond
+    // its length go with a note.
+    let without_spaces = |text| if to.kind == TypeKind::Char { str::trim_end_matches(text, ' ') } else { text };
+    let trimmed = without_spaces(&text);
     let end = match to.blob_bytes_max() {
         Some(bytes) => (trimmed.len() > bytes).then(|| trimmed.floor_char_boundary(bytes)),
         None if to.length == UNSPECIFIED || trimmed.len() <= to.length as usize => None,
@@ -350,7 +352,7 @@ fn store_string(value: &Value, from: &FieldType, to: &FieldType, ctx: &StoreCont
             } else {
                 ctx.too_long()?;
             }
-            Ok(Value::from(&trimmed[..end]))
+            Ok(Value::from(without_spaces(&trimmed[..end])))
         }
         None if trimmed.len() == text.len() => Ok(Value::String(text.clone())),
         None => Ok(Value::from(trimmed)),

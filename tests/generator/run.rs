@@ -7,8 +7,8 @@ use crate::peer::Peer;
 use crate::report::{Report, script};
 use crate::shrink::{Case, Judge, Shrinker};
 use mysql_async::Opts;
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Pairs of sessions at work at the same time.

@@ -280,7 +280,7 @@ fn insert(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     let (position, count) = (args[1].as_i64().unwrap_or(0), args[2].as_i64().unwrap_or(0));
     let total = char_count(&args[0]);
     let Some(start) = usize::try_from(position - 1).ok().filter(|start| *start < total) else {
-        return Ok(args[0].clone());
+        return Ok(call.text(bytes(&args[0]).to_vec()));
     };
     let removed = usize::try_from(count).unwrap_or(usize::MAX).min(total - start);
     let text = bytes(&args[0]);

@@ -123,9 +123,10 @@ fn field(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     Ok(Value::Int(args[1..].iter().position(equal).map_or(0, |at| at as i64 + 1)))
 }
 
-fn elt(_: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+fn elt(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     let index = args[0].as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
-    Ok(if index == 0 { Value::Null } else { args.get(index).cloned().unwrap_or_default() })
+    let found = if index == 0 { None } else { args.get(index).and_then(Value::as_bytes) };
+    Ok(found.map_or(Value::Null, |text| call.text(text.to_vec())))
 }
 
 fn find_in_set(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
@@ -169,7 +170,7 @@ fn format(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
 
 fn quote(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     if args[0].is_null() {
-        return Ok(Value::from("NULL"));
+        return Ok(call.text(b"NULL".to_vec()));
     }
     let mut out = vec![b'\''];
     for &byte in bytes(&args[0]) {

@@ -56,4 +56,6 @@ mod nets;
 #[cfg(test)]
 mod print;
 #[cfg(test)]
+mod second_opinion;
+#[cfg(test)]
 mod tests;
