@@ -53,6 +53,7 @@ mod recursion;
 mod remote_scan;
 mod scan_metrics;
 mod single_row;
+mod sort_again;
 #[cfg(test)]
 mod tests;
 mod unnest;

@@ -13,6 +13,7 @@ use super::cross_joins::{NullSafeCrossJoins, NullSafeKeys};
 use super::in_order::ReadInOrder;
 use super::large_top::SortThenLimit;
 use super::pushdown::PushIntoStorage;
+use super::sort_again::SortAgain;
 use super::yielding::YieldAtJoins;
 use crate::error::Result;
 use crate::memory::QUOTA_VARIABLE;
@@ -133,6 +134,8 @@ fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
         let position = position.expect("DataFusion's default rules have distribution and cooperation") + offset;
         rules.insert(position, Arc::new(PushIntoStorage));
     }
+    let check = rules.iter().position(|rule| rule.name() == "SanityCheckPlan");
+    rules.insert(check.expect("DataFusion's default rules end with a check"), Arc::new(SortAgain));
     rules.push(Arc::new(SortThenLimit));
     rules.push(Arc::new(YieldAtJoins));
     rules.push(Arc::new(ReadInOrder));
