@@ -54,7 +54,8 @@ impl Buffer {
     pub(crate) fn new(bytes_max: usize) -> Buffer {
         Buffer {
             bytes_max,
-            keys_max: (bytes_max / (TXN_BYTES_MAX / TXN_KEYS_MAX)).max(1),
+            keys_max: usize::try_from(bytes_max as u128 * TXN_KEYS_MAX as u128 / TXN_BYTES_MAX as u128)
+                .unwrap_or(usize::MAX),
             entries: BTreeMap::new(),
             journal: Vec::new(),
             bytes: 0,
@@ -234,12 +235,12 @@ mod tests {
 
     #[test]
     fn a_transaction_ends_where_its_bounds_say() {
-        let mut buffer = Buffer::new(1_040);
-        assert_eq!(buffer.keys_max(), 20);
-        buffer.put(b("a"), Bytes::from(vec![0; 1_039])).expect("fits");
-        assert!(matches!(buffer.put(b("b"), b("")), Err(Error::TxnTooLarge { size: 1_041, limit: 1_040 })));
-        buffer.put(b("a"), b("")).expect("fits");
-        let keys = (0..20).map(|i| buffer.put(Bytes::from(format!("{i}")), b("")));
+        let mut buffer = Buffer::new(1_049);
+        assert_eq!((buffer.keys_max(), Buffer::new(TXN_BYTES_MAX).keys_max()), (20, TXN_KEYS_MAX));
+        buffer.put(b("a"), Bytes::from(vec![0; 1_048])).expect("fits");
+        assert!(matches!(buffer.put(b("b"), b("")), Err(Error::TxnTooLarge { size: 1_050, limit: 1_049 })));
+        let mut buffer = Buffer::new(1_049);
+        let keys = (0..21).map(|i| buffer.put(Bytes::from(format!("{i}")), b("")));
         let refused: Vec<_> = keys.filter_map(Result::err).collect();
         assert!(matches!(refused[..], [Error::TxnTooLarge { limit: 20, .. }, ..]), "{refused:?}");
     }
