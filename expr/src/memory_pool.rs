@@ -1,10 +1,10 @@
 //! DataFusion's operators as leaves of the memory tree: a pool over a [`Tracker`].
 //!
 //! As DataFusion's `FairSpillPool`, every consumer that can spill gets an equal share of what the others leave, and is
-//! refused beyond it, which makes it spill (a sort gets a third of that: it takes more to merge); consumers that cannot spill take what is there and fail at the limit. What is
-//! different: the limit is the tracker's, so that everything else which the same statement holds (its plan, rows on their
-//! way out) makes the shares smaller; and while the process as a whole is near its own limit, large consumers spill
-//! earlier.
+//! refused beyond it, which makes it spill (a sort gets a third of that: it takes more to merge); consumers that cannot
+//! spill take what is there and fail at the limit. What is different: the limit is the tracker's, so that everything
+//! else which the same statement holds (its plan, rows on their way out) makes the shares smaller; and while the
+//! process as a whole is near its own limit, large consumers spill earlier.
 //!
 //! Who may hold what: one mutex around three numbers, never held across anything; the tracker's atomics beside it. Two
 //! consumers that grow at once may overshoot the limit by what they ask for, a few batches.
