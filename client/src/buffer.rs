@@ -31,8 +31,10 @@ pub(crate) struct Entry {
 pub struct Savepoint(usize);
 
 /// The writes of one transaction.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Buffer {
+    bytes_max: usize,
+    keys_max: usize,
     entries: BTreeMap<Bytes, Entry>,
     journal: Vec<(Bytes, Option<Entry>)>,
     bytes: usize,
@@ -48,6 +50,25 @@ const ENTRY_BYTES: usize = 192;
 const JOURNAL_BYTES: usize = 112;
 
 impl Buffer {
+    /// An empty buffer with room for so many bytes, and for as many keys to a byte as there are by default.
+    pub(crate) fn new(bytes_max: usize) -> Buffer {
+        Buffer {
+            bytes_max,
+            keys_max: usize::try_from(bytes_max as u128 * TXN_KEYS_MAX as u128 / TXN_BYTES_MAX as u128)
+                .unwrap_or(usize::MAX),
+            entries: BTreeMap::new(),
+            journal: Vec::new(),
+            bytes: 0,
+            undo_bytes: 0,
+            account: None,
+        }
+    }
+
+    /// How many keys may be written, or locked.
+    pub(crate) fn keys_max(&self) -> usize {
+        self.keys_max
+    }
+
     /// From now on, what the buffer holds is told to `account`.
     pub(crate) fn count_in(&mut self, account: Account) {
         self.account = Some(account);
@@ -143,12 +164,12 @@ impl Buffer {
             return Err(Error::EntryTooLarge { size: value_bytes, limit: VALUE_BYTES_MAX });
         }
         let size = self.bytes + key.len() + value_bytes;
-        if size > TXN_BYTES_MAX {
-            return Err(Error::TxnTooLarge { size, limit: TXN_BYTES_MAX });
+        if size > self.bytes_max {
+            return Err(Error::TxnTooLarge { size, limit: self.bytes_max });
         }
         // The journal grows with every write, the entries only with new keys: the bound is on both.
-        if self.journal.len() >= TXN_KEYS_MAX {
-            return Err(Error::TxnTooLarge { size: self.journal.len(), limit: TXN_KEYS_MAX });
+        if self.journal.len() >= self.keys_max {
+            return Err(Error::TxnTooLarge { size: self.journal.len(), limit: self.keys_max });
         }
         let before = self.replace(key.clone(), entry);
         self.undo_bytes += stored_bytes(&before);
@@ -195,7 +216,7 @@ mod tests {
 
     #[test]
     fn savepoints_undo_exactly_what_came_after() {
-        let mut buffer = Buffer::default();
+        let mut buffer = Buffer::new(TXN_BYTES_MAX);
         buffer.put(b("a"), b("1")).expect("fits");
         buffer.insert(b("b"), b("2")).expect("fits");
         let (outer, bytes) = (buffer.savepoint(), buffer.bytes);
@@ -213,8 +234,20 @@ mod tests {
     }
 
     #[test]
+    fn a_transaction_ends_where_its_bounds_say() {
+        let mut buffer = Buffer::new(1_049);
+        assert_eq!((buffer.keys_max(), Buffer::new(TXN_BYTES_MAX).keys_max()), (20, TXN_KEYS_MAX));
+        buffer.put(b("a"), Bytes::from(vec![0; 1_048])).expect("fits");
+        assert!(matches!(buffer.put(b("b"), b("")), Err(Error::TxnTooLarge { size: 1_050, limit: 1_049 })));
+        let mut buffer = Buffer::new(1_049);
+        let keys = (0..21).map(|i| buffer.put(Bytes::from(format!("{i}")), b("")));
+        let refused: Vec<_> = keys.filter_map(Result::err).collect();
+        assert!(matches!(refused[..], [Error::TxnTooLarge { limit: 20, .. }, ..]), "{refused:?}");
+    }
+
+    #[test]
     fn inserts_over_own_writes() {
-        let mut buffer = Buffer::default();
+        let mut buffer = Buffer::new(TXN_BYTES_MAX);
         buffer.put(b("a"), b("1")).expect("fits");
         assert!(matches!(buffer.insert(b("a"), b("2")), Err(Error::AlreadyExists { .. })));
         buffer.delete(b("a")).expect("fits");

@@ -42,9 +42,9 @@ pub const ASYNC_COMMIT_KEYS_MAX: usize = 256;
 /// Bytes of those keys.
 pub const ASYNC_COMMIT_KEY_BYTES_MAX: usize = 4 << 10;
 
-/// Bytes of keys and values that one transaction may buffer.
+/// Bytes of keys and values that one transaction may buffer, unless its options say otherwise.
 pub const TXN_BYTES_MAX: usize = 100 << 20;
-/// Keys that one transaction may write or lock.
+/// Keys that such a one may write or lock.
 pub const TXN_KEYS_MAX: usize = 2_000_000;
 /// Bytes of one key.
 pub const KEY_BYTES_MAX: usize = 4 << 10;

@@ -13,7 +13,7 @@ use crate::backoff::Cause;
 use crate::cluster::Cluster;
 use crate::config::{
     BATCH_KEYS_MAX, CLEANUP_BUDGET, LOCK_WAIT_DEFAULT, LOCK_WAIT_SLICE, PESSIMISTIC_LOCK_TTL, REGION_CONCURRENCY,
-    REQUEST_BUDGET, TXN_KEYS_MAX,
+    REQUEST_BUDGET,
 };
 use crate::error::{Error, Result};
 use crate::heartbeat::{Beating, Heartbeat};
@@ -101,8 +101,8 @@ impl Transaction {
     pub fn lock_keys(&mut self, request: LockRequest) -> BoxFuture<'_, Result<LockedKeys>> {
         Box::pin(async move {
             let size = self.held.len() + self.marked.len() + request.keys.len();
-            if size > TXN_KEYS_MAX {
-                return Err(Error::TxnTooLarge { size, limit: TXN_KEYS_MAX });
+            if size > self.buffer.keys_max() {
+                return Err(Error::TxnTooLarge { size, limit: self.buffer.keys_max() });
             }
             if self.options.mode == TxnMode::Optimistic {
                 self.marked.extend(request.keys.into_iter().map(|(key, _)| key));

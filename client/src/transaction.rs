@@ -17,6 +17,7 @@
 
 use crate::buffer::{Buffer, Entry, Savepoint};
 use crate::cluster::Cluster;
+use crate::config::TXN_BYTES_MAX;
 use crate::error::{Error, Result};
 use crate::heartbeat::Heartbeat;
 use crate::pessimistic::HeldLock;
@@ -55,6 +56,8 @@ pub struct TxnOptions {
     pub one_pc: bool,
     /// Answer a commit when everything is prewritten.
     pub async_commit: bool,
+    /// Bytes of keys and values that it may write; the bound on the number of keys goes with it.
+    pub bytes_max: usize,
 }
 
 impl Default for TxnOptions {
@@ -66,6 +69,7 @@ impl Default for TxnOptions {
             max_commit_ts: Timestamp::ZERO,
             one_pc: true,
             async_commit: true,
+            bytes_max: TXN_BYTES_MAX,
         }
     }
 }
@@ -96,9 +100,9 @@ impl Transaction {
             snapshot: cluster.snapshot(start_ts),
             started: cluster.env.now(),
             cluster,
-            options,
             start_ts,
-            buffer: Buffer::default(),
+            buffer: Buffer::new(options.bytes_max),
+            options,
             held: BTreeMap::new(),
             marked: BTreeSet::new(),
             primary: None,

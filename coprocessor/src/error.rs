@@ -1,5 +1,7 @@
 //! The coprocessor's errors, by what the client does next.
 
+use basalt_expr::error::EvalError;
+use basalt_expr::memory_pool::Size;
 use basalt_proto::coprocessor::{CodedError, CoprocessorResponse};
 use basalt_proto::errors;
 use datafusion_common::DataFusionError;
@@ -49,22 +51,27 @@ impl From<DataFusionError> for Error {
     }
 }
 
+fn out_of_memory(how: &str) -> Error {
+    let message = format!("Out Of Memory Quota in storage: {how}");
+    Error::Sql { code: 8175, sqlstate: "HY000".to_string(), message }
+}
+
 fn classify(error: &DataFusionError) -> Error {
     let root = error.find_root();
     if let DataFusionError::External(inner) = root {
         if let Some(own) = inner.downcast_ref::<Error>() {
             return own.clone();
         }
-        if let Some(eval) = inner.downcast_ref::<basalt_expr::error::EvalError>() {
+        if let Some(EvalError::Memory(exceeded)) = inner.downcast_ref::<EvalError>() {
+            let (used, limit) = (Size(exceeded.used), Size(exceeded.limit));
+            return out_of_memory(&format!("a fragment holds {used}; the coprocessor allows {limit}"));
+        }
+        if let Some(eval) = inner.downcast_ref::<EvalError>() {
             return Error::Sql { code: eval.code(), sqlstate: eval.sqlstate().to_string(), message: eval.to_string() };
         }
     }
     match root {
-        DataFusionError::ResourcesExhausted(message) => Error::Sql {
-            code: 8175,
-            sqlstate: "HY000".to_string(),
-            message: format!("Out Of Memory Quota in storage: {message}"),
-        },
+        DataFusionError::ResourcesExhausted(message) => out_of_memory(message),
         DataFusionError::Plan(message) | DataFusionError::NotImplemented(message) => Error::Invalid(message.clone()),
         other => Error::Internal(other.to_string()),
     }

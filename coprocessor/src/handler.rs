@@ -15,6 +15,7 @@ use crate::scan::{RegionScan, eval_context};
 use crate::source::BatchSource;
 use basalt_common::StoreId;
 use basalt_common::env::Env;
+use basalt_common::memory::heap::{self, Meter, Metered};
 use basalt_common::memory::{Account, Tracker, process};
 use basalt_expr::fragment::FRAGMENT_VERSION;
 use basalt_expr::memory_pool::TrackedPool;
@@ -168,7 +169,10 @@ impl Shared {
         let mut last = if request.fragment.is_empty() {
             self.bare(request, source, &mut summary, tx).await?
         } else {
-            self.fragment(request, source, &mut summary, tx).await?
+            // What operators do not count and expressions make is measured, a request's for itself: groups, beside the
+            // batch that they are on their way out in, are twice what they count.
+            let meter = Arc::new(Meter::with_limit(self.memory.limit().saturating_mul(2)));
+            Metered::new(Box::pin(self.fragment(request, source, &mut summary, tx)), meter).await?
         };
         summary.total_us = self.env.now().since(started).as_micros() as u64;
         last.summary = Some(summary);
@@ -256,13 +260,21 @@ async fn send(
 ) -> Result<()> {
     // The batch, its message, and those that a slow client has not taken.
     held.set(batch.get_array_memory_size() * 2);
-    for response in encode::responses(batch) {
+    let mut responses = encode::responses(batch);
+    loop {
+        let before = heap::balance();
+        let Some(response) = responses.next() else { break };
         let response = response?;
+        let taken = heap::balance() - before;
         held.add(response.batch.len() * RESPONSES_BUFFERED);
         summary.rows_returned += response.rows;
         summary.bytes_returned += response.batch.len() as u64;
         if tx.send(response).await.is_err() {
             return Err(Error::Internal("the client is gone".to_string()));
+        }
+        // Whoever sends it frees it.
+        if let Some(meter) = Meter::current() {
+            meter.add(-taken);
         }
     }
     Ok(())

@@ -21,11 +21,14 @@ use crate::convert::array_of;
 use crate::error::{EvalError, ExprError};
 use crate::eval::{ColumnarValue as Evaluated, eval, eval_scalar};
 use crate::expr::Expr;
+use crate::func::growth::{Growth, made};
 use crate::func::{Func, Volatility as FuncVolatility};
+use crate::slices::{LONG_BYTES, SliceRows};
 use crate::types::{EvalType, FieldType};
 use crate::value::Value;
 use crate::wire::{decode_expr, encode_expr};
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::compute::concat;
 use arrow::compute::kernels::cmp::neq;
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion_common::{DataFusionError, Result as DfResult, ScalarValue, internal_err, plan_err};
@@ -303,6 +306,8 @@ pub struct MySqlFunction {
     /// Of the payload, which may be long: plans hash and compare it at every turn.
     hash: u64,
     signature: Signature,
+    /// Rows to evaluate at a time, of what may make long strings.
+    slices: Option<SliceRows>,
 }
 
 impl MySqlFunction {
@@ -311,7 +316,9 @@ impl MySqlFunction {
         let mut payload = vec![u8::from(predicate)];
         encode_expr(&expr, &mut payload);
         let mut volatility = Volatility::Immutable;
+        let mut is_long = false;
         expr.visit(&mut |node| {
+            is_long |= makes_long(node);
             if let Expr::Call { func, .. } = node {
                 let own = match func.volatility() {
                     FuncVolatility::Immutable => Volatility::Immutable,
@@ -325,12 +332,18 @@ impl MySqlFunction {
         let signature = Signature::one_of(vec![TypeSignature::VariadicAny, TypeSignature::Nullary], volatility);
         let mut hasher = DefaultHasher::new();
         payload.hash(&mut hasher);
-        MySqlFunction { expr, predicate, context, payload, hash: hasher.finish(), signature }
+        let slices = (is_long && volatility != Volatility::Volatile).then(|| SliceRows::starting(1));
+        MySqlFunction { expr, predicate, context, payload, hash: hasher.finish(), signature, slices }
     }
 
     /// The expression.
     pub fn expr(&self) -> &Expr {
         &self.expr
+    }
+
+    /// Whether what it gives or goes through may be long strings.
+    pub(crate) fn may_be_long(&self) -> bool {
+        self.slices.is_some()
     }
 
     /// What [`decode_function`] reads.
@@ -342,6 +355,32 @@ impl MySqlFunction {
         if self.predicate { DataType::Boolean } else { self.expr.ty().arrow_type() }
     }
 
+    /// Evaluates some rows, and learns what that came to.
+    fn slice(&self, batch: &RecordBatch, slices: &SliceRows) -> Result<Evaluated, EvalError> {
+        let before = made();
+        let result = eval(&self.expr, batch, &self.context)?;
+        slices.learn(batch.num_rows(), usize::try_from(made().wrapping_sub(before)).unwrap_or(usize::MAX));
+        Ok(result)
+    }
+
+    /// Evaluates a few rows at a time. See [`crate::slices`].
+    fn in_slices(&self, batch: &RecordBatch, slices: &SliceRows) -> Result<Evaluated, EvalError> {
+        let mut parts = Vec::new();
+        let mut growth = Growth::default();
+        let mut done = 0;
+        while done < batch.num_rows() {
+            let rows = slices.get().min(batch.num_rows() - done);
+            let part = self.slice(&batch.slice(done, rows), slices)?.into_array(self.expr.ty(), rows)?;
+            if self.expr.ty().is_string() {
+                growth.add(part.get_buffer_memory_size())?;
+            }
+            parts.push(part);
+            done += rows;
+        }
+        let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
+        Ok(Evaluated::Array(concat(&parts)?))
+    }
+
     fn run(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
         let constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let rows = if constant && self.signature.volatility != Volatility::Volatile { 1 } else { args.number_rows };
@@ -349,7 +388,12 @@ impl MySqlFunction {
         let fields: Vec<_> = arrays.iter().map(|array| Field::new("", array.data_type().clone(), true)).collect();
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let batch = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)?;
-        let result = eval(&self.expr, &batch, &self.context).map_err(external)?;
+        let result = match &self.slices {
+            Some(slices) if slices.get() < rows => self.in_slices(&batch, slices),
+            Some(slices) => self.slice(&batch, slices),
+            None => eval(&self.expr, &batch, &self.context),
+        };
+        let result = result.map_err(external)?;
         let array = match (result, self.predicate) {
             (Evaluated::Scalar(value), true) => {
                 return Ok(ColumnarValue::Scalar(ScalarValue::Boolean(truth_of(&value))));
@@ -365,6 +409,18 @@ impl MySqlFunction {
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?));
         }
         Ok(ColumnarValue::Array(array))
+    }
+}
+
+/// True for nodes that make strings of their own, so long that a batch of them is too much.
+fn makes_long(node: &Expr) -> bool {
+    // Characters of up to four bytes.
+    let is_long = node.ty().is_string() && node.ty().length as usize > LONG_BYTES / 4;
+    match node {
+        // As long as what it weighs.
+        Expr::Call { func: Func::Weight, .. } => false,
+        Expr::Call { .. } | Expr::Case { .. } => is_long,
+        _ => false,
     }
 }
 

@@ -5,7 +5,9 @@
 //! `basalt_common::codec::CodecError`, which [`EvalError::Corrupt`] carries to a caller that has no other channel.
 
 use crate::collation::Side;
+use crate::memory_pool::Size;
 use basalt_common::codec::CodecError;
+use basalt_common::memory::Exceeded;
 
 /// An expression that cannot be built.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -227,6 +229,9 @@ pub enum EvalError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// 8175: what it makes is more than the statement may hold.
+    #[error("Out Of Memory Quota! {} holds {} and asks for {} more; {} are allowed", .0.label, Size(.0.used), Size(.0.wanted), Size(.0.limit))]
+    Memory(#[from] Exceeded),
     /// Encoded rows, keys or plans that make no sense: stop, the data are damaged.
     #[error("damaged data: {0}")]
     Corrupt(#[from] CodecError),
@@ -318,6 +323,7 @@ impl EvalError {
             EvalError::CannotConvertString { .. } => 3854,
             EvalError::Unsupported(_) => 1235,
             EvalError::ResultTooLong { .. } => 1301,
+            EvalError::Memory(_) => 8175,
             EvalError::Corrupt(_) | EvalError::Internal(_) => 1105,
         }
     }

@@ -9,6 +9,7 @@ use crate::context::EvalContext;
 use crate::convert::{ColumnBuilder, ColumnReader, array_of};
 use crate::error::EvalError;
 use crate::expr::Expr;
+use crate::func::growth::Growth;
 use crate::func::spec::Call;
 use crate::func::{Func, compare, vector};
 use crate::types::{EvalType, FieldType, TypeKind};
@@ -39,7 +40,9 @@ impl ColumnarValue {
             ColumnarValue::Scalar(Value::Null) => Ok(new_null_array(&ty.arrow_type(), rows)),
             ColumnarValue::Scalar(value) => {
                 let mut builder = ColumnBuilder::new(ty, rows);
+                let mut growth = Growth::default();
                 for _ in 0..rows {
+                    growth.add_value(&value)?;
                     builder.append(&value)?;
                 }
                 Ok(builder.finish())
@@ -305,6 +308,9 @@ fn case(
         place(&open, otherwise)?;
     }
     let arrays: Vec<&dyn Array> = pieces.iter().map(|p| p.as_ref()).collect();
+    if ty.is_string() {
+        Growth::default().add(arrays.iter().map(|piece| piece.get_buffer_memory_size()).sum())?;
+    }
     Ok(ColumnarValue::Array(interleave(&arrays, &source)?))
 }
 

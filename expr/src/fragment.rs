@@ -200,6 +200,7 @@ pub fn decode(bytes: &[u8], schema: SchemaRef, context: Arc<EvalContext>) -> Res
     let codec = FragmentCodec { schema: Some(schema), context, functions: AtomicUsize::new(0) };
     let plan = physical_plan_from_bytes_with_extension_codec(bytes, &DECODE_CONTEXT, &codec)?;
     check(&plan)?;
+    let plan = crate::slices::cut(plan)?;
     Ok(Decoded { plan, has_functions: codec.functions.into_inner() > 0 })
 }
 

@@ -12,7 +12,8 @@
 //!        │         │
 //!        ├─ describe, wire                                                a tree as text, as bytes
 //!        └─ datafusion, aggregate, fragment                               the same inside DataFusion's and the stores' plans
-//!           memory_pool                                                  what those hold, as leaves of the memory tree
+//!           memory_pool, slices                                          what those hold, as leaves of the memory tree; few rows at
+//!                                                                        a time where strings are long
 //! ```
 //!
 //! Invariants, as absences: nothing here is `async`, does I/O or reads a clock (the statement's time is in
@@ -40,6 +41,7 @@ pub mod memory_pool;
 pub mod number;
 pub mod row;
 pub mod scan_decoder;
+pub mod slices;
 pub mod store;
 pub mod sum_in_order;
 pub mod temporal;

@@ -1,10 +1,10 @@
 //! DataFusion's operators as leaves of the memory tree: a pool over a [`Tracker`].
 //!
 //! As DataFusion's `FairSpillPool`, every consumer that can spill gets an equal share of what the others leave, and is
-//! refused beyond it, which makes it spill; consumers that cannot spill take what is there and fail at the limit. What is
-//! different: the limit is the tracker's, so that everything else which the same statement holds (its plan, rows on their
-//! way out) makes the shares smaller; and while the process as a whole is near its own limit, large consumers spill
-//! earlier.
+//! refused beyond it, which makes it spill (a sort gets a third of that: it takes more to merge); consumers that cannot
+//! spill take what is there and fail at the limit. What is different: the limit is the tracker's, so that everything
+//! else which the same statement holds (its plan, rows on their way out) makes the shares smaller; and while the
+//! process as a whole is near its own limit, large consumers spill earlier.
 //!
 //! Who may hold what: one mutex around three numbers, never held across anything; the tracker's atomics beside it. Two
 //! consumers that grow at once may overshoot the limit by what they ask for, a few batches.
@@ -18,6 +18,9 @@ use std::sync::Arc;
 
 /// A consumer below this does not spill for the process's sake.
 const SPILL_BYTES_MIN: usize = 16 << 20;
+
+/// What DataFusion's sorts are called.
+const SORT: &str = "ExternalSorter[";
 
 /// See the module.
 #[derive(Debug)]
@@ -47,13 +50,16 @@ impl TrackedPool {
         TrackedPool { tracker, limit_name, state: Mutex::default() }
     }
 
-    /// Bytes that `reservation` may have in all, if it can spill.
-    fn share(&self, state: &State) -> usize {
+    /// Bytes that a consumer may have in all, if it can spill.
+    fn share(&self, state: &State, consumer: &MemoryConsumer) -> usize {
         // What was measured holds the operators' own bytes as well.
         let own = state.spillable + state.unspillable;
         let others = self.tracker.used().saturating_sub(own);
         let left = self.tracker.limit().saturating_sub(state.unspillable.saturating_add(others));
-        left / state.spillers.max(1)
+        // A sort that spills merges first what it holds: its keys as rows beside the sorted rows, which for short rows and
+        // calculated keys are twice what it had reserved, and which it takes as somebody who cannot spill.
+        let parts = if consumer.name().starts_with(SORT) { 3 } else { 1 };
+        left / (state.spillers.max(1) * parts)
     }
 
     fn refused(&self, reservation: &MemoryReservation, additional: usize) -> DataFusionError {
@@ -112,7 +118,7 @@ impl MemoryPool for TrackedPool {
         let wanted = reservation.size().saturating_add(additional);
         let refused = if can_spill {
             let pressed = wanted > SPILL_BYTES_MIN && process().check(additional).is_err();
-            wanted > self.share(&state) || pressed
+            wanted > self.share(&state, reservation.consumer()) || pressed
         } else {
             self.tracker.check(additional).is_err()
         };
@@ -184,6 +190,15 @@ mod tests {
         tracker.sub(200);
         drop((group, build));
         assert_eq!(tracker.used(), 0);
+    }
+
+    #[test]
+    fn a_sort_leaves_room_for_its_merge() {
+        let (_tracker, pool) = pool(1_000);
+        let sort = MemoryConsumer::new("ExternalSorter[0]").with_can_spill(true).register(&pool);
+        assert!(sort.try_grow(334).is_err() && sort.try_grow(333).is_ok());
+        let merge = MemoryConsumer::new("ExternalSorterMerge[0]").register(&pool);
+        assert!(merge.try_grow(666).is_ok());
     }
 
     #[test]

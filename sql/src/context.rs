@@ -22,7 +22,7 @@ use arrow::record_batch::RecordBatch;
 use basalt_client::{Cluster, Snapshot};
 use basalt_common::memory::{Account, Tracker};
 use basalt_common::{KeyRange, Timestamp, UserKey};
-use basalt_expr::EvalContext;
+use basalt_expr::{EvalContext, Expr, Value};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -61,6 +61,25 @@ impl StatementContext {
     /// [`Error::Killed`] once the statement must stop.
     pub fn check_killed(&self) -> Result<()> {
         if self.kill.is_interrupted() { Err(Error::Killed) } else { Ok(()) }
+    }
+
+    /// Does work that makes values: what the allocator gives for it counts as the statement's, and it ends where that is
+    /// too much.
+    pub fn measured<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.memory.meter().measure(work)
+    }
+
+    /// The value of an expression over a row, within the statement's memory.
+    ///
+    /// # Errors
+    /// What the expression runs into.
+    pub fn eval_row(&self, expr: &Expr, row: &[Value]) -> Result<Value> {
+        Ok(match expr {
+            Expr::Literal(..) | Expr::Column { .. } | Expr::Parameter { .. } => {
+                basalt_expr::eval_row(expr, row, &self.eval)?
+            }
+            _ => self.measured(|| basalt_expr::eval_row(expr, row, &self.eval))?,
+        })
     }
 
     /// Runs `work` until it is done or the statement must stop, in which case `work` is dropped.

@@ -56,6 +56,7 @@ impl Error {
     pub fn to_mysql(&self) -> (u16, &'static str, String) {
         match self {
             Error::User { code, sqlstate, message } => (*code, sqlstate, message.clone()),
+            Error::Eval(EvalError::Memory(exceeded)) => Error::from(exceeded.clone()).to_mysql(),
             Error::Eval(error) => (error.code(), error.sqlstate(), error.to_string()),
             Error::Client(error) => client_error(error),
             Error::SchemaChanged => (8028, "HY000", self.to_string()),

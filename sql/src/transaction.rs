@@ -48,11 +48,25 @@ pub struct TxnSettings {
     pub pessimistic: bool,
     /// `transaction_read_only`, or START TRANSACTION READ ONLY.
     pub read_only: bool,
+    /// `basalt_txn_bytes_max`.
+    pub bytes_max: usize,
 }
 
 impl Default for TxnSettings {
     fn default() -> Self {
-        TxnSettings { autocommit: true, isolation: Isolation::default(), pessimistic: true, read_only: false }
+        TxnSettings {
+            autocommit: true,
+            isolation: Isolation::default(),
+            pessimistic: true,
+            read_only: false,
+            bytes_max: TxnOptions::default().bytes_max,
+        }
+    }
+}
+
+impl TxnSettings {
+    fn options(&self) -> TxnOptions {
+        TxnOptions { mode: mode(self.pessimistic), bytes_max: self.bytes_max, ..TxnOptions::default() }
     }
 }
 
@@ -316,7 +330,7 @@ impl SessionTxn {
     /// What the client returns.
     pub async fn begin_statement(&mut self, pessimistic: bool) -> Result<()> {
         let settings = TxnSettings { pessimistic, ..self.settings };
-        let options = TxnOptions { mode: mode(pessimistic), autocommit: true, ..TxnOptions::default() };
+        let options = TxnOptions { autocommit: true, ..settings.options() };
         let txn = self.begin_counted(options).await?;
         self.state = State::Statement(Running::new(txn, settings, None));
         Ok(())
@@ -405,7 +419,7 @@ impl SessionTxn {
             State::Pending(settings) => *settings,
             State::Idle => return Err(Error::Internal("a statement without transaction".into())),
         };
-        let options = TxnOptions { mode: mode(settings.pessimistic), ..TxnOptions::default() };
+        let options = settings.options();
         let txn = self.begin_counted(options).await?;
         self.state = State::Open(Running::new(txn, settings, self.schema.clone()));
         Ok(())

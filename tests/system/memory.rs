@@ -139,6 +139,134 @@ fn statements_end_or_are_ended_and_nobody_else_notices() {
     assert!(!up.log().contains("panicked"), "{}", up.log());
 }
 
+/// The most that the server held since [`forget_peak`].
+fn peak_mib(up: &Up) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{}/status", up.pid())).expect("the server lives");
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("status has a peak");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") >> 10
+}
+
+fn forget_peak(up: &Up) {
+    std::fs::write(format!("/proc/{}/clear_refs", up.pid()), "5").expect("the peak can be reset");
+}
+
+/// Statements that make long strings of short rows, and whether they must be answered within 20 MB; the others may be
+/// refused.
+fn long_strings() -> Vec<(&'static str, bool)> {
+    vec![
+        ("select sum(length(repeat(s, 3000))) from m1", true),
+        ("select sum(length(concat(repeat(s, 1000), repeat(s, 1000)))) from m1", true),
+        ("select count(*) from m1 where repeat(s, 1000) like '%row 77x%'", true),
+        ("select sum(length(case when id % 2 then repeat(s, 2000) else space(60000) end)) from m1", true),
+        ("select sum(length(s)) from (select repeat(s, 2000) s from m1) t", true),
+        ("select sum(length(lpad(s, 60000, 'ab')) + length(hex(repeat(s, 500)))) from m1", true),
+        ("select sum(length(replace(repeat(s, 500), 'o', 'oooooooo'))) from m1", true),
+        ("select sum(length(to_base64(repeat(s, 500))) + length(quote(repeat(s, 500)))) from m1", true),
+        ("select length(s) from (select repeat(s, 2000) s, id from m1) t order by s, id limit 1", false),
+        ("select s, count(*) from (select repeat(s, 1000) s from m1) t group by s order by s limit 1", false),
+        ("select count(distinct repeat(s, 1000)) from m1", false),
+        ("select max(repeat(s, 2000)) is null from m1", false),
+        (
+            "select count(*) from m1 a join (select repeat(s, 2000) s, id from m1) b on a.id = b.id where b.s <> 'q'",
+            false,
+        ),
+        ("select length(concat(repeat('a', 20000000), repeat(s, 400000))) from m1 where id < 9", false),
+        ("select concat(repeat('a', 20000000), repeat(s, 400000)) from m1 where id < 9", false),
+        ("select repeat('a', 1000000), id from m1 where id < 200", true),
+        ("select length(group_concat(repeat(s, 1000))) from m1", false),
+        ("select row_number() over (order by repeat(s, 2000)) from m1 limit 1", false),
+        ("select count(*) from (select repeat(s, 1000) from m1 union select repeat(s, 1001) from m1) t", false),
+    ]
+}
+
+#[test]
+fn long_strings_are_made_a_few_rows_at_a_time() {
+    /// Two fragments in storage, up to twice 256 MiB each, and what the allocator keeps of them.
+    const MORE_MIB: u64 = 1200;
+    let _alone = alone();
+    let up = started();
+    let rows: Vec<_> = (0..12_000).map(|i| format!("({i},'row {i} with a text of some length')")).collect();
+    up.mysql(&format!(
+        "create table test.m1 (id int primary key, s varchar(60)); insert into test.m1 values {}",
+        rows.join(",")
+    ))
+    .expect_ok();
+    runtime().block_on(async {
+        let beside = Beside::start(up.port);
+        let mut connection = connect(up.port, Some("test")).await.expect("the server listens");
+        connection
+            .query_drop("set tidb_mem_quota_query = 20000000, group_concat_max_len = 4294967295")
+            .await
+            .expect("set");
+        for (statement, must_answer) in long_strings() {
+            forget_peak(&up);
+            let (before, began) = (resident_mib(&up), std::time::Instant::now());
+            match connection.query_iter(statement).await {
+                Ok(rows) => match rows.for_each_and_drop(drop::<mysql_async::Row>).await {
+                    Err(mysql_async::Error::Server(error)) if error.code == 8175 && !must_answer => {}
+                    outcome => outcome.unwrap_or_else(|error| panic!("{statement}: {error}")),
+                },
+                Err(mysql_async::Error::Server(error)) if error.code == 8175 && !must_answer => {}
+                Err(error) => panic!("{statement}: {error}"),
+            }
+            let (took, peak) = (began.elapsed(), peak_mib(&up));
+            assert!(peak < before + MORE_MIB, "{statement}: {before} MiB became {peak} MiB");
+            assert!(took < Duration::from_secs(20), "{statement}: {took:?}");
+        }
+        assert!(beside.end().await > 100);
+    });
+    assert!(!up.log().contains("panicked"), "{}", up.log());
+}
+
+#[test]
+fn a_sort_spills_what_it_cannot_hold() {
+    let _alone = alone();
+    let up = started();
+    let million = "(select a.id + 1000 * b.id n from thousand a, thousand b) numbers";
+    for (quota, keys) in [
+        (20_000_000, "n % 1009, n"),
+        (8_000_000, "n % 1009 desc, n"),
+        (20_000_000, "n % 1009 desc, n % 7, n"),
+        (20_000_000, "concat(n % 1009), n"),
+    ] {
+        let ask = format!("select n from {million} order by {keys} limit 1 offset 500000");
+        let answer = |quota: u64| up.mysql(&format!("use test; set tidb_mem_quota_query = {quota}; {ask}")).expect_ok();
+        assert_eq!(answer(quota), answer(1 << 30), "{keys}");
+    }
+}
+
+#[test]
+fn what_a_session_keeps_is_counted_and_bounded() {
+    let _alone = alone();
+    let up = started();
+    runtime().block_on(async {
+        let mut client = connect(up.port, Some("test")).await.expect("the server listens");
+        let id = client.id();
+        let memory = || {
+            let ask = format!("select memory from information_schema.processlist where id = {id}");
+            let shown = basalt_tests::mysql(up.port, &["-N"], &ask).expect_ok();
+            shown.trim().parse::<u64>().expect("a number")
+        };
+        client
+            .query_drop("set @a = repeat('x', 60000000), @b = repeat('y', 40000000)")
+            .await
+            .expect("within the quota");
+        assert!(memory() > 99_000_000, "{}", memory());
+        client.query_drop("set tidb_mem_quota_query = 110000000").await.expect("the variable is there");
+        match client.query_drop("set @c = repeat('z', 20000000)").await {
+            Err(mysql_async::Error::Server(error)) if error.code == 8175 => {
+                assert!(error.message.contains("what the session keeps"), "{}", error.message);
+            }
+            other => panic!("{other:?}"),
+        }
+        client.query_drop("set @a = null").await.expect("less is always possible");
+        client.query_drop("set @c = repeat('z', 20000000)").await.expect("there is room again");
+        assert!((59_000_000..70_000_000).contains(&memory()), "{}", memory());
+        client.query_drop("set @b = 1, @c = 2").await.expect("numbers are short");
+        assert!(memory() < 200_000, "{}", memory());
+    });
+}
+
 #[test]
 fn an_error_names_the_use_and_the_variable() {
     let _alone = alone();

@@ -22,6 +22,10 @@ const STACK_BYTES: usize = 64 << 20;
 /// What of it one recursion may use; what calls it, and what it calls, has the rest.
 const RECURSION_BYTES: usize = 24 << 20;
 
+/// Polls between two looks at the network: a large query's poll takes milliseconds, and while all threads run such, small
+/// ones wait for so many of them.
+const EVENT_INTERVAL: u32 = 7;
+
 /// The runtime of a server process.
 pub fn runtime() -> Result<Runtime> {
     raise_file_limit();
@@ -29,6 +33,7 @@ pub fn runtime() -> Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_stack_size(STACK_BYTES)
+        .event_interval(EVENT_INTERVAL)
         .build()
         .context("cannot start threads")
 }

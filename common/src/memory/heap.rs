@@ -9,6 +9,8 @@
 //!
 //! While a thread does measured work, [`check`] tells whether that work is within its limit: the parser, the binder and the
 //! planner ask it wherever they loop or recurse, so that a statement which grows while it is read ends there, not later.
+//! Expressions and aggregates that make long values ask [`check_growth`] before they make the next. Whoever asks also tells
+//! the meter what the thread has taken so far, so that others see a long piece of work grow, not only what it left.
 //!
 //! The binary [`install`]s the allocator's counter; without one (tests of other crates) everything measures zero.
 
@@ -46,10 +48,18 @@ impl Default for Meter {
     }
 }
 
-/// The work that a thread does, and the thread's balance when it began.
+/// The work that a thread does, and the thread's balance when the meter was last told of it.
 struct Current {
     meter: Arc<Meter>,
-    before: i64,
+    told_at: i64,
+}
+
+impl Current {
+    fn tell(&mut self) {
+        let now = balance();
+        self.meter.add(now - self.told_at);
+        self.told_at = now;
+    }
 }
 
 thread_local! {
@@ -61,15 +71,34 @@ thread_local! {
 /// # Errors
 /// [`Exceeded`]: the work should end.
 pub fn check() -> Result<(), Exceeded> {
-    CURRENT.with_borrow(|current| {
-        let Some(Current { meter, before }) = current else { return Ok(()) };
-        let used = meter.bytes.load(Ordering::Relaxed) + balance() - before;
-        let limit = meter.limit.load(Ordering::Relaxed);
-        if used <= limit {
+    ask(0, |limit| limit)
+}
+
+/// Whether running work may take `more` bytes on top. It may be over its limit by a quarter: operators that spill keep to
+/// what they count, and that may be a little less than what they have.
+///
+/// # Errors
+/// [`Exceeded`]: the work should end.
+pub fn check_growth(more: usize) -> Result<(), Exceeded> {
+    ask(more, late)
+}
+
+/// A limit and the quarter by which running work may be over it.
+pub fn late(limit: i64) -> i64 {
+    limit.saturating_add(limit / 4)
+}
+
+fn ask(more: usize, bound: impl Fn(i64) -> i64) -> Result<(), Exceeded> {
+    CURRENT.with_borrow_mut(|current| {
+        let Some(current) = current else { return Ok(()) };
+        current.tell();
+        let used = current.meter.bytes.load(Ordering::Relaxed);
+        let limit = current.meter.limit.load(Ordering::Relaxed);
+        if used.saturating_add_unsigned(more as u64) <= bound(limit) {
             return Ok(());
         }
         let bytes = |value: i64| usize::try_from(value).unwrap_or(0);
-        Err(Exceeded { label: "statement".into(), used: bytes(used), wanted: 0, limit: bytes(limit) })
+        Err(Exceeded { label: "the statement".into(), used: bytes(used), wanted: more, limit: bytes(limit) })
     })
 }
 
@@ -93,6 +122,18 @@ impl Meter {
         if now > self.peak.load(Ordering::Relaxed) {
             self.peak.fetch_max(now, Ordering::Relaxed);
         }
+    }
+
+    /// A meter of its own, whose work may hold `limit` bytes.
+    pub fn with_limit(limit: usize) -> Meter {
+        let meter = Meter::default();
+        meter.restart(i64::try_from(limit).unwrap_or(i64::MAX));
+        meter
+    }
+
+    /// Ends the work: whatever it asks for next is too much.
+    pub fn end(&self) {
+        self.limit.store(-1, Ordering::Relaxed);
     }
 
     /// Forgets everything, and sets the limit that [`check`] looks at.
@@ -119,26 +160,29 @@ impl Meter {
 }
 
 /// A stretch of work on one thread; ends when dropped, also by a panic.
-struct Span<'a> {
-    meter: &'a Arc<Meter>,
+struct Span {
     outer: Option<Current>,
     before: i64,
 }
 
-impl<'a> Span<'a> {
-    fn enter(meter: &'a Arc<Meter>) -> Span<'a> {
+impl Span {
+    fn enter(meter: &Arc<Meter>) -> Span {
         let before = balance();
-        let outer = CURRENT.replace(Some(Current { meter: meter.clone(), before }));
-        Span { meter, outer, before }
+        let outer = CURRENT.replace(Some(Current { meter: meter.clone(), told_at: before }));
+        Span { outer, before }
     }
 }
 
-impl Drop for Span<'_> {
+impl Drop for Span {
     fn drop(&mut self) {
-        let spent = balance() - self.before;
-        self.meter.add(spent);
+        let inner = CURRENT.take();
+        let told_at = inner.map_or(self.before, |mut inner| {
+            inner.tell();
+            inner.told_at
+        });
+        let spent = told_at - self.before;
         // The work around it counts for itself what it does, not what this did.
-        CURRENT.set(self.outer.take().map(|outer| Current { before: outer.before + spent, ..outer }));
+        CURRENT.set(self.outer.take().map(|outer| Current { told_at: outer.told_at + spent, ..outer }));
     }
 }
 
@@ -205,5 +249,16 @@ mod tests {
             (within, check())
         });
         assert!(grown.0.is_ok() && grown.1.is_err() && check().is_ok());
+        meter.restart(1_000);
+        meter.measure(|| {
+            FAKE.set(FAKE.get() + 1_000);
+            assert!(check_growth(250).is_ok() && check_growth(251).is_err());
+            assert_eq!(meter.bytes(), 1_000, "who asks tells");
+            Arc::new(Meter::default()).measure(|| FAKE.set(FAKE.get() + 7));
+            FAKE.set(FAKE.get() + 1);
+        });
+        assert_eq!(meter.bytes(), 1_001);
+        meter.end();
+        assert!(meter.measure(|| check_growth(0)).is_err());
     }
 }

@@ -13,6 +13,7 @@
 //! | [`collations`] | the collation that strings meet in, and how they are brought to it |
 //! | [`membership`] | the form of an IN list |
 //! | [`vector`] | kernels over whole Arrow arrays |
+//! | [`growth`] | how long they may become |
 //! | the others | one family of functions each |
 //!
 //! A new function is a name in `list.rs` and a line with a kernel in its family. A name without a description answers
@@ -27,6 +28,7 @@ mod date_number;
 mod datetime;
 mod datetime_arith;
 mod datetime_format;
+pub(crate) mod growth;
 mod hash;
 mod icu;
 pub(crate) mod infer;

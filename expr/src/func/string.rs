@@ -223,9 +223,10 @@ fn space(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
 }
 
 fn reverse(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
-    let mut parts = characters(&args[0]);
-    parts.reverse();
-    Ok(call.text(parts.concat()))
+    Ok(match &args[0] {
+        Value::String(text) => Value::from(text.chars().rev().collect::<String>()),
+        other => call.text(bytes(other).iter().rev().copied().collect()),
+    })
 }
 
 fn pad(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
@@ -234,7 +235,8 @@ fn pad(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     if wanted <= have {
         return Ok(slice(&args[0], 0, offset(&args[0], wanted)));
     }
-    let filler = characters(&args[2]);
+    let filler = slice(&args[2], 0, offset(&args[2], wanted - have));
+    let filler = characters(&filler);
     if filler.is_empty() {
         return Ok(slice(&args[0], 0, 0));
     }
@@ -242,7 +244,8 @@ fn pad(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
         call.ctx.soften(error)?;
         return Ok(Value::Null);
     }
-    let padding: Vec<u8> = filler.iter().cycle().take(wanted - have).flat_map(|c| c.iter().copied()).collect();
+    let (whole, left) = ((wanted - have) / filler.len(), (wanted - have) % filler.len());
+    let padding = [filler.concat().repeat(whole), filler[..left].concat()].concat();
     let text = bytes(&args[0]);
     let parts = if call.func == Func::LPad { [&padding[..], text] } else { [text, &padding[..]] };
     Ok(call.text(parts.concat()))

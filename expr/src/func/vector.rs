@@ -4,6 +4,7 @@
 //! it does not know) it declines and the loop runs.
 
 use super::compare::satisfies;
+use super::growth::{Growth, check_value};
 use super::pattern::{escape_of, is_long, like_matches};
 use super::spec::{self, Call};
 use super::{Func, Volatility};
@@ -53,7 +54,9 @@ pub(crate) fn run_row(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalErro
     if spec.strict && args.iter().any(Value::is_null) {
         return Ok(Value::Null);
     }
-    (spec.kernel)(call, args)
+    let value = (spec.kernel)(call, args)?;
+    check_value(&value)?;
+    Ok(value)
 }
 
 enum Source<'a> {
@@ -78,6 +81,7 @@ fn run_rows(call: &Call<'_>, args: &[ColumnarValue], rows: usize) -> Result<Arra
         }
     }
     let mut builder = ColumnBuilder::new(call.ty, rows);
+    let mut growth = Growth::default();
     for row in 0..rows {
         for (value, source) in values.iter_mut().zip(&sources) {
             if let Source::Column(reader) = source {
@@ -87,7 +91,9 @@ fn run_rows(call: &Call<'_>, args: &[ColumnarValue], rows: usize) -> Result<Arra
         if spec.strict && values.iter().any(Value::is_null) {
             builder.append_null();
         } else {
-            builder.append(&(spec.kernel)(call, &values)?)?;
+            let value = (spec.kernel)(call, &values)?;
+            growth.add_value(&value)?;
+            builder.append(&value)?;
         }
     }
     Ok(builder.finish())
@@ -349,9 +355,14 @@ fn weight(call: &Call<'_>, array: &ArrayRef) -> Result<Option<ArrayRef>, EvalErr
     let reader = ColumnReader::new(array.as_ref(), call.types[0])?;
     let collation = call.collation(0);
     let mut builder = BinaryBuilder::with_capacity(array.len(), array.len() * 8);
+    let mut growth = Growth::default();
     for row in 0..array.len() {
         match reader.bytes(row) {
-            Some(bytes) => builder.append_value(collation.weight(bytes)),
+            Some(bytes) => {
+                let weight = collation.weight(bytes);
+                growth.add(weight.len())?;
+                builder.append_value(weight);
+            }
             None => builder.append_null(),
         }
     }

@@ -5,7 +5,6 @@ use crate::context::StatementContext;
 use crate::error::Result;
 use crate::executor::column_value::{self, StoreMode};
 use crate::plan::Assignment;
-use basalt_expr::eval_row;
 
 /// The table whose columns are assigned, and where they stand in the row.
 pub struct Target<'a> {
@@ -35,7 +34,7 @@ pub fn assign(
         let column = &target.table.columns[assignment.column];
         let value = match &assignment.value {
             None => column_value::default(column, mode, ctx)?,
-            Some(expr) => column_value::store(&eval_row(expr, row, &ctx.eval)?, expr.ty(), column, mode, ctx)?,
+            Some(expr) => column_value::store(&ctx.eval_row(expr, row)?, expr.ty(), column, mode, ctx)?,
         };
         row[place(assignment)] = value;
     }

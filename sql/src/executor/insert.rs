@@ -17,7 +17,6 @@ use crate::executor::table_writer::TableWriter;
 use crate::plan::{Insert, InsertSource};
 use crate::planner::InsertPlan;
 use crate::transaction::SessionTxn;
-use basalt_expr::eval_row;
 use basalt_expr::expr::Expr;
 use basalt_expr::types::FieldType;
 use basalt_expr::value::Value;
@@ -163,7 +162,7 @@ impl InsertRun<'_> {
                 Some(expr) => {
                     let value = match expr {
                         Expr::Literal(value, _) => value.clone(),
-                        expr => eval_row(expr, &values, &self.ctx.eval)?,
+                        expr => self.ctx.eval_row(expr, &values)?,
                     };
                     self.given(&value, expr.ty(), offset, mode)?
                 }

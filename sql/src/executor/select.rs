@@ -35,7 +35,7 @@ pub async fn select(
 ) -> Result<Option<RowStream>> {
     let mut held = Account::new(ctx.memory.clone());
     let batches = match &query.source {
-        ShortSource::Values(rows, columns) => vec![values_batch(rows, columns, &ctx.eval)?],
+        ShortSource::Values(rows, columns) => vec![ctx.measured(|| values_batch(rows, columns, &ctx.eval))?],
         ShortSource::Table(read) => {
             let resolved = read.access.resolve(&read.scan.table, &ctx.eval)?;
             let limit = read.limit.as_ref().map(|limit| rows_wanted(limit, &ctx.eval)).transpose()?.flatten();
@@ -55,7 +55,7 @@ pub async fn select(
             }
         }
     };
-    let batches = run_operators(&query.operators, batches, ctx)?;
+    let batches = ctx.measured(|| run_operators(&query.operators, batches, ctx))?;
     Ok(Some(RowStream::from_batches(query.output.clone(), batches).holding(held)))
 }
 

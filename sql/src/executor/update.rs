@@ -17,6 +17,9 @@ use bytes::Bytes;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+/// Rows after which other connections get their turn.
+const ROWS_BETWEEN_YIELDS: u64 = 256;
+
 /// Runs the statement within the transaction.
 ///
 /// # Errors
@@ -32,7 +35,7 @@ pub async fn update(plan: &UpdatePlan, ctx: &Arc<StatementContext>, txn: &mut Se
     let mut seen: HashSet<Bytes> = HashSet::new();
     let mut source = RowSource::open(&plan.source, ctx, txn).await?;
     let view = txn.current_read_view()?;
-    let (mut matched, mut changed) = (0, 0);
+    let (mut matched, mut changed) = (0u64, 0);
     while let Some(mut batch) = source.next().await? {
         lock_rows(targets, &writers, &batch, ctx, txn).await?;
         for row in &mut batch {
@@ -42,6 +45,9 @@ pub async fn update(plan: &UpdatePlan, ctx: &Arc<StatementContext>, txn: &mut Se
                     continue;
                 }
                 matched += 1;
+                if matched.is_multiple_of(ROWS_BETWEEN_YIELDS) {
+                    tokio::task::yield_now().await;
+                }
                 let mode = StoreMode { row: matched, ignore: plan.update.ignore, null_fails: false };
                 let run = UpdateRow { target, writer, old, mode };
                 match run.apply(row, &view, ctx, txn).await {

@@ -1,13 +1,16 @@
 //! Looks after the process: when it holds more than `memory_limit`, the statement that holds most is ended.
 //!
-//! Twenty times a second the governor reads the resident memory (`/proc/self/status` in the binary) and notes it at the root
+//! Forty times a second the governor reads the resident memory (`/proc/self/status` in the binary) and notes it at the root
 //! of the tree, where operators see it and spill. Over the limit it
 //! 1. asks the allocator to give back what it only keeps for later, and reads again;
 //! 2. picks the connection that holds most, its open transaction included, unless even that holds too little to matter;
 //! 3. ends its statement with 8176. One that is idle within a transaction is disconnected, which rolls back;
-//! 4. waits until that memory is gone before it picks another.
+//! 4. counts what that one holds as given back, and picks another only if the others are over the limit without it.
 //!
-//! Everybody else goes on. What grows is bounded by the quota of each statement and by what fits between two looks.
+//! Everybody else goes on. What grows is bounded by the quota of each statement and by what fits between two looks. The
+//! governor has a thread of its own, since those that serve statements may all be busy making what it looks for; and a
+//! statement that is ended hears of it wherever it asks for memory ([`Meter::end`](basalt_common::memory::Meter::end)),
+//! not only when it next waits for something.
 
 use crate::server::registry::{ConnectionEntry, Connections};
 use basalt_common::memory::process;
@@ -18,7 +21,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Between two looks.
-const INTERVAL: Duration = Duration::from_millis(50);
+const INTERVAL: Duration = Duration::from_millis(25);
 /// How long a statement that was ended may take to let go before another is ended.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 /// A connection below this share of the limit is not worth ending.
@@ -43,12 +46,18 @@ impl Default for MemoryOptions {
     }
 }
 
+/// Somebody who was ended and may not have let go yet.
+struct Ended {
+    entry: Arc<ConnectionEntry>,
+    held: usize,
+    at: Instant,
+}
+
 /// See the module.
 pub struct Governor {
     options: MemoryOptions,
     connections: Arc<Connections>,
-    /// Who was ended last, what it held, and when.
-    ended: Option<(Arc<ConnectionEntry>, usize, Instant)>,
+    ended: Vec<Ended>,
     complained: Option<Instant>,
 }
 
@@ -56,16 +65,15 @@ impl Governor {
     /// A governor over the statements of `connections`.
     pub fn new(options: MemoryOptions, connections: Arc<Connections>) -> Governor {
         process().set_limit(options.limit);
-        Governor { options, connections, ended: None, complained: None }
+        Governor { options, connections, ended: Vec::new(), complained: None }
     }
 
-    /// Looks until it is stopped.
-    pub async fn run(mut self, stop: CancellationToken) {
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(INTERVAL) => self.look(),
-            }
+    /// Looks until it is stopped; keeps the thread for itself.
+    #[expect(clippy::disallowed_methods, reason = "it must look also while no runtime has a thread free")]
+    pub fn run(mut self, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            std::thread::sleep(INTERVAL);
+            self.look();
         }
     }
 
@@ -73,12 +81,17 @@ impl Governor {
         let used = self.read();
         metrics::SQL_MEMORY.set(process().counted() as i64);
         metrics::PROCESS_MEMORY.set(used as i64);
-        if self.still_letting_go() || used <= self.options.limit {
+        if used <= self.options.limit {
+            self.ended.clear();
+            return;
+        }
+        let promised = self.promised();
+        if used.saturating_sub(promised) <= self.options.limit {
             return;
         }
         (self.options.purge)();
         let used = self.read();
-        if used > self.options.limit {
+        if used.saturating_sub(promised) > self.options.limit {
             self.end_largest(used);
         }
     }
@@ -92,20 +105,16 @@ impl Governor {
         process().used()
     }
 
-    fn still_letting_go(&mut self) -> bool {
-        let waits = |(entry, held, since): &(Arc<ConnectionEntry>, usize, Instant)| {
-            entry.memory().used() > held / 2 && since.elapsed() < PATIENCE
-        };
-        let waits = self.ended.as_ref().is_some_and(waits);
-        if !waits {
-            self.ended = None;
-        }
-        waits
+    /// What those who were ended still hold. One that takes too long is no longer believed.
+    fn promised(&mut self) -> usize {
+        self.ended.retain(|ended| ended.entry.memory().used() > ended.held / 2 && ended.at.elapsed() < PATIENCE);
+        self.ended.iter().map(|ended| ended.entry.memory().used()).sum()
     }
 
     fn end_largest(&mut self, used: usize) {
-        let entries = self.connections.all();
-        let largest = entries.into_iter().map(|entry| (entry.memory().used(), entry)).max_by_key(|(held, _)| *held);
+        let is_ended = |entry: &Arc<ConnectionEntry>| self.ended.iter().any(|ended| Arc::ptr_eq(&ended.entry, entry));
+        let entries = self.connections.all().into_iter().filter(|entry| !is_ended(entry));
+        let largest = entries.map(|entry| (entry.memory().used(), entry)).max_by_key(|(held, _)| *held);
         let worth = |(held, _): &(usize, Arc<ConnectionEntry>)| *held >= self.options.limit / SHARE_MIN;
         let Some((held, entry)) = largest.filter(worth) else {
             if self.complained.is_none_or(|at| at.elapsed() >= COMPLAIN_EVERY) {
@@ -117,10 +126,11 @@ impl Governor {
         tracing::warn!(connection = entry.id(), held, used, limit = self.options.limit, "ended for its memory");
         metrics::SQL_MEMORY_CANCELLED.with_label_values(&["process"]).inc();
         entry.kill().kill_for_memory(used);
+        entry.memory().statement().meter().end();
         if !entry.memory().runs() {
             entry.kill().kill_connection();
         }
-        self.ended = Some((entry, held, Instant::now()));
+        self.ended.push(Ended { entry, held, at: Instant::now() });
     }
 }
 
@@ -148,11 +158,11 @@ mod tests {
         RESIDENT.store(9_999, Ordering::Relaxed);
         governor.look();
         assert!(!large.kill().is_interrupted());
-        RESIDENT.store(20_000, Ordering::Relaxed);
+        RESIDENT.store(14_000, Ordering::Relaxed);
         governor.look();
         assert!(large.kill().memory_at_kill().is_some() && !idle.kill().is_interrupted());
         governor.look();
-        assert!(!idle.kill().is_interrupted(), "the first has not let go yet");
+        assert!(!idle.kill().is_interrupted(), "what the first holds will do");
         large.memory().statement().sub(5_000);
         governor.look();
         assert!(idle.kill().is_connection_killed() && !small.kill().is_interrupted());

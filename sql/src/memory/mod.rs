@@ -2,19 +2,22 @@
 //!
 //! ```text
 //! ConnectionEntry ── SessionMemory ─┬─ session     what outlives a statement: writes of the transaction, packets
+//!                                   │  └─ kept     variables, prepared statements: within tidb_mem_quota_query, too
 //!                                   └─ statement   begun anew with each command, within tidb_mem_quota_query
 //!                       ▲
-//! Governor ── every 50 ms: resident memory over memory_limit? ── the largest statement is ended (8176)
+//! Governor ── every 25 ms: resident memory over memory_limit? ── the largest statement is ended (8176)
 //! ```
 //! | what | counted by | when it is too much |
 //! |---|---|---|
 //! | text, tree, bound statement, plans | [`heap`](basalt_common::memory::heap) | 8175 from wherever the statement is then |
 //! | DataFusion's operators | `expr::memory_pool`, and measured from outside ([`measured`]) | they spill, else 8175 |
+//! | long strings that expressions make | [`check_growth`](basalt_common::memory::heap::check_growth), asked once a MiB | few rows at a time (`expr::slices`), else 8175 |
 //! | rows of the short path | an account of the result | 8175 |
-//! | writes of a transaction, and how to undo them | an account of its buffer | 8004 by `client::buffer`'s bounds |
+//! | writes of a transaction, and how to undo them | an account of its buffer | 8004 by `basalt_txn_bytes_max` |
+//! | user variables, prepared statements, their long data | accounts of what the session keeps | 8175, and it keeps what it had |
 //! | a packet being received, a row being sent | accounts of the connection | `max_allowed_packet` |
 //! | plan cache | not counted: bounded by its number of plans and the length of their texts | its oldest go |
-//! | batches of the coprocessor | a tracker a store | partial results are sent early, else 8175 |
+//! | batches of the coprocessor | a tracker a store, and a meter a request | partial results are sent early, else 8175 |
 //!
 //! What nobody counts (RocksDB's caches, the allocator's own) is seen by the governor as resident memory.
 //!

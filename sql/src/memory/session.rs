@@ -1,7 +1,7 @@
 //! The trackers of one connection.
 
 use super::QUOTA_BYTES_DEFAULT;
-use basalt_common::memory::{Account, Tracker, process};
+use basalt_common::memory::{Account, Exceeded, Tracker, process};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[derive(Debug)]
 pub struct SessionMemory {
     session: Arc<Tracker>,
+    kept: Arc<Tracker>,
     statement: Arc<Tracker>,
     runs: AtomicBool,
 }
@@ -17,9 +18,10 @@ impl SessionMemory {
     /// For the connection of an id.
     pub fn new(connection: u64) -> SessionMemory {
         let session = process().child(format!("session {connection}"));
+        let kept = session.child("what the session keeps");
         let statement = session.child("the statement");
         statement.restart(QUOTA_BYTES_DEFAULT);
-        SessionMemory { session, statement, runs: AtomicBool::new(false) }
+        SessionMemory { session, kept, statement, runs: AtomicBool::new(false) }
     }
 
     /// What outlives a statement, and within it the statement.
@@ -35,6 +37,23 @@ impl SessionMemory {
     /// An account of the session's.
     pub fn account(&self) -> Account {
         Account::new(self.session.clone())
+    }
+
+    /// An account for what the client has the session keep: variables, prepared statements, their long data.
+    pub fn account_of_kept(&self) -> Account {
+        Account::new(self.kept.clone())
+    }
+
+    /// Whether the session may keep `bytes` more. All that it keeps is bounded as one statement is.
+    ///
+    /// # Errors
+    /// [`Exceeded`].
+    pub fn check_kept(&self, bytes: usize) -> Result<(), Exceeded> {
+        let (used, limit) = (self.kept.counted(), self.statement.limit());
+        if used.saturating_add(bytes) <= limit {
+            return Ok(());
+        }
+        Err(Exceeded { label: self.kept.label().into(), used, wanted: bytes, limit })
     }
 
     /// A statement begins that may hold `quota` bytes.
@@ -60,5 +79,25 @@ impl SessionMemory {
     pub fn used(&self) -> usize {
         let outside = self.session.counted().saturating_sub(self.statement.counted());
         outside + self.statement.used()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_session_keeps_is_bounded_as_a_statement_is() {
+        let memory = SessionMemory::new(7);
+        memory.begin(1 << 20);
+        let mut variables = memory.account_of_kept();
+        assert!(memory.check_kept(1 << 20).is_ok());
+        variables.add(900_000);
+        let error = memory.check_kept(200_000).expect_err("more than the quota");
+        assert_eq!((&*error.label, error.wanted, error.limit), ("what the session keeps", 200_000, 1 << 20));
+        memory.begin(usize::MAX);
+        assert!(memory.check_kept(1 << 40).is_ok() && memory.used() == 900_000);
+        drop(variables);
+        assert_eq!(memory.used(), 0);
     }
 }

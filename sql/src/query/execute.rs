@@ -49,7 +49,8 @@ pub async fn execute(
 ) -> Result<RowStream> {
     let fan_out = Arc::new(super::cluster_fan_out::ClusterFanOut::new(ctx.cluster.clone()));
     let planned = plan_query(plan, ctx, view, virtual_tables, fan_out).await?;
-    let batches = run(&planned)?;
+    // Operators that merge partitions spawn their tasks when they start, and those what they need.
+    let batches = ctx.measured(|| run(&planned))?;
     let batches = MeasuredStream::new(batches, ctx.memory.clone()).boxed();
     Ok(RowStream::new(plan.output(), bounded(batches, ctx)))
 }

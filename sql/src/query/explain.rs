@@ -145,7 +145,9 @@ fn walk(
     }
     let children = plan.children();
     // These only pass rows on.
-    if let ("CooperativeExec" | "CoalesceBatchesExec" | "YieldExec", [child]) = (plan.name(), &children[..]) {
+    if let ("CooperativeExec" | "CoalesceBatchesExec" | "YieldExec" | "SliceExec", [child]) =
+        (plan.name(), &children[..])
+    {
         return walk(child, task, first, rest, analyze, out);
     }
     let metrics = analyze.then(|| plan.metrics()).flatten();

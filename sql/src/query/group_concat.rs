@@ -17,6 +17,7 @@ use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use arrow::row::{RowConverter, SortField};
 use basalt_common::codec::{CodecError, decode_varint, encode_varint};
+use basalt_common::memory::heap;
 use basalt_expr::aggregate::GROUP_CONCAT_BYTES_MAX;
 use basalt_expr::error::EvalError;
 use basalt_expr::{EvalContext, FieldType};
@@ -180,11 +181,14 @@ impl Group {
         }
     }
 
+    /// The result; what it is made of goes on the way.
     fn finish(&mut self) -> Result<ScalarValue> {
         let is_binary = self.spec.ty.is_binary_string();
-        let mut out = Vec::with_capacity(self.bytes.min(self.bytes_max.saturating_add(1)));
+        let found = !self.rows.is_empty();
+        let rows = std::mem::take(&mut self.rows);
+        let mut out = room(self.bytes.min(self.bytes_max.saturating_add(1)))?;
         let mut cut_at = None;
-        for (position, row) in self.rows.values().enumerate() {
+        for (position, row) in rows.into_values().enumerate() {
             let number = self.spec.rows.fetch_add(1, Ordering::Relaxed) + 1;
             if position > 0 {
                 out.extend_from_slice(self.spec.separator.as_bytes());
@@ -203,10 +207,9 @@ impl Group {
             out.truncate(end);
             self.spec.context.soften(EvalError::CutByGroupConcat(row))?;
         }
-        let found = !self.rows.is_empty();
         Ok(match (is_binary, found) {
             (true, found) => ScalarValue::Binary(found.then_some(out)),
-            (false, found) => ScalarValue::Utf8(found.then(|| String::from_utf8_lossy(&out).into_owned())),
+            (false, found) => ScalarValue::Utf8(found.then(|| text(out))),
         })
     }
 
@@ -225,6 +228,16 @@ impl Group {
         self.is_cut |= is_cut;
         Ok(())
     }
+}
+
+/// Room for a result of so many bytes, unless the statement may not have it.
+fn room(bytes: usize) -> Result<Vec<u8>> {
+    heap::check_growth(bytes)?;
+    Ok(Vec::with_capacity(bytes))
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 /// Rows of key columns as bytes that compare as they do.
@@ -260,7 +273,7 @@ impl Accumulator for Group {
             let order = order.as_ref().map_or(key, |keys| keys.value(row));
             self.add(order, key, text);
         }
-        Ok(())
+        Ok(heap::check_growth(0).map_err(crate::error::Error::from)?)
     }
 
     fn evaluate(&mut self) -> DfResult<ScalarValue> {
@@ -274,19 +287,20 @@ impl Accumulator for Group {
     }
 
     fn state(&mut self) -> DfResult<Vec<ScalarValue>> {
-        let mut out = Vec::with_capacity(self.bytes);
+        let rows = std::mem::take(&mut self.rows);
+        let mut out = room(self.bytes)?;
         encode_varint(&mut out, u64::from(self.is_cut));
-        encode_varint(&mut out, self.rows.len() as u64);
-        let mut write = |order: &[u8], row: &Row| {
-            for part in [order, &row.key, &row.text] {
+        encode_varint(&mut out, rows.len() as u64);
+        let mut write = |((order, _), row): ((Box<[u8]>, u64), Row)| {
+            for part in [&order, &row.key, &row.text] {
                 encode_varint(&mut out, part.len() as u64);
                 out.extend_from_slice(part);
             }
         };
         // As they arrived, as far as that matters.
         match self.spec.descending.is_empty() {
-            true => self.rows.iter().for_each(|((order, _), row)| write(order, row)),
-            false => self.rows.iter().rev().for_each(|((order, _), row)| write(order, row)),
+            true => rows.into_iter().for_each(&mut write),
+            false => rows.into_iter().rev().for_each(&mut write),
         }
         Ok(vec![ScalarValue::Binary(Some(out))])
     }

@@ -31,6 +31,7 @@ pub mod virtual_table;
 mod bit_bytes;
 mod checkpoint;
 mod cross_joins;
+mod cut;
 mod error;
 mod group_concat;
 mod hints;

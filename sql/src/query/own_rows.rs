@@ -19,6 +19,7 @@ use basalt_common::table_key::row_prefix;
 use basalt_common::{KeyRange, TableId, UserKey};
 use basalt_expr::fragment::{self, FragmentSource};
 use basalt_expr::scan_decoder::ScanDecoder;
+use basalt_expr::slices;
 use basalt_proto::coprocessor::ScanSpec;
 use bytes::Bytes;
 use datafusion_execution::SendableRecordBatchStream;
@@ -103,7 +104,7 @@ pub fn run(
 ) -> BoxStream<'static, Result<RecordBatch>> {
     let start = || -> Result<SendableRecordBatchStream, Error> {
         let source = Arc::new(OneBatch(Mutex::new(Some(rows?))));
-        let plan = fragment::instance(fragment).map_err(internal)?;
+        let plan = fragment::instance(fragment).and_then(slices::cut).map_err(internal)?;
         plan.execute(0, fragment::task_context(source, runtime, batch_rows)).map_err(Error::from)
     };
     match start() {

@@ -361,7 +361,7 @@ fn until_killed(batches: Batches, kill: Arc<KillSwitch>) -> Batches {
 
 fn decode(bytes: &Bytes) -> Result<RecordBatch> {
     // The message was allocated by whoever received it; its buffers are freed with the batch.
-    received(bytes.len());
+    received(bytes.len())?;
     let mut reader = StreamReader::try_new(std::io::Cursor::new(bytes), None).map_err(malformed)?;
     match reader.next() {
         Some(batch) => batch.map_err(malformed),

@@ -4,12 +4,13 @@
 //! - no exchange that only spreads rows (round robin): it would stand between a scan and what can be pushed into it;
 //! - no run-time filters: they would have to travel to running fragments;
 //! - [`NullSafeCrossJoins`] and [`NullSafeKeys`] in place of the rules that they guard;
-//! - [`PushIntoStorage`], [`SortThenLimit`], [`YieldAtJoins`] and [`ReadInOrder`] among the physical rules;
+//! - [`PushIntoStorage`], [`SortThenLimit`], [`YieldAtJoins`], [`ReadInOrder`] and [`CutLongRows`] among the physical rules;
 //! - unions stay unions, which [`ReadInOrder`] knows how to read;
 //! - no catalog: plans are lowered from bound statements, names are never looked up here.
 
 use super::checkpoint::Checkpoint;
 use super::cross_joins::{NullSafeCrossJoins, NullSafeKeys};
+use super::cut::CutLongRows;
 use super::in_order::ReadInOrder;
 use super::large_top::SortThenLimit;
 use super::pushdown::PushIntoStorage;
@@ -31,6 +32,8 @@ use std::sync::{Arc, OnceLock};
 
 /// Threads that one query spreads over in the SQL server; storage does the wide part.
 pub const TARGET_PARTITIONS_MAX: usize = 4;
+/// Of the statement's memory, what a sort keeps free for merging at most.
+const SORT_RESERVED: usize = 8;
 /// Bytes that one query may spill.
 pub const SPILL_BYTES_MAX: u64 = 16 << 30;
 
@@ -78,6 +81,10 @@ impl QuerySession {
         let state = SessionStateBuilder::from(self.state.clone())
             .with_optimizer_rules(Checkpoint::among(&self.logical_rules, &logical))
             .with_physical_optimizer_rules(Checkpoint::among(&self.physical_rules, &physical));
+        let mut config = self.state.config().clone();
+        let reserved = config.options().execution.sort_spill_reservation_bytes;
+        config.options_mut().execution.sort_spill_reservation_bytes = reserved.min(statement.limit() / SORT_RESERVED);
+        let state = state.with_config(config);
         Ok(state.with_runtime_env(runtime).build())
     }
 
@@ -139,6 +146,7 @@ fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     rules.push(Arc::new(SortThenLimit));
     rules.push(Arc::new(YieldAtJoins));
     rules.push(Arc::new(ReadInOrder));
+    rules.push(Arc::new(CutLongRows));
     rules
 }
 

@@ -3,7 +3,8 @@
 //! DataFusion's operators give way while they wait for input. A join of millions of pairs waits for nothing: it and the
 //! aggregate above it would run to their end in one go, keep a thread of the server for as long, and hear of no KILL. So
 //! every join's output, and every input of a nested loop, rests after each batch: the task comes by the place that looks for
-//! KILL and time limits ([`super::execute::bounded`]), and other connections get their turn.
+//! KILL and time limits ([`super::execute::bounded`]), and other connections get their turn. The statement's memory is looked
+//! at there, too: what a join puts out may be put away above it.
 //!
 //! They also put small batches together. A cross join makes a batch for each row of its left side, of as many rows as its
 //! right side has; forty of them over tables of three rows keep millions of batches, each a thousand bytes around three
@@ -11,9 +12,11 @@
 //!
 //! Not done: a nested loop that finds nothing does not rest within one batch of its probe side times its whole build side.
 
+use crate::error::Error;
 use arrow::compute::BatchCoalescer;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use basalt_common::memory::heap;
 use basalt_expr::fragment::BATCH_ROWS;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion_common::Result;
@@ -170,6 +173,11 @@ impl<S: Stream<Item = Result<RecordBatch>> + Unpin> Stream for Resting<S> {
         }
         let next = self.poll_chunk(cx);
         self.rest = matches!(next, Poll::Ready(Some(_)));
+        if self.rest
+            && let Err(exceeded) = heap::check_growth(0)
+        {
+            return Poll::Ready(Some(Err(Error::from(exceeded).into())));
+        }
         next
     }
 }

@@ -50,7 +50,7 @@ impl Connection {
             Command::SendLongData { id, parameter, data } => {
                 let bytes_max = self.variables.max_allowed_packet();
                 if let Ok(statement) = self.statements.get_mut(id, "mysql_stmt_send_long_data") {
-                    statement.append_long_data(parameter, data, bytes_max);
+                    statement.append_long_data(parameter, data, bytes_max, self.entry.memory());
                 }
                 return Flow::Continue;
             }
@@ -149,7 +149,8 @@ impl Connection {
             Ok(prepared) => prepared,
             Err(error) => return Ok(Err(error)),
         };
-        if let Err(error) = self.statements.insert(prepared.id, prepared.parameters, sql) {
+        let held = self.entry.memory().account_of_kept();
+        if let Err(error) = self.statements.insert(prepared.id, prepared.parameters, sql, held) {
             self.session.close_statement(prepared.id);
             return Ok(Err(error));
         }

@@ -11,9 +11,12 @@
 
 use super::config::{PARAMETERS_MAX, PREPARED_STATEMENTS_MAX};
 use super::constant::TypeCode;
-use super::error::{MySqlError, code};
+use super::error::{ErrorCode, MySqlError, code};
 use super::payload::{Malformed, Payload};
 use super::temporal::{DateTimeParts, TimeParts};
+use crate::error::Error;
+use crate::memory::SessionMemory;
+use basalt_common::memory::Account;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -60,6 +63,8 @@ pub(super) struct Statement {
     types: Vec<ParamType>,
     long_data: HashMap<u16, Vec<u8>>,
     long_data_bytes: usize,
+    /// The same for the connection's memory.
+    held: Account,
     /// COM_STMT_SEND_LONG_DATA has no answer: its error is told by the next execution.
     long_data_error: Option<MySqlError>,
 }
@@ -83,7 +88,7 @@ impl Statements {
         Err(MySqlError::new(code::ER_MAX_PREPARED_STMT_COUNT_REACHED, text))
     }
 
-    pub fn insert(&mut self, id: u32, parameters: usize, text: &[u8]) -> Result<(), MySqlError> {
+    pub fn insert(&mut self, id: u32, parameters: usize, text: &[u8], held: Account) -> Result<(), MySqlError> {
         if parameters > PARAMETERS_MAX {
             let text = "Prepared statement contains too many placeholders";
             return Err(MySqlError::new(code::ER_PS_MANY_PARAM, text));
@@ -94,6 +99,7 @@ impl Statements {
             types: Vec::new(),
             long_data: HashMap::new(),
             long_data_bytes: 0,
+            held,
             long_data_error: None,
         };
         self.by_id.insert(id, statement);
@@ -120,16 +126,22 @@ impl Statements {
 }
 
 impl Statement {
-    /// Adds a piece of a long parameter; all of a statement's are at most `bytes_max`.
-    pub fn append_long_data(&mut self, parameter: u16, data: &[u8], bytes_max: usize) {
+    /// Adds a piece of a long parameter; all of a statement's are at most `bytes_max`, and all that the session keeps is
+    /// within its memory.
+    pub fn append_long_data(&mut self, parameter: u16, data: &[u8], bytes_max: usize, memory: &SessionMemory) {
         if usize::from(parameter) >= self.parameters {
             self.long_data_error = Some(wrong_arguments("mysqld_stmt_send_long_data"));
         } else if self.long_data_bytes + data.len() > bytes_max {
             let text = "Parameter of prepared statement which is set through mysql_send_long_data() is longer than \
                         'max_allowed_packet' bytes";
             self.long_data_error = Some(MySqlError::new(code::ER_NET_PACKET_TOO_LARGE, text));
+        } else if let Err(exceeded) = memory.check_kept(data.len()) {
+            self.reset();
+            let (code, _, message) = Error::from(exceeded).to_mysql();
+            self.long_data_error = Some(MySqlError::new(ErrorCode { code, sqlstate: *b"HY000" }, message));
         } else {
             self.long_data_bytes += data.len();
+            self.held.set(self.long_data_bytes);
             self.long_data.entry(parameter).or_default().extend_from_slice(data);
         }
     }
@@ -138,6 +150,7 @@ impl Statement {
     pub fn reset(&mut self) {
         self.long_data.clear();
         self.long_data_bytes = 0;
+        self.held.set(0);
         self.long_data_error = None;
     }
 
@@ -261,7 +274,7 @@ mod tests {
 
     fn statement(parameters: usize) -> Statement {
         let mut statements = Statements::default();
-        statements.insert(1, parameters, b"x").unwrap();
+        statements.insert(1, parameters, b"x", SessionMemory::new(1).account_of_kept()).unwrap();
         statements.by_id.remove(&1).unwrap()
     }
 
@@ -328,18 +341,34 @@ mod tests {
 
     #[test]
     fn long_data_takes_the_place_of_a_value() {
+        let memory = SessionMemory::new(1);
         let mut statement = statement(2);
-        statement.append_long_data(0, b"ab", 10);
-        statement.append_long_data(0, b"cd", 10);
+        statement.append_long_data(0, b"ab", 10, &memory);
+        statement.append_long_data(0, b"cd", 10, &memory);
         let bytes = [0b01, 1, 252, 0, 1, 0, 9];
         assert_eq!(decode(&mut statement, &bytes), Ok(vec![Param::Blob(b"abcd"), Param::Int(9)]));
         statement.reset();
         assert_eq!(decode(&mut statement, &bytes), Ok(vec![Param::Null, Param::Int(9)]));
-        statement.append_long_data(1, &[0; 11], 10);
+        statement.append_long_data(1, &[0; 11], 10, &memory);
         assert_eq!(decode(&mut statement, &bytes), Err(1153));
         statement.reset();
-        statement.append_long_data(2, b"x", 10);
+        statement.append_long_data(2, b"x", 10, &memory);
         assert_eq!(decode(&mut statement, &bytes), Err(1210));
+    }
+
+    #[test]
+    fn long_data_is_counted_and_bounded_by_what_a_session_may_keep() {
+        let memory = SessionMemory::new(1);
+        memory.begin(1 << 20);
+        let mut statements = Statements::default();
+        statements.insert(1, 1, b"x", memory.account_of_kept()).unwrap();
+        let statement = statements.get_mut(1, "").unwrap();
+        (0..9).for_each(|_| statement.append_long_data(0, &[0; 100_000], usize::MAX, &memory));
+        assert!(memory.used() > 800_000, "{}", memory.used());
+        (0..2).for_each(|_| statement.append_long_data(0, &[0; 200_000], usize::MAX, &memory));
+        assert_eq!(decode(statement, &[0, 1, 252, 0]), Err(8175));
+        statements.clear();
+        assert_eq!(memory.used(), 0);
     }
 
     #[test]

@@ -45,7 +45,7 @@ impl Variables for SqlSession {
     }
 
     fn user(&self, name: &str) -> Value {
-        self.user_variables.get(&name.to_lowercase()).cloned().unwrap_or(Value::Null)
+        self.user_variables.get(name)
     }
 }
 
@@ -158,7 +158,7 @@ impl SqlSession {
         let schema = self.server.catalog.schema()?;
         let bound = crate::binder::bind_constant(expr, &self.bind_context(&schema, &self.parameter_types()))?;
         let ctx = self.eval_context(self.parameters.clone(), false);
-        Ok(basalt_expr::eval::eval_scalar(&bound, &ctx)?)
+        Ok(self.measured(0, || basalt_expr::eval::eval_scalar(&bound, &ctx))?)
     }
 
     /// Types of [`SqlSession::parameters`].

@@ -25,6 +25,7 @@ impl SqlSession {
             isolation: if typed.read_committed { Isolation::ReadCommitted } else { Isolation::RepeatableRead },
             pessimistic: !typed.optimistic,
             read_only,
+            bytes_max: typed.txn_bytes_max,
         }
     }
 

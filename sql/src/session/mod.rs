@@ -38,7 +38,8 @@ mod set;
 mod split;
 mod start;
 mod statement;
-pub mod users;
+pub mod user_variables;
+mod users;
 pub mod variables;
 
 pub use server::{SqlServer, SqlServerOptions};

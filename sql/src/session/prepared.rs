@@ -114,6 +114,7 @@ impl SqlSession {
             bytes: sql.len() + 2 * tree_bytes + STATEMENT_BYTES,
             _place: place,
         };
+        self.connection.memory.check_kept(statement.bytes)?;
         self.prepared_memory.add(statement.bytes);
         self.statements.insert(id, statement);
         Ok(Prepared { id, parameters: parsed.parameters, columns, warnings: 0 })
@@ -246,6 +247,7 @@ impl SqlSession {
             },
         };
         let (parsed, _) = self.check_prepared(&text)?;
+        self.connection.memory.check_kept(text.len() + STATEMENT_BYTES)?;
         self.prepared_memory.add(text.len() + STATEMENT_BYTES);
         let (parameters, database, mode) = (parsed.parameters, self.database.clone(), self.bound_mode().into());
         self.named.insert(name.to_lowercase(), NamedStatement { text, parameters, database, mode, _place: place });
@@ -280,8 +282,7 @@ impl SqlSession {
     ) -> Result<()> {
         let named = self.named.get(&name.to_lowercase()).ok_or_else(|| unknown_name(name, "EXECUTE"))?;
         let database = named.database.clone();
-        let values: Arc<[Value]> =
-            using.iter().map(|v| self.user_variables.get(&v.to_lowercase()).cloned().unwrap_or(Value::Null)).collect();
+        let values: Arc<[Value]> = using.iter().map(|name| self.user_variables.get(name)).collect();
         let parsed = self.measured(text.len(), || parse_one(text, self.parse_options()))?;
         let parsed = parsed.ok_or_else(Error::empty_query)?;
         let current = std::mem::replace(&mut self.database, database);

@@ -148,7 +148,7 @@ impl SqlServer {
             let (keeper, token) = (shared.clone(), stop.clone());
             tasks.spawn(async move { keeper.housekeeping(token).await });
             let (governor, token) = (Governor::new(governor, shared.connections.clone()), stop.clone());
-            tasks.spawn(governor.run(token));
+            tasks.spawn_blocking(move || governor.run(&token));
             Ok(SqlServer { shared, running, stop, tasks })
         })
     }

@@ -2,6 +2,7 @@
 
 use super::prepared::{NamedStatement, PreparedStatement};
 use super::server::Shared;
+use super::user_variables::UserVariables;
 use super::variables::{SessionVariables, definition};
 use crate::catalog::SeenSchema;
 use crate::catalog::model::Table;
@@ -41,7 +42,7 @@ pub struct SqlSession {
     pub(super) server: Arc<Shared>,
     pub(super) connection: SessionContext,
     pub(super) variables: SessionVariables,
-    pub(super) user_variables: BTreeMap<String, Value>,
+    pub(super) user_variables: UserVariables,
     /// While a prepared statement runs, the sql_mode of its PREPARE.
     pub(super) prepared_mode: Option<Arc<str>>,
     /// Values of `?` while a prepared statement runs that has no plan.
@@ -77,12 +78,13 @@ impl SqlSession {
         let txn = SessionTxn::new(server.cluster.clone(), connection.memory.session().clone());
         let account = (connection.user.clone(), connection.peer.host());
         let wanted = connection.schema.clone();
-        let prepared_memory = connection.memory.account();
+        let connection_memory = connection.memory.clone();
+        let prepared_memory = connection_memory.account_of_kept();
         let mut session = SqlSession {
             server,
             connection,
             variables,
-            user_variables: BTreeMap::new(),
+            user_variables: UserVariables::new(connection_memory.clone()),
             prepared_mode: None,
             parameters: Arc::from([]),
             database: None,
@@ -183,7 +185,7 @@ impl SqlSession {
     /// An error in MySQL's words. A statement that was interrupted for the process's memory is told so.
     fn reason(&self, error: &Error) -> (u16, &'static str, String) {
         let (code, sqlstate, message) = error.to_mysql();
-        match self.connection.kill.memory_at_kill().filter(|_| code == 1317) {
+        match self.connection.kill.memory_at_kill().filter(|_| matches!(code, 1317 | 8175)) {
             Some(used) => Error::server_memory(Size(used), Size(process().limit())).to_mysql(),
             None => (code, sqlstate, message),
         }

@@ -20,7 +20,7 @@ impl SqlSession {
                         Expr::Literal(literal) if !matches!(literal, Literal::Temporal(..)) => self.evaluate(value)?,
                         _ => self.query_value(value).await?,
                     };
-                    self.user_variables.insert(name.to_lowercase(), value);
+                    self.user_variables.set(name, value)?;
                 }
                 SetItem::Names { charset_only, charset, collation } => {
                     let charset = charset.as_deref().unwrap_or("utf8mb4");

@@ -132,6 +132,7 @@ pub const DEFINITIONS: &[Definition] = &[
     var("autocommit", "ON", Both, Bool),
     var("basalt_memory_limit", "0", ReadOnly, Int(0, i64::MAX)),
     var("basalt_short_path", "ON", Both, Bool),
+    var("basalt_txn_bytes_max", "104857600", Both, Int(1 << 20, 10 << 30)),
     var("basalt_txn_mode", "pessimistic", Both, Enum(&["pessimistic", "optimistic"])),
     var("basalt_use_indexes", "auto", Both, Enum(&["auto", "always", "never"])),
     var("basedir", "", ReadOnly, Text),
@@ -300,6 +301,8 @@ pub struct Typed {
     pub strict: bool,
     /// transaction_isolation is READ-COMMITTED.
     pub read_committed: bool,
+    /// basalt_txn_bytes_max.
+    pub txn_bytes_max: usize,
     /// basalt_txn_mode is optimistic.
     pub optimistic: bool,
     /// basalt_short_path: what the planner may choose.
@@ -411,6 +414,7 @@ impl SessionVariables {
             autocommit: &*text("autocommit") == "ON",
             strict: sql_mode.split(',').any(|m| m == "STRICT_TRANS_TABLES" || m == "STRICT_ALL_TABLES"),
             read_committed: &*text("transaction_isolation") == "READ-COMMITTED",
+            txn_bytes_max: number("basalt_txn_bytes_max") as usize,
             optimistic: &*text("basalt_txn_mode") == "optimistic",
             short_path: if &*text("basalt_short_path") == "ON" { ShortPath::Allowed } else { ShortPath::Forbidden },
             use_indexes: match &*text("basalt_use_indexes") {
@@ -443,6 +447,7 @@ impl Default for Typed {
             autocommit: true,
             strict: true,
             read_committed: false,
+            txn_bytes_max: 100 << 20,
             optimistic: false,
             short_path: ShortPath::Allowed,
             use_indexes: UseIndexes::Auto,
