@@ -1,5 +1,6 @@
 //! Subqueries in ON of an outer join: they must be asked below the join, on the side whose columns they read.
 
+use super::branches;
 use super::pending::{self, Stage};
 use super::scope::{Named, Relation};
 use crate::error::{Error, Result};
@@ -18,6 +19,7 @@ pub(super) fn join_with_subqueries(
     };
     let mut sides = [(Stage::new(*left), 0, width), (Stage::new(*right), width, relation.columns.len())];
     let mut placed = vec![None; subqueries.len()];
+    let guarded = branches::guarded(std::slice::from_ref(&condition), subqueries);
     for (at, (stage, first, end)) in sides.iter_mut().enumerate() {
         let mut here = subqueries.to_vec();
         let mut wanted = Vec::new();
@@ -30,7 +32,7 @@ pub(super) fn join_with_subqueries(
             }
         }
         let (positions, exprs): (Vec<usize>, Vec<Expr>) = wanted.into_iter().unzip();
-        for (j, expr) in positions.into_iter().zip(stage.settle(exprs, &here)?) {
+        for (j, expr) in positions.into_iter().zip(stage.settle_guarded(exprs, &here, &guarded)?) {
             placed[j] = Some((at, expr));
         }
     }
@@ -38,15 +40,16 @@ pub(super) fn join_with_subqueries(
     let (left_width, added) = (left.width, left.width - width);
     let condition = pending::rewrite(condition, &mut |e| {
         let Expr::Column { index, ty } = e else { return Ok(None) };
-        let (index, first) = match pending::as_subquery(*index) {
+        let index = match pending::as_subquery(*index) {
             Some(j) => match &placed[j] {
-                Some((at, Expr::Column { index, .. })) => (*index, if *at == 0 { 0 } else { left_width }),
-                _ => return Err(Error::unsupported("subqueries over both sides in ON of an outer join")),
+                Some((0, value)) => return Ok(Some(value.clone())),
+                Some((_, value)) => return Ok(Some(value.clone().map_columns(&|index| index + left_width))),
+                None => return Err(Error::unsupported("subqueries over both sides in ON of an outer join")),
             },
             None if *index < width || as_outer_column(*index).is_some() => return Ok(None),
-            None => (*index, added),
+            None => index + added,
         };
-        Ok(Some(Expr::Column { index: index + first, ty: ty.clone() }))
+        Ok(Some(Expr::Column { index, ty: ty.clone() }))
     })?;
     let joined =
         LogicalPlan::Join { left: Box::new(left.plan), right: Box::new(right.plan), kind, condition: Some(condition) };

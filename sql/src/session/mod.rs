@@ -39,6 +39,7 @@ mod split;
 mod start;
 mod statement;
 pub mod users;
+mod variable_value;
 pub mod variables;
 
 pub use server::{SqlServer, SqlServerOptions};
