@@ -33,7 +33,7 @@ fn asks_no_key(source: &LogicalPlan) -> bool {
     let mut source = source.clone();
     let mut seen = Seen::default();
     seen.look(&mut source);
-    !seen.is_limited && !(seen.is_filtered && seen.asks_key)
+    !(seen.is_limited || seen.is_filtered && seen.asks_key)
 }
 
 /// What a plan of several tables says of its rows.
