@@ -224,7 +224,11 @@ impl Accumulator {
         if let Some(seen) = &mut self.seen {
             let key = match value.as_bytes() {
                 Some(bytes) => self.arg.collation.weight(bytes).into_owned(),
-                None => to_text(value, &self.arg),
+                None => match value {
+                    // Zero is one value, whatever its sign.
+                    Value::Double(number) => to_text(&Value::Double(number + 0.0), &self.arg),
+                    other => to_text(other, &self.arg),
+                },
             };
             if !seen.insert(key) {
                 return Ok(());

@@ -380,6 +380,10 @@ pub fn to_datetime(
             if p.truncated {
                 ctx.soften(EvalError::TruncatedWrongValue { kind: datetime_kind(to), value: display(value) })?;
             }
+            if to.kind != TypeKind::Date && ctx.leaves_calendar(p.value, to.decimals) {
+                ctx.soften(EvalError::DatetimeOverflow("datetime"))?;
+                return Ok(None);
+            }
             Ok(Some(fit(p.value)))
         }
         _ => {
@@ -457,6 +461,12 @@ pub fn read_datetime(text: &[u8], ctx: &EvalContext) -> Option<parse::Parsed<Dat
     let Some(offset) = parsed.offset else { return Some(parsed) };
     let utc = DateTime::from_micros(parsed.value.to_micros()? - i64::from(offset) * SECOND)?;
     Some(parse::Parsed { value: ctx.time_zone.from_utc(utc), offset: None, ..parsed })
+}
+
+/// The moment, in UTC, of a text that names its offset.
+pub fn moment_of_text(text: &[u8], ctx: &EvalContext) -> Option<DateTime> {
+    let parsed = parse::datetime(text, days(ctx))?;
+    DateTime::from_micros(parsed.value.to_micros()? - i64::from(parsed.offset?) * SECOND)
 }
 
 /// A text as a TIME, in the same way.

@@ -203,6 +203,16 @@ impl EvalContext {
     pub fn fit_datetime(&self, value: DateTime, fsp: u8) -> DateTime {
         if self.mode.time_truncate_fractional { value.truncate(fsp) } else { value.round(fsp) }
     }
+    /// Whether rounding goes beyond the last second of the calendar.
+    pub fn leaves_calendar(&self, value: DateTime, fsp: u8) -> bool {
+        let unit = temporal::fraction_unit(fsp);
+        let rest = i64::from(value.fields().micro) % unit;
+        rest * 2 >= unit
+            && rest > 0
+            && value.year() == 9999
+            && self.fit_datetime(value, fsp) < value
+            && !self.mode.time_truncate_fractional
+    }
     /// A TIME with `fsp` digits of fraction, in the same way.
     pub fn fit_time(&self, micros: i64, fsp: u8) -> i64 {
         let unit = temporal::fraction_unit(fsp);

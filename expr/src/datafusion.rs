@@ -11,7 +11,7 @@
 //! ```
 //! A predicate is a Boolean here and an integer 0 or 1 in MySQL: [`lower_predicate`] gives the former, [`lower`] the latter.
 //!
-//! Strings compare by weight. An equality of two columns becomes an equality of their weights, which can be a join key;
+//! Strings and doubles compare by weight. An equality of two columns becomes an equality of their weights, which can be a join key;
 //! other comparisons of strings stay calls. [`lower_key`] is what to group and sort by.
 //!
 //! Invariant: both sides of a native operator have the same Arrow type, so DataFusion's coercion finds nothing to do.
@@ -150,6 +150,7 @@ fn native_predicate(expr: &Expr, with: Lowering<'_>) -> Result<DfExpr, ExprError
             Ok(DfExpr::Literal(ScalarValue::Boolean(value), None))
         }
         Expr::Call { func, args, .. } => match (func, &args[..]) {
+            (Func::And | Func::Or, args) if args.iter().any(reads_only_row) => call(expr, true, with),
             (Func::And, args) => fold_logic(args, Operator::And, with),
             (Func::Or, args) => fold_logic(args, Operator::Or, with),
             (Func::Not, [arg]) => Ok(DfExpr::Not(Box::new(native_predicate(arg, with)?))),
@@ -162,7 +163,7 @@ fn native_predicate(expr: &Expr, with: Lowering<'_>) -> Result<DfExpr, ExprError
             }
             (func, [left, right]) => match operator(*func) {
                 Some(op) if same_plain_type(left, right) => Ok(binary(lower(left, with)?, op, lower(right, with)?)),
-                Some(op) if op == Operator::Eq && is_string_join(left, right) => {
+                Some(op) if op == Operator::Eq && is_weight_join(left, right) => {
                     Ok(binary(lower_key(left, with)?, op, lower_key(right, with)?))
                 }
                 _ => call(expr, true, with),
@@ -189,13 +190,18 @@ pub fn lower_key(expr: &Expr, with: Lowering<'_>) -> Result<DfExpr, ExprError> {
     if has_weight(expr.ty()) { lower(&weight_of(expr), with) } else { lower(expr, with) }
 }
 
-/// True for types whose equal values may differ in bytes.
+/// True for types whose equal values may differ in bytes: texts, and doubles, of which zero has two signs.
 pub fn has_weight(ty: &FieldType) -> bool {
+    is_text(ty) || ty.eval_type() == EvalType::Real
+}
+
+fn is_text(ty: &FieldType) -> bool {
     ty.is_string() && !ty.is_binary_string()
 }
 
 fn weight_of(expr: &Expr) -> Expr {
-    let ty = FieldType { not_null: expr.ty().not_null, ..FieldType::varbinary(u32::from(u16::MAX)) };
+    let ty = if is_text(expr.ty()) { FieldType::varbinary(u32::from(u16::MAX)) } else { FieldType::double() };
+    let ty = FieldType { not_null: expr.ty().not_null, ..ty };
     Expr::Call { func: Func::Weight, args: vec![expr.clone()], ty }
 }
 
@@ -233,6 +239,13 @@ fn fold_logic(args: &[Expr], op: Operator, with: Lowering<'_>) -> Result<DfExpr,
     Ok(joined(args, op))
 }
 
+/// Whether a part must not run for rows that another decides: DataFusion's AND and OR may look at all.
+fn reads_only_row(expr: &Expr) -> bool {
+    let mut found = false;
+    expr.visit(&mut |node| found |= matches!(node, Expr::Call { func: Func::OnlyRow, .. }));
+    found
+}
+
 fn operator(func: Func) -> Option<Operator> {
     Some(match func {
         Func::Eq => Operator::Eq,
@@ -257,12 +270,10 @@ fn same_plain_type(left: &Expr, right: &Expr) -> bool {
         && !has_weight(right)
 }
 
-fn is_string_join(left: &Expr, right: &Expr) -> bool {
-    has_weight(left.ty())
-        && has_weight(right.ty())
-        && left.ty().collation == right.ty().collation
-        && !left.is_constant()
-        && !right.is_constant()
+fn is_weight_join(left: &Expr, right: &Expr) -> bool {
+    let both_texts = is_text(left.ty()) && is_text(right.ty()) && left.ty().collation == right.ty().collation;
+    let both_reals = [left, right].iter().all(|side| side.ty().eval_type() == EvalType::Real);
+    (both_texts || both_reals) && !left.is_constant() && !right.is_constant()
 }
 
 fn is_native_predicate(expr: &Expr) -> bool {

@@ -153,6 +153,14 @@ pub enum EvalError {
         /// Counted from 1.
         row: u64,
     },
+    /// 1299: a local time that the zone skips.
+    #[error("Invalid TIMESTAMP value in column '{column}' at row {row}")]
+    InvalidTimestamp {
+        /// The column stored into.
+        column: String,
+        /// Counted from 1.
+        row: u64,
+    },
     /// 1292 outside of a column.
     #[error("Incorrect {kind} value: '{value}'")]
     IncorrectTemporal {
@@ -221,6 +229,9 @@ pub enum EvalError {
     /// 1235: valid in MySQL, not done here.
     #[error("This version of Basalt doesn't yet support '{0}'")]
     Unsupported(String),
+    /// 1242: the value of a subquery that has several is asked for.
+    #[error("Subquery returns more than 1 row")]
+    SubqueryRows,
     /// 1301: a result beyond `max_allowed_packet`.
     #[error("Result of {function}() was larger than max_allowed_packet ({limit}) - truncated")]
     ResultTooLong {
@@ -312,6 +323,7 @@ impl EvalError {
             | EvalError::IncorrectTemporal { .. }
             | EvalError::TruncatedWrongValue { .. } => 1292,
             EvalError::WrongConstant { .. } => 1525,
+            EvalError::InvalidTimestamp { .. } => 1299,
             EvalError::WrongValueForFunction { .. } => 1411,
             EvalError::DivisionByZero => 1365,
             EvalError::DatetimeOverflow(_) => 1441,
@@ -322,6 +334,7 @@ impl EvalError {
             EvalError::WrongParameters(_) => 1583,
             EvalError::CannotConvertString { .. } => 3854,
             EvalError::Unsupported(_) => 1235,
+            EvalError::SubqueryRows => 1242,
             EvalError::ResultTooLong { .. } => 1301,
             EvalError::Memory(_) => 8175,
             EvalError::Corrupt(_) | EvalError::Internal(_) => 1105,
@@ -349,6 +362,7 @@ pub fn sqlstate(code: u16) -> &'static str {
         1365 => "22012",
         1441 => "22008",
         1265 => "01000",
+        1242 => "21000",
         1235 | 1253 | 1305 | 1582 | 1115 => "42000",
         _ => "HY000",
     }

@@ -64,6 +64,9 @@ pub fn eval(expr: &Expr, batch: &RecordBatch, ctx: &EvalContext) -> Result<Colum
         Expr::Literal(value, _) => Ok(ColumnarValue::Scalar(value.clone())),
         Expr::Parameter { .. } => eval_scalar(expr, ctx).map(ColumnarValue::Scalar),
         Expr::Call { func: func @ (Func::And | Func::Or), args, .. } => logic(*func, args, batch, ctx),
+        Expr::Call { func: Func::Coalesce, args, ty } if !args.iter().skip(1).all(is_harmless) => {
+            first_known(args, ty, batch, ctx)
+        }
         Expr::Call { func, args, ty } => {
             let values = args.iter().map(|arg| eval(arg, batch, ctx)).collect::<Result<Vec<_>, _>>()?;
             vector::run(&Call::new(*func, ty, args, ctx), &values, batch.num_rows())
@@ -125,6 +128,15 @@ pub fn eval_row(expr: &Expr, row: &[Value], ctx: &EvalContext) -> Result<Value, 
                 }
             }
             Ok(result.map_or(Value::Null, Value::bool))
+        }
+        Expr::Call { func: Func::Coalesce, args, .. } => {
+            for arg in args {
+                let value = eval_row(arg, row, ctx)?;
+                if !value.is_null() {
+                    return Ok(value);
+                }
+            }
+            Ok(Value::Null)
         }
         Expr::Call { func, args, ty } => {
             let values = args.iter().map(|arg| eval_row(arg, row, ctx)).collect::<Result<Vec<_>, _>>()?;
@@ -311,6 +323,35 @@ fn case(
     if ty.is_string() {
         Growth::default().add(arrays.iter().map(|piece| piece.get_buffer_memory_size()).sum())?;
     }
+    Ok(ColumnarValue::Array(interleave(&arrays, &source)?))
+}
+
+/// COALESCE of parts that may fail or warn: each looks only at the rows for which all before it are NULL.
+fn first_known(
+    args: &[Expr],
+    ty: &FieldType,
+    batch: &RecordBatch,
+    ctx: &EvalContext,
+) -> Result<ColumnarValue, EvalError> {
+    let rows = batch.num_rows();
+    let mut pieces: Vec<ArrayRef> = vec![new_null_array(&ty.arrow_type(), 1)];
+    let mut source = vec![(0usize, 0usize); rows];
+    let mut open: Vec<u32> = (0..rows as u32).collect();
+    for arg in args {
+        if open.is_empty() {
+            break;
+        }
+        let part = select(batch, &open)?;
+        let array = eval(arg, &part, ctx)?.into_array(ty, open.len())?;
+        let array = if array.data_type() == &ty.arrow_type() { array } else { retype(&array, arg.ty(), ty)? };
+        let mut rest = Vec::new();
+        for (at, row) in open.iter().enumerate() {
+            if array.is_null(at) { rest.push(*row) } else { source[*row as usize] = (pieces.len(), at) }
+        }
+        pieces.push(array);
+        open = rest;
+    }
+    let arrays: Vec<&dyn Array> = pieces.iter().map(|p| p.as_ref()).collect();
     Ok(ColumnarValue::Array(interleave(&arrays, &source)?))
 }
 

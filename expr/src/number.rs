@@ -75,6 +75,32 @@ pub fn parse_integer(text: &[u8]) -> (i128, bool) {
     (if negative { -value } else { value }, complete)
 }
 
+/// A number that is longer than `width` characters with as many of its digits as there is room for; `None` when it fits, or
+/// when not even one digit does.
+pub fn format_within(value: f64, width: usize) -> Option<String> {
+    const DIGITS_MAX: usize = 17;
+    let mut whole = Vec::new();
+    format_double(value, &mut whole);
+    if whole.len() <= width || !value.is_finite() {
+        return None;
+    }
+    (1..=DIGITS_MAX).rev().find_map(|digits| {
+        let rounded = format!("{value:.*e}", digits - 1);
+        let (mantissa, exponent) = rounded.split_once('e')?;
+        let exponent: i32 = exponent.parse().ok()?;
+        let mantissa =
+            if mantissa.contains('.') { mantissa.trim_end_matches('0').trim_end_matches('.') } else { mantissa };
+        let fixed = format!("{value:.*}", usize::try_from(digits as i32 - 1 - exponent).unwrap_or(0));
+        let fixed = if fixed.contains('.') { fixed.trim_end_matches('0').trim_end_matches('.') } else { &fixed };
+        let is_exact = digits as i32 > exponent;
+        match () {
+            () if is_exact && fixed.len() <= width => Some(fixed.to_string()),
+            () if mantissa.len() + 1 + exponent.to_string().len() <= width => Some(format!("{mantissa}e{exponent}")),
+            () => None,
+        }
+    })
+}
+
 /// Appends a double as MySQL prints DOUBLE: the shortest digits that read back the same, plain from `1e-15` up to
 /// below `1e15`, with an exponent otherwise.
 pub fn format_double(value: f64, out: &mut Vec<u8>) {

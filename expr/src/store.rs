@@ -18,7 +18,7 @@ use crate::decimal::Decimal;
 use crate::error::EvalError;
 use crate::func::conversion::printable;
 use crate::number;
-use crate::temporal::{self, DateTime, Fields};
+use crate::temporal::{self, DateTime, Fields, parse};
 use crate::types::{EvalType, FieldType, TypeKind, UNSPECIFIED, VARCHAR_BYTES_MAX};
 use crate::value::Value;
 use std::sync::Arc;
@@ -114,7 +114,7 @@ pub fn cast_for_store(
     match to.kind {
         TypeKind::Null => Ok(Value::Null),
         TypeKind::Year => store_year(value, ctx),
-        TypeKind::Bit => store_bit(value, to, ctx),
+        TypeKind::Bit => store_bit(value, from, to, ctx),
         TypeKind::Json | TypeKind::Enum | TypeKind::Set => Err(EvalError::Unsupported(to.base_name().to_uppercase())),
         _ => match to.eval_type() {
             EvalType::Int => store_integer(value, to, ctx),
@@ -142,7 +142,10 @@ fn number_of(value: &Value, kind: &'static str, ctx: &StoreContext<'_>) -> Resul
         return Ok(Decimal::ZERO);
     };
     if !bytes[used..].iter().all(u8::is_ascii_whitespace) {
-        ctx.soften(ctx.data_truncated())?;
+        match kind {
+            "decimal" if ctx.is_strict() => ctx.incorrect(kind, value)?,
+            _ => ctx.soften(ctx.data_truncated())?,
+        }
     }
     Ok(number)
 }
@@ -169,32 +172,55 @@ fn store_integer(value: &Value, to: &FieldType, ctx: &StoreContext<'_>) -> Resul
 fn store_year(value: &Value, ctx: &StoreContext<'_>) -> Result<Value, EvalError> {
     let number = match value {
         Value::DateTime(v) => i128::from(v.year()),
-        Value::Double(v) => v.round_ties_even() as i128,
-        _ => number_of(value, "integer", ctx)?.to_i128().unwrap_or(-1),
+        Value::Time(_) => i128::from(cast::now_local(ctx.eval).year()),
+        // Without its fraction.
+        Value::Double(v) => *v as i128,
+        _ => match value.as_bytes() {
+            // A text that begins with no number is the year 0000.
+            Some(text) if number::scan(text).is_none() => {
+                ctx.incorrect("integer", value)?;
+                return Ok(Value::Int(0));
+            }
+            _ => number_of(value, "integer", ctx)?.to_i128().unwrap_or(-1),
+        },
     };
-    // The number 0 is the year 0000, the string '0' and '00' are 2000.
-    let short_string = value.as_bytes().is_some_and(|b| b.trim_ascii().len() <= 2);
-    let year = match number {
-        0 if short_string => 2000,
-        0 => 0,
-        1..=69 => number + 2000,
-        70..=99 => number + 1900,
-        1901..=2155 => number,
-        _ => {
+    match year_of(number, value.as_bytes()) {
+        Some(year) => Ok(Value::Int(year)),
+        None => {
+            ctx.out_of_range()?;
+            Ok(Value::Int(0))
+        }
+    }
+}
+
+/// The year that a number is, or the number of a text: of one or two digits one of 1970 to 2069. The number 0 is the year
+/// 0000, a text of it 2000 unless it has four characters.
+pub fn year_of(number: i128, text: Option<&[u8]>) -> Option<i64> {
+    let is_digits = |text: &[u8]| text.len() != 4 && number::scan(text).is_some();
+    match number {
+        0 if text.is_some_and(is_digits) => Some(2000),
+        0 => Some(0),
+        1..=69 => Some(number as i64 + 2000),
+        70..=99 => Some(number as i64 + 1900),
+        1901..=2155 => Some(number as i64),
+        _ => None,
+    }
+}
+
+fn store_bit(value: &Value, from: &FieldType, to: &FieldType, ctx: &StoreContext<'_>) -> Result<Value, EvalError> {
+    let of_bytes = |bytes: &[u8]| {
+        let significant = bytes.iter().skip_while(|b| **b == 0);
+        significant.fold(0i128, |n, b| n.saturating_mul(256).saturating_add(i128::from(*b)))
+    };
+    let number = match value {
+        Value::Bytes(bytes) => of_bytes(bytes),
+        Value::String(text) => of_bytes(&from.collation.character_set().encode(text)),
+        Value::Double(v) => *v as i128,
+        // Below zero even where it would round to zero.
+        Value::Decimal(v) if v.is_negative() && v.to_i128().is_some_and(|v| v >= -1) && v.truncate(0).is_zero() => {
             ctx.out_of_range()?;
             0
         }
-    };
-    Ok(Value::Int(year as i64))
-}
-
-fn store_bit(value: &Value, to: &FieldType, ctx: &StoreContext<'_>) -> Result<Value, EvalError> {
-    let number = match value {
-        Value::Bytes(_) | Value::String(_) => {
-            let significant = value.as_bytes().unwrap_or_default().iter().skip_while(|b| **b == 0);
-            significant.fold(0i128, |n, b| n.saturating_mul(256).saturating_add(i128::from(*b)))
-        }
-        Value::Double(v) => v.round_ties_even() as i128,
         _ => number_of(value, "integer", ctx)?.to_i128().unwrap_or(i128::MAX),
     };
     let (low, high) = to.integer_range();
@@ -209,10 +235,8 @@ fn store_real(value: &Value, to: &FieldType, ctx: &StoreContext<'_>) -> Result<V
     let mut number = match value.as_bytes() {
         Some(bytes) => {
             let (number, complete) = number::parse_double(bytes);
-            if number::scan(bytes).is_none() {
-                ctx.incorrect(if to.kind == TypeKind::Float { "float" } else { "double" }, value)?;
-            } else if !complete {
-                ctx.soften(ctx.data_truncated())?;
+            if number::scan(bytes).is_none() || !complete {
+                ctx.incorrect(if to.kind == TypeKind::Float { "FLOAT" } else { "DOUBLE" }, value)?;
             }
             number
         }
@@ -269,11 +293,14 @@ fn store_decimal(value: &Value, to: &FieldType, ctx: &StoreContext<'_>) -> Resul
 fn store_moment(local: DateTime, value: &Value, ctx: &StoreContext<'_>) -> Result<Value, EvalError> {
     let least = DateTime(DateTime::from_date(1970, 1, 1).0 + (1 << 20));
     let end = Fields { year: 2038, month: 1, day: 19, hour: 3, minute: 14, second: 8, micro: 0 }.pack();
-    let moment = cast::moment_of_local(local, ctx.eval);
+    // A text with an offset is that moment even in an hour that comes twice.
+    let named = value.as_bytes().and_then(|text| cast::moment_of_text(text, ctx.eval));
+    let moment = named.or_else(|| cast::moment_of_local(local, ctx.eval));
     match moment.filter(|moment| *moment == DateTime::ZERO || (least..end).contains(moment)) {
         Some(moment) => {
             if ctx.eval.time_zone.is_skipped(local) {
-                ctx.incorrect_temporal("datetime", value)?;
+                let warning = EvalError::InvalidTimestamp { column: ctx.column.into(), row: ctx.row };
+                ctx.soften_temporal("datetime", value, warning)?;
             }
             Ok(Value::DateTime(moment))
         }
@@ -287,6 +314,11 @@ fn store_moment(local: DateTime, value: &Value, ctx: &StoreContext<'_>) -> Resul
 fn store_datetime(value: &Value, from: &FieldType, to: &FieldType, ctx: &StoreContext<'_>) -> Result<Value, EvalError> {
     let kind = if to.kind == TypeKind::Date { "date" } else { "datetime" };
     let quiet = EvalContext { warnings: Default::default(), in_write: false, ..ctx.eval.clone() };
+    if is_beyond(value) {
+        let warning = EvalError::ColumnOutOfRange { column: ctx.column.into(), row: ctx.row };
+        ctx.soften_temporal(kind, value, warning)?;
+        return Ok(Value::DateTime(DateTime::ZERO));
+    }
     let parsed = match value {
         Value::String(_) | Value::Bytes(_) => {
             cast::read_datetime(value.as_bytes().unwrap_or_default(), ctx.eval).map(|p| (p.value, p.truncated))
@@ -295,21 +327,52 @@ fn store_datetime(value: &Value, from: &FieldType, to: &FieldType, ctx: &StoreCo
         _ => cast::to_datetime(value, from, &FieldType::datetime(6), &quiet)?.map(|v| (v, false)),
     };
     let Some((parsed, truncated)) = parsed.filter(|p| cast::zero_parts_allowed(p.0, ctx.eval)) else {
-        ctx.incorrect_temporal(kind, value)?;
+        // A date that the calendar or the mode does not have is out of range; everything else is no date.
+        let is_shaped = value.as_bytes().is_some_and(|text| parse::datetime(text, parse::Days::UpTo31).is_some());
+        let warning = match parsed.is_some() || is_shaped {
+            true => EvalError::ColumnOutOfRange { column: ctx.column.into(), row: ctx.row },
+            false => ctx.data_truncated(),
+        };
+        ctx.soften_temporal(kind, value, warning)?;
         return Ok(Value::DateTime(DateTime::ZERO));
     };
     if truncated {
         ctx.soften_temporal(kind, value, ctx.data_truncated())?;
     }
+    let fsp = if to.kind == TypeKind::Date { 0 } else { to.decimals };
+    let fitted = ctx.eval.fit_datetime(parsed, fsp);
+    if ctx.eval.leaves_calendar(parsed, fsp) {
+        ctx.soften(EvalError::DatetimeOverflow("datetime"))?;
+        ctx.out_of_range()?;
+        return Ok(Value::DateTime(DateTime::ZERO));
+    }
     Ok(match to.kind {
-        TypeKind::Date => Value::DateTime(ctx.eval.fit_datetime(parsed, 0).date()),
-        TypeKind::Timestamp => store_moment(ctx.eval.fit_datetime(parsed, to.decimals), value, ctx)?,
-        _ => Value::DateTime(ctx.eval.fit_datetime(parsed, to.decimals)),
+        TypeKind::Date => Value::DateTime(fitted.date()),
+        TypeKind::Timestamp => {
+            let moment = store_moment(fitted, value, ctx)?;
+            match moment {
+                Value::DateTime(moment) => Value::DateTime(ctx.eval.fit_datetime(moment, fsp)),
+                other => other,
+            }
+        }
+        _ => Value::DateTime(fitted),
     })
+}
+
+/// A double that is longer than any number of a date.
+fn is_beyond(value: &Value) -> bool {
+    const LONGEST: f64 = 1e30;
+    matches!(value, Value::Double(number) if number.abs() >= LONGEST)
 }
 
 fn store_time(value: &Value, from: &FieldType, to: &FieldType, ctx: &StoreContext<'_>) -> Result<Value, EvalError> {
     let quiet = EvalContext { warnings: Default::default(), in_write: false, ..ctx.eval.clone() };
+    if let (true, Value::Double(number)) = (is_beyond(value), value) {
+        let warning = EvalError::ColumnOutOfRange { column: ctx.column.into(), row: ctx.row };
+        ctx.soften_temporal("time", value, warning)?;
+        let limit = temporal::TIME_MAX / temporal::SECOND * temporal::SECOND;
+        return Ok(Value::Time(if *number < 0.0 { -limit } else { limit }));
+    }
     let parsed = match value.as_bytes() {
         Some(bytes) => cast::read_time(bytes, ctx.eval).map(|p| (p.value, p.truncated)),
         None if value.as_i128().is_some() || matches!(value, Value::Double(_) | Value::Decimal(_)) => {
@@ -318,7 +381,12 @@ fn store_time(value: &Value, from: &FieldType, to: &FieldType, ctx: &StoreContex
         None => cast::to_time(value, from, 6, &quiet)?.map(|v| (v, false)),
     };
     let Some((micros, truncated)) = parsed else {
-        ctx.incorrect_temporal("time", value)?;
+        let is_shaped = value.as_bytes().is_none_or(|text| text.contains(&b':') && number::scan(text).is_some());
+        let warning = match is_shaped {
+            true => EvalError::ColumnOutOfRange { column: ctx.column.into(), row: ctx.row },
+            false => ctx.data_truncated(),
+        };
+        ctx.soften_temporal("time", value, warning)?;
         return Ok(Value::Time(0));
     };
     let out_of_range = quiet.warnings.count() > 0 || truncated && micros.abs() == temporal::TIME_MAX;
@@ -335,7 +403,10 @@ fn store_string(value: &Value, from: &FieldType, to: &FieldType, ctx: &StoreCont
     if to.is_binary_string() {
         return store_binary(value, from, to, ctx);
     }
-    let text = text_for(value, from, to.collation.character_set(), ctx)?;
+    let text = match shorter_double(value, to, to.length) {
+        Some(text) => text.into(),
+        None => text_for(value, from, to.collation.character_set(), ctx)?,
+    };
     // Trailing spaces of a CHAR are not kept, neither those that came nor those that a cut leaves; those of a VARCHAR beyond
     // its length go with a note.
     let without_spaces = |text| if to.kind == TypeKind::Char { str::trim_end_matches(text, ' ') } else { text };
@@ -356,6 +427,16 @@ fn store_string(value: &Value, from: &FieldType, to: &FieldType, ctx: &StoreCont
         }
         None if trimmed.len() == text.len() => Ok(Value::String(text.clone())),
         None => Ok(Value::from(trimmed)),
+    }
+}
+
+/// A double that is too long for a column of so many characters, with as many digits as there is room for.
+fn shorter_double(value: &Value, to: &FieldType, length: u32) -> Option<String> {
+    match value {
+        Value::Double(number) if to.blob_bytes_max().is_none() && length != UNSPECIFIED => {
+            number::format_within(*number, length as usize)
+        }
+        _ => None,
     }
 }
 
@@ -394,7 +475,10 @@ fn store_binary(value: &Value, from: &FieldType, to: &FieldType, ctx: &StoreCont
     let mut bytes = match value {
         Value::Bytes(bytes) => bytes.clone(),
         Value::String(text) => from.collation.character_set().encode(text).into_owned().into(),
-        _ => cast::to_text(value, from).into(),
+        _ => match shorter_double(value, to, to.length) {
+            Some(text) => text.into_bytes().into(),
+            None => cast::to_text(value, from).into(),
+        },
     };
     let limit = match to.blob_bytes_max() {
         Some(bytes) => bytes,
@@ -448,7 +532,7 @@ mod tests {
                 "2020-02-30".into(),
                 FieldType::date(),
                 "1292 Incorrect date value: '2020-02-30' for column 'c' at row 2",
-                "0000-00-00 (1292)",
+                "0000-00-00 (1264)",
             ),
             ("1.239".into(), FieldType::decimal(4, 2), "1.24 (1265)", "1.24 (1265)"),
             (

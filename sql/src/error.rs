@@ -247,6 +247,10 @@ user_errors! {
     1221 "HY000" wrong_usage(a, b) = "Incorrect usage of {a} and {b}";
     /// 1222
     1222 "21000" different_column_counts() = "The used SELECT statements have a different number of columns";
+    /// 1175; MySQL's text ends in a space
+    1175 "HY000" unsafe_update() = "You are using safe update mode and you tried to update a table without a WHERE that uses a KEY column. ";
+    /// 1649
+    1649 "HY000" unknown_locale(name) = "Unknown locale: '{name}'";
     /// 1227
     1227 "42000" privilege_needed(privilege) = "Access denied; you need (at least one of) the {privilege} privilege(s) for this operation";
     /// 1228

@@ -9,7 +9,7 @@ use crate::context::EvalContext;
 use crate::decimal::Decimal;
 use crate::error::{EvalError, ExprError};
 use crate::expr::Expr;
-use crate::types::FieldType;
+use crate::types::{EvalType, FieldType, TypeKind};
 use crate::value::Value;
 use std::cmp::Ordering;
 
@@ -21,7 +21,8 @@ pub(super) fn spec(func: Func) -> Option<Spec> {
         }
         Func::NullSafeEq => Spec::new(2, 2, ANY, Ret::Custom(type_comparison), null_safe_equal).sees_null().total(),
         Func::Between => Spec::new(3, 3, ANY, Ret::Bool, between).sees_null().total(),
-        Func::Greatest | Func::Least => Spec::new(2, MANY, ANY, Ret::Custom(type_common), extreme).total(),
+        Func::Greatest | Func::Least => Spec::new(2, MANY, ANY, Ret::Custom(type_extreme), extreme).total(),
+        Func::OnlyRow => Spec::new(2, 2, ANY, Ret::Custom(type_of_first), only_row).sees_null(),
         Func::Coalesce => Spec::new(1, MANY, ANY, Ret::Custom(type_coalesce), coalesce).sees_null(),
         Func::AnyValue => Spec::new(1, 1, ANY, Ret::Custom(type_common), coalesce).sees_null(),
         Func::Interval => Spec::new(2, MANY, &[Arg::Number], Ret::Int, interval).sees_null(),
@@ -45,11 +46,30 @@ fn type_common(args: &mut [Expr]) -> Result<FieldType, ExprError> {
     Ok(ty)
 }
 
+/// As [`type_common`]; beside a date everything is one, and the result is of the dates' type.
+fn type_extreme(args: &mut [Expr]) -> Result<FieldType, ExprError> {
+    let is_date = |arg: &Expr| arg.ty().eval_type() == EvalType::DateTime;
+    if args.iter().all(|arg| arg.ty().is_temporal() || arg.ty().kind == TypeKind::Null) || !args.iter().any(is_date) {
+        return type_common(args);
+    }
+    let dates: Vec<FieldType> = args.iter().filter(|arg| is_date(arg)).map(|arg| arg.ty().clone()).collect();
+    let to = if dates.iter().all(|ty| ty.kind == TypeKind::Date) { FieldType::date() } else { FieldType::datetime(0) };
+    for arg in args.iter_mut() {
+        *arg = super::spec::coerce(super::localize(std::mem::replace(arg, Expr::null())), Arg::DateTime);
+    }
+    let fsp = args.iter().map(|arg| arg.ty().decimals.min(6)).max().unwrap_or(0);
+    Ok(if to.kind == TypeKind::Date { to } else { FieldType { decimals: fsp, ..FieldType::datetime(fsp) } })
+}
+
 /// As [`type_common`]; NULL only if every argument may be.
 fn type_coalesce(args: &mut [Expr]) -> Result<FieldType, ExprError> {
     let not_null = args.iter().any(|a| a.ty().not_null);
     let ty = type_common(args)?;
     Ok(FieldType { not_null, ..ty })
+}
+
+fn type_of_first(args: &mut [Expr]) -> Result<FieldType, ExprError> {
+    Ok(args[0].ty().clone())
 }
 
 fn type_strcmp(args: &mut [Expr]) -> Result<FieldType, ExprError> {
@@ -122,11 +142,19 @@ fn extreme(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
             best = value;
         }
     }
-    Ok(best.clone())
+    Ok(match best {
+        Value::DateTime(date) if call.ty.kind == TypeKind::Date => Value::DateTime(date.date()),
+        best => best.clone(),
+    })
 }
 
 fn coalesce(_: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     Ok(args.iter().find(|v| !v.is_null()).cloned().unwrap_or_default())
+}
+
+/// The value of a subquery, unless it has more rows than one.
+fn only_row(_: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    if args[1].as_i64().is_some_and(|rows| rows > 1) { Err(EvalError::SubqueryRows) } else { Ok(args[0].clone()) }
 }
 
 fn interval(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {

@@ -11,7 +11,7 @@ use crate::decimal::Decimal;
 use crate::error::{EvalError, ExprError};
 use crate::expr::Expr;
 use crate::store::{StoreContext, cast_for_store};
-use crate::temporal::DateTime;
+use crate::temporal::{DateTime, parse};
 use crate::types::{DECIMAL_PRECISION_MAX, DECIMAL_SCALE_MAX, EvalType, FieldType};
 use crate::value::Value;
 
@@ -27,6 +27,7 @@ pub(super) fn spec(func: Func) -> Option<Spec> {
         Func::Binary => Spec::new(1, 1, ANY, Ret::Custom(type_binary), convert).total(),
         Func::ExactNumber => Spec::new(1, 1, ANY, Ret::Custom(type_exact), exact_number).total(),
         Func::YearNumber => Spec::new(1, 1, ANY, Ret::Custom(type_exact), year_number).total(),
+        Func::NoTime => Spec::new(1, 1, ANY, Ret::First, no_time).total(),
         Func::DateNumber => Spec::new(1, 1, ANY, Ret::First, date_number::date_number).total(),
         Func::TimeNumber => Spec::new(2, 2, ANY, Ret::First, date_number::time_number_of).total(),
         Func::Stored => Spec::new(2, 2, ANY, Ret::First, stored),
@@ -57,22 +58,34 @@ fn exact_number(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     Ok(Value::Decimal(at_full_scale(exact(&args[0], call)?)))
 }
 
-/// A constant beside a YEAR: one or two digits are a year of 1970 to 2069, and the string '0' is 2000.
+/// A constant beside a YEAR as that column takes it: rounded, one or two digits a year of 1970 to 2069. What it does not
+/// take stays the number that it is.
 fn year_number(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
-    let number = exact(&args[0], call)?;
-    let is_text = args[0].as_bytes().is_some_and(|text| text.trim_ascii().len() <= 2);
-    let year = match number.normalize().to_i128().filter(|v| Decimal::new(*v, 0) == number) {
-        Some(0) if is_text => Decimal::new(2000, 0),
-        Some(year @ 1..=69) => Decimal::new(year + 2000, 0),
-        Some(year @ 70..=99) => Decimal::new(year + 1900, 0),
-        _ => number,
+    let hybrid = crate::func::hybrid_number(&args[0], call.types[0]);
+    let value = hybrid.as_ref().unwrap_or(&args[0]);
+    let number = match value {
+        Value::DateTime(date) => return Ok(Value::Decimal(at_full_scale(Decimal::from(i64::from(date.year()))))),
+        Value::Time(_) => {
+            let today = crate::cast::now_local(call.ctx);
+            return Ok(Value::Decimal(at_full_scale(Decimal::from(i64::from(today.year())))));
+        }
+        value => exact(value, call)?,
     };
-    Ok(Value::Decimal(at_full_scale(year)))
+    let year = number.to_i128().and_then(|whole| crate::store::year_of(whole, value.as_bytes()));
+    Ok(Value::Decimal(at_full_scale(year.map_or(number, Decimal::from))))
 }
 
 /// A constant text beside a date: it must be one. The second argument is the kind that the error names.
 fn date_constant(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     let quiet = EvalContext { warnings: Warnings::default(), in_write: false, ..call.ctx.clone() };
+    // Beside a DATE the offset of a zone moves nothing.
+    let local = match args[0].as_bytes().filter(|_| args[1].as_bytes() == Some(b"DATE")) {
+        Some(text) => parse::datetime(text, crate::cast::days(call.ctx)).filter(|parsed| parsed.offset.is_some()),
+        None => None,
+    };
+    if let Some(local) = local {
+        return Ok(Value::DateTime(local.value));
+    }
     let value = cast_value(&args[0], call.types[0], call.ty, &quiet)?;
     let shown = || crate::cast::display(&args[0]);
     if !value.is_null() {
@@ -84,6 +97,13 @@ fn date_constant(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
         true => EvalError::IncorrectTemporal { kind, value: shown() },
         false => EvalError::WrongConstant { kind: crate::cast::display(&args[1]), value: shown() },
     })
+}
+
+/// A constant text beside a TIME that is none stays a text, with a word about it.
+fn no_time(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    let value = crate::cast::display(&args[0]);
+    call.ctx.soften(EvalError::IncorrectTemporal { kind: "time", value })?;
+    Ok(args[0].clone())
 }
 
 /// A text beside a date or time that is none compares as zero.
@@ -195,6 +215,12 @@ pub(crate) fn printable(bytes: &[u8], max: usize) -> String {
 }
 
 fn weight(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    // Adding zero makes one zero of both.
+    if let Value::Double(number) = args[0] {
+        let number = Value::Double(number + 0.0);
+        let is_number = call.ty.eval_type() == EvalType::Real;
+        return Ok(if is_number { number } else { Value::from(crate::cast::to_text(&number, call.types[0])) });
+    }
     Ok(match args[0].as_bytes() {
         Some(bytes) => Value::from(call.collation(0).weight(bytes).into_owned()),
         None => Value::from(crate::cast::to_text(&args[0], call.types[0])),

@@ -284,7 +284,8 @@ pub fn unify(left: Expr, right: Expr, operation: &str) -> Result<(Expr, Expr), E
     let left = if right.ty().is_numeric() { as_number(left) } else { left };
     let right = if left.ty().is_numeric() { as_number(right) } else { right };
     let (a, b) = (left.ty().eval_type(), right.ty().eval_type());
-    let is_column = |e: &Expr| matches!(e, Expr::Column { ty, .. } if ty.is_field());
+    // The operand of CASE is compared as it is.
+    let is_column = |e: &Expr| operation != "case" && matches!(e, Expr::Column { ty, .. } if ty.is_field());
     let is_moment = |e: &Expr| e.ty().kind == TypeKind::Timestamp;
     // What stands first decides for all that IN and BETWEEN compare it with.
     let is_right_column = |e: &Expr| is_column(e) && !matches!(operation, "in" | "between");
@@ -295,10 +296,11 @@ pub fn unify(left: Expr, right: Expr, operation: &str) -> Result<(Expr, Expr), E
         (DateTime, _) | (_, DateTime) if is_moment(&left) != is_moment(&right) => {
             moment::unify(left, right, operation)?
         }
-        (_, Int | Real | Decimal | String) if is_column(&left) && is_year(&left) && right.is_constant() => {
+        // The items of a list are not what a column of YEAR would take.
+        (Int, _) if operation != "in" && is_column(&left) && is_year(&left) && right.is_constant() => {
             (left, constant_call(Func::YearNumber, right))
         }
-        (Int | Real | Decimal | String, _) if is_right_column(&right) && is_year(&right) && left.is_constant() => {
+        (_, Int) if is_right_column(&right) && is_year(&right) && left.is_constant() => {
             (constant_call(Func::YearNumber, left), right)
         }
         // A column of integers keeps all its digits beside a constant; any other integer is compared as a double.
@@ -312,15 +314,19 @@ pub fn unify(left: Expr, right: Expr, operation: &str) -> Result<(Expr, Expr), E
             (left, right)
         }
         (DateTime, DateTime) | (Duration, Duration) => (left, right),
-        // Beside a constant with a date, a column of TIME is compared with its time of day.
-        (Duration, DateTime) if is_column(&left) && right.is_constant() => (left, cast(right, FieldType::time(6))),
-        (DateTime, Duration) if is_column(&right) && left.is_constant() => (cast(left, FieldType::time(6)), right),
+        // Beside one constant with a date, a column of TIME is compared with its time of day.
+        (Duration, DateTime) if operation == "=" && is_column(&left) && right.is_constant() => {
+            (left, cast(right, FieldType::time(6)))
+        }
+        (DateTime, Duration) if operation == "=" && is_column(&right) && left.is_constant() => {
+            (cast(left, FieldType::time(6)), right)
+        }
         (DateTime, Duration) => (left, spec::coerce(right, spec::Arg::DateTime)),
         (Duration, DateTime) => (spec::coerce(left, spec::Arg::DateTime), right),
         // Only a constant beside a TIME is one.
         (Duration, String) if is_text_beside_time(&right, operation) => {
             let ty = FieldType { collation: right.ty().collation, ..FieldType::varchar(TIME_TEXT_MAX) };
-            unify(cast(left, ty), right, operation)?
+            unify(cast(left, ty), moment::no_time(right), operation)?
         }
         (String, Duration) if is_text_beside_time(&left, operation) => {
             let (right, left) = unify(right, left, operation)?;
@@ -351,9 +357,10 @@ pub fn unify(left: Expr, right: Expr, operation: &str) -> Result<(Expr, Expr), E
 /// Characters of the longest TIME, `-838:59:59.000000`.
 const TIME_TEXT_MAX: u32 = 17;
 
-/// A string that makes a TIME beside it a string: not a constant, and not an item of a list, which is compared as TIME.
+/// A string that makes a TIME beside it a string: none of a list, whose items are compared as TIME, and no constant that a
+/// column of TIME takes as it is.
 fn is_text_beside_time(text: &Expr, operation: &str) -> bool {
-    !text.is_constant() && operation != "in"
+    operation != "in" && (!text.is_constant() || operation == "=" && moment::is_no_time(text))
 }
 
 /// A string constant beside exact numbers, as an exact number: at once when it is a literal that is one, else when the
@@ -369,7 +376,8 @@ fn constant_number(constant: Expr) -> Expr {
 
 /// One of the conversions of a constant beside a column; of a literal its result, where that says nothing on the way.
 fn constant_call(func: Func, constant: Expr) -> Expr {
-    let is_literal = matches!(constant, Expr::Literal(..));
+    // A time of day belongs to the day of the statement.
+    let is_literal = matches!(&constant, Expr::Literal(value, _) if !matches!(value, Value::Time(_)));
     let (not_null, ty) = (constant.ty().not_null, FieldType::decimal(DECIMAL_PRECISION_MAX, DECIMAL_SCALE_MAX));
     let call = Expr::Call { func, args: vec![constant], ty: FieldType { not_null, ..ty } };
     if !is_literal {
@@ -392,6 +400,14 @@ fn between(args: Vec<Expr>) -> Result<Expr, ExprError> {
     let mut args = args;
     one_collation(&mut args, "between")?;
     let [value, low, high] = take(args);
+    if low == high && low.is_constant() && matches!(value, Expr::Column { .. }) {
+        return infer(Func::Eq, vec![value, low]);
+    }
+    let is_time = value.ty().eval_type() == EvalType::Duration;
+    let value = match is_time && [&low, &high].into_iter().all(moment::is_no_time) {
+        true => cast(value, FieldType { collation: low.ty().collation, ..FieldType::varchar(TIME_TEXT_MAX) }),
+        false => value,
+    };
     let (v1, low) = unify(value.clone(), low, "between")?;
     let (v2, high) = unify(value, high, "between")?;
     let not_null = v1.ty().not_null && low.ty().not_null && high.ty().not_null;
@@ -431,6 +447,16 @@ pub fn in_list(expr: Expr, list: Vec<Expr>, negated: bool) -> Result<Expr, ExprE
     let operation = if list.len() == 1 { "=" } else { "in" };
     let pairs = list.into_iter().map(|item| unify(expr.clone(), item, operation)).collect::<Result<Vec<_>, _>>()?;
     super::membership::of_pairs(pairs, negated, ty)
+}
+
+/// Whether the operand of CASE is equal to what stands after WHEN.
+///
+/// # Errors
+/// [`ExprError::CollationMix`].
+pub fn equal_in_case(operand: Expr, when: Expr) -> Result<Expr, ExprError> {
+    let (operand, when) = unify(operand, when, "case")?;
+    let ty = FieldType { not_null: operand.ty().not_null && when.ty().not_null, ..FieldType::boolean() };
+    Ok(Expr::Call { func: Func::Eq, args: vec![operand, when], ty })
 }
 
 /// `CASE WHEN … END` (an operand is compared by the caller) with results brought to one type.

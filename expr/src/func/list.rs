@@ -39,10 +39,10 @@ functions! {
     Like: "like"; Regexp: "regexp" "rlike" "regexp_like"; RegexpReplace: "regexp_replace"; RegexpInstr: "regexp_instr";
     RegexpSubstr: "regexp_substr";
     // conversion.rs
-    // Names that nobody can call: comparisons put them around constants.
+    // Names that nobody can call: comparisons put them around constants, branches around subqueries.
     ExactNumber: "exact number"; YearNumber: "year number"; DateConstant: "date constant"; ComparedTime: "compared time";
     DateNumber: "date number"; TimeNumber: "time number"; Stored: "stored as"; Recollate: "recollate to";
-    Cast: "cast"; Weight: "sort_key"; WeightString: "weight_string"; CollateTo: "collate"; Binary: "binary";
+    OnlyRow: "only row"; NoTime: "no time"; Cast: "cast"; Weight: "sort_key"; WeightString: "weight_string"; CollateTo: "collate"; Binary: "binary";
     // math.rs
     Abs: "abs"; Ceil: "ceiling" "ceil"; Floor: "floor"; Round: "round"; Truncate: "truncate"; Power: "pow" "power";
     Sqrt: "sqrt"; Ln: "ln"; Log: "log"; Log2: "log2"; Log10: "log10"; Exp: "exp"; Sign: "sign"; Rand: "rand"; Pi: "pi";

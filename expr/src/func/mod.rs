@@ -40,6 +40,7 @@ mod membership;
 mod moment;
 mod pattern;
 pub use pattern::like_matches;
+pub use text::is_locale;
 pub(crate) mod regexp;
 pub(crate) mod spec;
 mod string;
@@ -52,11 +53,11 @@ pub use date_number::as_number as date_as_number;
 pub use datetime_arith::{Interval, IntervalUnit, interval_value};
 pub(crate) use infer::hybrid_number;
 pub use infer::{
-    case, cast, cast_explicit, common_column, common_type, common_type_of, condition, in_list, infer, one_collation,
-    unify, with_hidden_digits,
+    case, cast, cast_explicit, common_column, common_type, common_type_of, condition, equal_in_case, in_list, infer,
+    one_collation, unify, with_hidden_digits,
 };
 pub use list::{ALL, Func};
-pub use moment::localize;
+pub use moment::{awaits_text, localize};
 
 use crate::types::{FieldType, NOT_FIXED};
 use crate::value::Value;

@@ -2,8 +2,10 @@
 //! turns into the local time that functions calculate with.
 
 use super::{Func, date_number, infer};
+use crate::context::EvalContext;
 use crate::error::ExprError;
 use crate::expr::Expr;
+use crate::store::{StoreContext, cast_for_store};
 use crate::temporal::parse::has_offset;
 use crate::types::{EvalType, FieldType, TypeKind};
 use crate::value::Value;
@@ -23,6 +25,10 @@ pub(super) fn compared_text(text: Expr, beside: &FieldType, operation: &str) -> 
         TypeKind::Timestamp => FieldType { decimals: FSP_MAX, ..FieldType::new(TypeKind::Timestamp) },
         _ => FieldType::datetime(FSP_MAX),
     };
+    // In CASE what is no date is equal to none.
+    if operation == "case" {
+        return infer::cast(text, to);
+    }
     let text = match infer::cast(text, to.clone()) {
         Expr::Call { func: Func::Cast, mut args, .. } if args.len() == 1 => args.remove(0),
         converted => return converted,
@@ -39,6 +45,36 @@ pub(super) fn compared_text(text: Expr, beside: &FieldType, operation: &str) -> 
     };
     let ty = FieldType { not_null: text.ty().not_null, ..to };
     Expr::Call { func: Func::DateConstant, args: vec![text, Expr::string(kind)], ty }
+}
+
+/// True for a constant text that a column of TIME does not take as it is.
+pub(super) fn is_no_time(text: &Expr) -> bool {
+    if !text.ty().is_string() || !text.is_immutable() {
+        return false;
+    }
+    let mut eval = EvalContext::default();
+    eval.mode.strict = true;
+    let Ok(value) = crate::eval::eval_scalar(text, &eval) else { return false };
+    let is_zoned = value.as_bytes().is_some_and(has_offset);
+    let context = StoreContext { eval: &eval, column: "", row: 1, ignore: false };
+    is_zoned || cast_for_store(&value, text.ty(), &FieldType::time(FSP_MAX), &context).is_err()
+}
+
+/// A text that a column of TIME does not take, beside one.
+pub(super) fn no_time(text: Expr) -> Expr {
+    let ty = text.ty().clone();
+    if text.is_constant() { Expr::Call { func: Func::NoTime, args: vec![text], ty } } else { text }
+}
+
+/// True for a comparison of a TIME with a text that is not known yet: whether it is one of texts depends on that.
+pub fn awaits_text(comparison: &Expr) -> bool {
+    let awaits = |arg: &Expr| match arg {
+        Expr::Call { func: Func::ComparedTime, args, ty } if ty.kind == TypeKind::Time => {
+            args.iter().any(|text| text.is_constant() && !text.is_immutable())
+        }
+        _ => false,
+    };
+    comparison.children().into_iter().any(awaits)
 }
 
 /// A TIMESTAMP beside another type: a constant becomes a moment, so that an index over moments serves; everything else is

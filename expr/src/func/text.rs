@@ -27,7 +27,7 @@ pub(super) fn spec(func: Func) -> Option<Spec> {
         Elt => Spec::new(2, MANY, &[Arg::Int, Arg::Text], Ret::Joined, elt).sees_null(),
         FindInSet => Spec::new(2, 2, TEXT, Ret::Custom(type_find), find_in_set).total(),
         MakeSet => Spec::new(2, MANY, &[Arg::Int, Arg::Text], Ret::Joined, make_set).sees_null(),
-        Format => Spec::new(2, 3, &[Arg::Number, Arg::Int, Arg::Text], Ret::Text(100), format).total(),
+        Format => Spec::new(2, 3, &[Arg::Number, Arg::Int, Arg::Text], Ret::Text(100), format).sees_null().total(),
         Quote => Spec::new(1, 1, TEXT, Ret::Custom(type_quote), quote).sees_null(),
         _ => return None,
     })
@@ -59,7 +59,11 @@ fn type_find(args: &mut [Expr]) -> Result<FieldType, ExprError> {
 
 /// Strings compare as strings, numbers as numbers, a mixture as doubles.
 fn type_field(args: &mut [Expr]) -> Result<FieldType, ExprError> {
-    if args.iter().all(|a| a.ty().is_string()) {
+    // Dates and times are texts here, as long as no number is among them.
+    if args.iter().all(|a| a.ty().is_string() || a.ty().is_temporal()) {
+        for arg in args.iter_mut() {
+            *arg = super::spec::coerce(std::mem::replace(arg, Expr::null()), Arg::Text);
+        }
         join_collations(args, "field")?;
     } else if !args.iter().all(|a| a.ty().is_numeric()) {
         for arg in args.iter_mut() {
@@ -152,21 +156,97 @@ fn make_set(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
 }
 
 fn format(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    if args[0].is_null() || args[1].is_null() {
+        return Ok(Value::Null);
+    }
     let digits = args[1].as_i64().unwrap_or(0).clamp(0, 30);
     let rounded = to_decimal(&args[0], call.ctx)?.round(digits).and_then(|d| d.rescale(digits as u8));
     let text = rounded.ok_or_else(|| call.out_of_range(args))?.to_string();
     let (sign, text) = text.strip_prefix('-').map_or(("", text.as_str()), |rest| ("-", rest));
-    let (whole, fraction) = text.split_at(text.find('.').unwrap_or(text.len()));
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let locale = match args.get(2) {
+        Some(name) => numbers_of(name, call.ctx),
+        None => Numbers::ENGLISH,
+    };
     let mut out = String::from(sign);
     for (at, digit) in whole.chars().enumerate() {
-        if at > 0 && (whole.len() - at).is_multiple_of(3) {
-            out.push(',');
+        if at > 0 && locale.separates(whole.len() - at) {
+            out.extend(locale.thousands);
         }
         out.push(digit);
     }
-    out.push_str(fraction);
+    if !fraction.is_empty() {
+        out.push(locale.point);
+        out.push_str(fraction);
+    }
     Ok(Value::from(out))
 }
+
+/// How a locale writes numbers.
+#[derive(Clone, Copy)]
+struct Numbers {
+    point: char,
+    thousands: Option<char>,
+    /// Groups above the thousands have two digits.
+    is_indian: bool,
+}
+
+impl Numbers {
+    const ENGLISH: Numbers = Numbers { point: '.', thousands: Some(','), is_indian: false };
+
+    /// Whether a separator stands before the last `digits`.
+    fn separates(self, digits: usize) -> bool {
+        match self.is_indian {
+            true => digits == 3 || digits > 3 && (digits - 3).is_multiple_of(2),
+            false => digits.is_multiple_of(3),
+        }
+    }
+}
+
+/// The locale of a name; English for one that MySQL does not know, with a warning.
+fn numbers_of(name: &Value, ctx: &crate::context::EvalContext) -> Numbers {
+    let text = if name.is_null() { "NULL".to_string() } else { crate::cast::display(name) };
+    numbers_of_name(&text).unwrap_or_else(|| {
+        ctx.warnings.push(UNKNOWN_LOCALE, format!("Unknown locale: '{text}'"));
+        Numbers::ENGLISH
+    })
+}
+
+/// Whether MySQL has a locale of this name.
+pub fn is_locale(name: &str) -> bool {
+    numbers_of_name(name).is_some()
+}
+
+fn numbers_of_name(name: &str) -> Option<Numbers> {
+    let comma = |thousands| Numbers { point: ',', thousands, is_indian: false };
+    Some(match name.to_ascii_lowercase().as_str() {
+        "fr_fr" | "ca_es" | "de_at" | "el_gr" | "eu_es" | "fr_be" | "fr_ca" | "fr_ch" | "fr_lu" | "gl_es" | "hr_hr"
+        | "it_it" | "nl_be" | "nl_nl" | "pl_pl" | "pt_br" | "pt_pt" | "sl_si" => comma(None),
+        "sv_se" | "cs_cz" | "es_cr" | "et_ee" | "fi_fi" | "lv_lv" | "mk_mk" | "ru_ru" | "sk_sk" | "sv_fi" => {
+            comma(Some(' '))
+        }
+        "de_de" | "be_by" | "da_dk" | "nb_no" | "de_be" | "de_lu" | "es_ar" | "es_bo" | "es_cl" | "es_co" | "es_ec"
+        | "es_es" | "es_py" | "es_uy" | "es_ve" | "fo_fo" | "hu_hu" | "id_id" | "is_is" | "lt_lt" | "mn_mn"
+        | "no_no" | "ro_ro" | "ru_ua" | "sq_al" | "tr_tr" | "uk_ua" | "vi_vn" => comma(Some('.')),
+        "it_ch" | "rm_ch" => comma(Some('\'')),
+        "bg_bg" => comma(Some('\0')),
+        "de_ch" => Numbers { thousands: Some('\''), ..Numbers::ENGLISH },
+        "ar_sa" | "sr_rs" => Numbers { thousands: None, ..Numbers::ENGLISH },
+        "en_in" | "ta_in" | "te_in" => Numbers { is_indian: true, ..Numbers::ENGLISH },
+        known if ENGLISH_NUMBERS.contains(&known) => Numbers::ENGLISH,
+        _ => return None,
+    })
+}
+
+const UNKNOWN_LOCALE: u16 = 1649;
+
+/// Locales that write numbers as English does.
+const ENGLISH_NUMBERS: &[&str] = &[
+    "en_us", "en_gb", "ja_jp", "ar_ae", "ar_bh", "ar_jo", "ar_sy", "en_au", "en_ca", "en_nz", "en_ph", "en_za",
+    "en_zw", "es_do", "es_gt", "es_hn", "es_mx", "es_ni", "es_pa", "es_pe", "es_pr", "es_sv", "es_us", "gu_in",
+    "he_il", "hi_in", "ko_kr", "ms_my", "th_th", "ur_pk", "zh_cn", "zh_hk", "zh_tw", "ar_dz", "ar_eg", "ar_in",
+    "ar_iq", "ar_kw", "ar_lb", "ar_ly", "ar_ma", "ar_om", "ar_qa", "ar_sd", "ar_tn", "ar_ye",
+];
 
 fn quote(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     if args[0].is_null() {

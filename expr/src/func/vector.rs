@@ -13,7 +13,7 @@ use crate::convert::{ColumnBuilder, ColumnReader, array_of};
 use crate::decimal::power_of_ten_i128;
 use crate::error::EvalError;
 use crate::eval::{ColumnarValue, truth_mask};
-use crate::types::FieldType;
+use crate::types::{EvalType, FieldType};
 use crate::value::Value;
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, Datum, Decimal128Array, Float64Array, Int64Array, Scalar,
@@ -349,6 +349,9 @@ fn like(
 }
 
 fn weight(call: &Call<'_>, array: &ArrayRef) -> Result<Option<ArrayRef>, EvalError> {
+    if let (Some(numbers), EvalType::Real) = (array.as_primitive_opt::<Float64Type>(), call.ty.eval_type()) {
+        return Ok(Some(Arc::new(numbers.unary::<_, Float64Type>(|number| number + 0.0))));
+    }
     if !call.types[0].is_string() {
         return Ok(None);
     }

@@ -147,7 +147,13 @@ fn offset_seconds(text: &[u8]) -> Option<i32> {
 /// The seconds of the offset that a literal ends with (`+05:30`: a sign, two digits each); `-00:00` is none.
 pub(super) fn literal_offset(text: &[u8]) -> Option<i32> {
     let shape = matches!(text, [b'+' | b'-', a, b, b':', c, d] if [a, b, c, d].iter().all(|x| x.is_ascii_digit()));
-    if shape && text != b"-00:00" { offset_seconds(text) } else { None }
+    match text {
+        b"-00:00" => None,
+        // A zone ends at -13:59, a literal at -14:00.
+        b"-14:00" => Some(-OFFSET_MAX),
+        _ if shape => offset_seconds(text),
+        _ => None,
+    }
 }
 
 impl PartialEq for TimeZone {

@@ -33,7 +33,7 @@ impl super::Binder<'_> {
             return self.grouping(args, block);
         }
         let func = self.native(name)?;
-        let args = self.exprs(args, block)?;
+        let args = self.ctx.settings.arguments(func, self.exprs(args, block)?);
         Ok(func::infer_in(func, args, self.ctx.collation)?)
     }
 
@@ -99,6 +99,9 @@ impl super::Binder<'_> {
         let as_number = |arg: Expr| if arg.ty().is_temporal() { func::date_as_number(arg) } else { arg };
         let args: Vec<Expr> = if sums { args.into_iter().map(as_number).collect() } else { args };
         let mut ty = func.result_type(&args)?;
+        if func == AggregateFunc::Avg {
+            ty = self.ctx.settings.quotient(ty);
+        }
         match (func, args.first().map(Expr::ty)) {
             (AggregateFunc::GroupConcat, _) => {
                 let is_new = !args.iter().any(|arg| arg.ty().is_string());

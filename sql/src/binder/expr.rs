@@ -142,7 +142,9 @@ impl super::Binder<'_> {
 
     fn call_of(&mut self, func: Func, args: &[&ast::Expr], block: &mut Block) -> Result<Expr> {
         let args = args.iter().map(|e| self.expr(e, block)).collect::<Result<Vec<_>>>()?;
-        Ok(func::infer_in(func, args, self.ctx.collation)?)
+        let bound = func::infer_in(func, args, self.ctx.collation)?;
+        self.uses_variables |= func::awaits_text(&bound);
+        Ok(bound)
     }
 
     fn unary(&mut self, op: UnaryOp, operand: &ast::Expr, block: &mut Block) -> Result<Expr> {
@@ -210,7 +212,8 @@ impl super::Binder<'_> {
             None => self.expr(expr, block),
         };
         let args = vec![operand(left)?, operand(right)?];
-        let mut bound = func::infer_in(func, args, self.ctx.collation)?;
+        let mut bound = self.ctx.settings.divided(func::infer_in(func, args, self.ctx.collation)?);
+        self.uses_variables |= func::awaits_text(&bound);
         if let Expr::Call { func: Func::Sub, ty, .. } = &mut bound
             && ty.is_integer()
             && self.ctx.no_unsigned_subtraction
@@ -234,7 +237,9 @@ impl super::Binder<'_> {
         }
         let bound = self.expr(expr, block)?;
         let list = self.exprs(list, block)?;
-        Ok(func::in_list(bound, list, negated)?)
+        let bound = func::in_list(bound, list, negated)?;
+        self.uses_variables |= func::awaits_text(&bound);
+        Ok(bound)
     }
 
     fn case(
@@ -256,7 +261,7 @@ impl super::Binder<'_> {
         };
         for (when, (_, then)) in whens.into_iter().zip(branches) {
             let when = match &operand {
-                Some(operand) => Expr::call(Func::Eq, vec![operand.clone(), when])?,
+                Some(operand) => func::equal_in_case(operand.clone(), when)?,
                 None => when,
             };
             bound.push((when, self.expr(then, block)?));

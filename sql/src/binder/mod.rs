@@ -20,6 +20,7 @@
 //!
 //! Not done (1235): LATERAL, SQL_CALC_FOUND_ROWS, JSON, assignments to user variables within expressions.
 
+mod branches;
 mod call;
 mod dependencies;
 mod expr;
@@ -35,10 +36,12 @@ mod row;
 mod scope;
 mod select;
 mod set_chain;
+mod settings;
 mod show;
 mod window;
 
 pub use literal::{collation_of, column_type, literal_value};
+pub use settings::Settings;
 pub use show::show_query;
 
 use crate::catalog::model::Schema;
@@ -96,6 +99,8 @@ pub struct BindContext<'a> {
     pub only_full_group_by: bool,
     /// sql_mode NO_UNSIGNED_SUBTRACTION: a difference is signed whatever its sides are.
     pub no_unsigned_subtraction: bool,
+    /// Variables that change what a statement means.
+    pub settings: Settings,
     /// `collation_connection`: of string literals.
     pub collation: Collation,
     /// PAD_CHAR_TO_FULL_LENGTH
@@ -122,7 +127,14 @@ pub struct Bound {
 pub fn bind(statement: &Statement, ctx: &BindContext<'_>) -> Result<Bound> {
     let mut binder = Binder::new(ctx);
     let statement = match statement {
-        Statement::Query(query) => BoundStatement::Query(binder.top_query(query)?),
+        Statement::Query(query) => match ctx.settings.select_limit.filter(|_| query.limit.is_none()) {
+            None => BoundStatement::Query(binder.top_query(query)?),
+            Some(rows) => {
+                let count = ast::Expr::Literal(ast::Literal::Integer(rows));
+                let limited = ast::Query { limit: Some(ast::LimitClause { count, offset: None }), ..(**query).clone() };
+                BoundStatement::Query(binder.top_query(&limited)?)
+            }
+        },
         Statement::Insert(insert) => BoundStatement::Insert(binder.insert(insert)?),
         Statement::Update(update) => BoundStatement::Update(binder.update(update)?),
         Statement::Delete(delete) => BoundStatement::Delete(binder.delete(delete)?),

@@ -7,6 +7,7 @@
 //! L LEFT JOIN R ON p(L, R)  =  σ p (L × R)  ∪ ALL  π L, NULL … (σ NOT EXISTS (σ p R) L)
 //! ```
 
+use super::branches;
 use super::pending::{self, Stage};
 use super::scope::{Named, Relation};
 use crate::error::{Error, Result};
@@ -32,6 +33,7 @@ pub(super) fn join_with_subqueries(
     };
     let mut sides = [(Stage::new(*left), 0, width), (Stage::new(*right), width, relation.columns.len())];
     let mut placed = vec![None; subqueries.len()];
+    let guarded = branches::guarded(std::slice::from_ref(&condition), subqueries);
     for (at, (stage, first, end)) in sides.iter_mut().enumerate() {
         let mut here = subqueries.to_vec();
         let mut wanted = Vec::new();
@@ -44,7 +46,7 @@ pub(super) fn join_with_subqueries(
             }
         }
         let (positions, exprs): (Vec<usize>, Vec<Expr>) = wanted.into_iter().unzip();
-        for (j, expr) in positions.into_iter().zip(stage.settle(exprs, &here)?) {
+        for (j, expr) in positions.into_iter().zip(stage.settle_guarded(exprs, &here, &guarded)?) {
             placed[j] = Some((at, expr));
         }
     }
@@ -60,15 +62,16 @@ pub(super) fn join_with_subqueries(
     let (left_width, added) = (left.width, left.width - width);
     let condition = pending::rewrite(condition, &mut |e| {
         let Expr::Column { index, ty } = e else { return Ok(None) };
-        let (index, first) = match pending::as_subquery(*index) {
+        let index = match pending::as_subquery(*index) {
             Some(j) => match &placed[j] {
-                Some((at, Expr::Column { index, .. })) => (*index, if *at == 0 { 0 } else { left_width }),
-                _ => return Err(Error::internal("a subquery that stands on neither side")),
+                Some((0, value)) => return Ok(Some(value.clone())),
+                Some((_, value)) => return Ok(Some(value.clone().map_columns(&|index| index + left_width))),
+                None => return Err(Error::internal("a subquery that stands on neither side")),
             },
             None if *index < width || as_outer_column(*index).is_some() => return Ok(None),
-            None => (*index, added),
+            None => index + added,
         };
-        Ok(Some(Expr::Column { index: index + first, ty: ty.clone() }))
+        Ok(Some(Expr::Column { index, ty: ty.clone() }))
     })?;
     let joined =
         LogicalPlan::Join { left: Box::new(left.plan), right: Box::new(right.plan), kind, condition: Some(condition) };

@@ -9,11 +9,12 @@
 //! 2^40 …         columns of enclosing blocks (plan::outer_column)
 //! ```
 
+use super::branches;
 use crate::error::{Error, Result};
 pub(super) use crate::plan::walk::{aggregate_exprs, window_exprs};
 use crate::plan::{LogicalPlan, Subquery, as_outer_column, outer_column, walk};
 use basalt_expr::expr::Expr;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const AGGREGATE: usize = 1 << 32;
 const WINDOW: usize = 1 << 33;
@@ -82,12 +83,14 @@ pub(super) struct Stage {
     /// Columns that `plan` puts out.
     pub width: usize,
     placed: BTreeMap<usize, usize>,
+    /// Subqueries whose count of rows stands behind their value: it is looked at where the value is.
+    unchecked: BTreeSet<usize>,
 }
 
 impl Stage {
     pub fn new(plan: LogicalPlan) -> Self {
         let width = plan.output().len();
-        Stage { plan, width, placed: BTreeMap::new() }
+        Stage { plan, width, placed: BTreeMap::new(), unchecked: BTreeSet::new() }
     }
 
     /// Replaces the plan by an operator over it that puts out `width` columns.
@@ -111,10 +114,22 @@ impl Stage {
     /// The columns so far are gone: an Aggregate stands above them.
     pub fn forget(&mut self) {
         self.placed.clear();
+        self.unchecked.clear();
     }
 
     /// Puts up the subqueries that `exprs` refer to, and gives the expressions their real numbers.
     pub fn settle(&mut self, exprs: Vec<Expr>, subqueries: &[Subquery]) -> Result<Vec<Expr>> {
+        let guarded = branches::guarded(&exprs, subqueries);
+        self.settle_guarded(exprs, subqueries, &guarded)
+    }
+
+    /// [`Stage::settle`] of parts of expressions in which not every row reaches the subqueries of `guarded`.
+    pub fn settle_guarded(
+        &mut self,
+        exprs: Vec<Expr>,
+        subqueries: &[Subquery],
+        guarded: &BTreeSet<usize>,
+    ) -> Result<Vec<Expr>> {
         let mut wanted = Vec::new();
         for expr in &exprs {
             self.collect(expr, subqueries, &mut wanted);
@@ -135,7 +150,12 @@ impl Stage {
                 *operand = self.real(operand.clone())?;
             }
             self.placed.insert(subquery(j), self.width + batch.len());
-            batch.push(added);
+            if guarded.contains(&subquery(j)) && branches::may_have_rows(&added) {
+                self.unchecked.insert(subquery(j));
+                batch.extend(branches::with_rows(added));
+            } else {
+                batch.push(added);
+            }
         }
         self.apply(batch);
         exprs.into_iter().map(|e| self.real(e)).collect()
@@ -177,7 +197,11 @@ impl Stage {
     fn real(&self, expr: Expr) -> Result<Expr> {
         rewrite(expr, &mut |e| match e {
             Expr::Column { index, ty } if *index >= AGGREGATE && *index < OUTER => match self.placed.get(index) {
-                Some(&index) => Ok(Some(Expr::Column { index, ty: ty.clone() })),
+                Some(&at) => {
+                    let value = Expr::Column { index: at, ty: ty.clone() };
+                    let checked = self.unchecked.contains(index);
+                    Ok(Some(if checked { branches::checked(value, at + 1)? } else { value }))
+                }
                 None => Err(Error::invalid_group_function()),
             },
             _ => Ok(None),

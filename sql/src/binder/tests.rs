@@ -76,6 +76,7 @@ impl Bind {
                 pads_chars: false,
                 only_full_group_by: true,
                 no_unsigned_subtraction: false,
+                settings: Default::default(),
                 collation: Collation::default(),
                 use_indexes: UseIndexes::Auto,
                 account: ("root", "%"),
@@ -290,6 +291,8 @@ fn print_plan(plan: &LogicalPlan, depth: usize, out: &mut String) {
 fn print_subquery(subquery: &Subquery, depth: usize, out: &mut String) {
     let kind = match &subquery.kind {
         SubqueryKind::Scalar => "scalar".to_string(),
+        SubqueryKind::AnyValue => "any value".to_string(),
+        SubqueryKind::Rows => "rows".to_string(),
         SubqueryKind::Exists => "exists".to_string(),
         SubqueryKind::In { operand } => format!("{} in", text(operand)),
         SubqueryKind::InRows { operands } => {

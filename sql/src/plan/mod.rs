@@ -308,6 +308,10 @@ pub struct Subquery {
 pub enum SubqueryKind {
     /// The one value (NULL for no row; error 1242 for several).
     Scalar,
+    /// The value of any of its rows (NULL for none), whose number the next subquery is.
+    AnyValue,
+    /// How many rows the subquery before this one has; NULL may stand for none.
+    Rows,
     /// Whether there is a row.
     Exists,
     /// `operand IN (subquery)`, three-valued; the operand is over the apply's input, already cast to the column's type.

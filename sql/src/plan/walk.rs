@@ -83,7 +83,7 @@ pub fn operands(kind: &mut SubqueryKind) -> Vec<&mut Expr> {
     match kind {
         SubqueryKind::In { operand } | SubqueryKind::Quantified { operand, .. } => vec![operand],
         SubqueryKind::InRows { operands } => operands.iter_mut().collect(),
-        SubqueryKind::Scalar | SubqueryKind::Exists => Vec::new(),
+        SubqueryKind::Scalar | SubqueryKind::AnyValue | SubqueryKind::Rows | SubqueryKind::Exists => Vec::new(),
     }
 }
 

@@ -17,6 +17,7 @@
 //! §4, for single relations, with guessed selectivities. Not done: statistics, index merge, skip scan, row constructors.
 
 pub mod physical;
+pub mod safe;
 pub mod short;
 
 pub mod access;

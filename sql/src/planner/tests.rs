@@ -79,6 +79,7 @@ impl Plans {
             pads_chars: false,
             only_full_group_by: true,
             no_unsigned_subtraction: false,
+            settings: Default::default(),
             collation: Collation::default(),
             use_indexes: UseIndexes::Auto,
             account: ("root", "%"),

@@ -46,7 +46,8 @@ pub fn needs_join(subquery: &Subquery) -> bool {
             let not_null = || subquery.plan.output().iter().any(|c| c.ty.not_null);
             nested_subqueries(&subquery.plan) > NESTED_SCALARS_MAX || !gives_one_row(&subquery.plan) && not_null()
         }
-        SubqueryKind::Exists => false,
+        SubqueryKind::AnyValue => true,
+        SubqueryKind::Exists | SubqueryKind::Rows => false,
     };
     subquery.correlated || unordered
 }
@@ -87,7 +88,7 @@ fn question(subquery: &Subquery) -> Result<LogicalPlan> {
     let plan = (*subquery.plan).clone();
     let aggregates = match &subquery.kind {
         SubqueryKind::Scalar if gives_one_row(&plan) => return Ok(plan),
-        SubqueryKind::Scalar => {
+        SubqueryKind::Scalar | SubqueryKind::AnyValue => {
             let column =
                 plan.output().into_iter().next().ok_or_else(|| Error::internal("a subquery without columns"))?;
             let value = Expr::column(0, column.ty);
@@ -111,7 +112,7 @@ fn answer(subquery: &Subquery, mut columns: Vec<Expr>) -> Result<Answer> {
     let first = columns.pop().ok_or_else(|| Error::internal("a question without columns"))?;
     let is_true = |column: Expr| Expr::call(Func::IsTrue, vec![column]);
     Ok(match (&subquery.kind, last) {
-        (SubqueryKind::Scalar, Some(count)) => Answer::Checked(first, count),
+        (SubqueryKind::Scalar | SubqueryKind::AnyValue, Some(count)) => Answer::Checked(first, count),
         (SubqueryKind::Scalar, None) => Answer::Value(first),
         (kind, Some(unknown)) => {
             let all = is_all(kind);

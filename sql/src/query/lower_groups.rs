@@ -47,7 +47,7 @@ pub fn lower(
     for (position, (expr, (key, value))) in group_by.iter().zip(keys).enumerate() {
         let name = lowerer.column_name();
         groups.push(key.alias(&name));
-        if has_weight(expr.ty()) {
+        if has_weight(expr.ty()) && expr.ty().is_string() {
             let string = lowerer.column_name();
             calls.push(FirstRow::call(value).alias(&string));
             results.push(Output::Key { name: string, position, is_string: true });
@@ -134,7 +134,7 @@ pub fn first_rows(lowerer: &mut Lowerer<'_>, input: Lowered, types: &[FieldType]
         let (key, value) = (with.key(&column)?, with.value(&column)?);
         let name = lowerer.column_name();
         groups.push(key.alias(&name));
-        if has_weight(ty) {
+        if has_weight(ty) && ty.is_string() {
             let string = lowerer.column_name();
             strings.push(FirstRow::call(value).alias(&string));
             names.push(string);

@@ -185,7 +185,9 @@ impl Lowerer<'_> {
                     Ok((input, value))
                 }
             },
-            SubqueryKind::InRows { .. } => Err(Error::internal("IN with rows is joined")),
+            SubqueryKind::InRows { .. } | SubqueryKind::AnyValue | SubqueryKind::Rows => {
+                Err(Error::internal("a subquery that is joined"))
+            }
         }
     }
 
@@ -275,7 +277,15 @@ fn joined(
         if needs_join(subquery) {
             let (next, answer) = answered(joined, input, subquery)?;
             joined = next;
-            answers.insert(index, answer);
+            match (&subquery.kind, answer) {
+                (SubqueryKind::AnyValue, Answer::Checked(value, rows)) => {
+                    answers.insert(index, Answer::Value(value));
+                    answers.insert(index + 1, Answer::Value(rows));
+                }
+                (_, answer) => {
+                    answers.insert(index, answer);
+                }
+            }
         }
     }
     Ok((joined, answers))
@@ -298,7 +308,10 @@ fn as_membership<'a>(conjunct: &Expr, width: usize, subqueries: &'a [Subquery]) 
             let is_membership = match &subquery.kind {
                 SubqueryKind::Exists | SubqueryKind::InRows { .. } => true,
                 SubqueryKind::In { .. } => subquery.correlated || !needs_join(subquery),
-                SubqueryKind::Scalar | SubqueryKind::Quantified { .. } => false,
+                SubqueryKind::Scalar
+                | SubqueryKind::AnyValue
+                | SubqueryKind::Rows
+                | SubqueryKind::Quantified { .. } => false,
             };
             is_membership.then_some((subquery, false))
         }

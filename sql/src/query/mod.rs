@@ -66,3 +66,4 @@ mod yielding;
 pub use execute::execute;
 pub use explain::explain;
 pub use lower::VirtualTables;
+pub use lower_correlated::gives_one_row;

@@ -23,7 +23,6 @@ use crate::plan::{
     as_outer_column, outer_column, walk,
 };
 use basalt_expr::aggregate::AggregateFunc;
-use basalt_expr::datafusion::has_weight;
 use basalt_expr::expr::Expr;
 use basalt_expr::func::Func;
 use basalt_expr::types::{EvalType, FieldType, UNSPECIFIED};
@@ -411,7 +410,7 @@ fn bound(column: &DomainColumn, index: usize, ty: &FieldType) -> Expr {
         return Expr::null();
     }
     let held = Expr::column(index, column.exact.clone());
-    if has_weight(&column.ty) { held.cast(ty.clone()) } else { Expr::column(index, ty.clone()) }
+    if is_text(&column.ty) { held.cast(ty.clone()) } else { Expr::column(index, ty.clone()) }
 }
 
 /// A column of the outer plan as the domain holds it.
@@ -424,10 +423,14 @@ fn held(index: usize, from: &FieldType, exact: &FieldType) -> Expr {
     }
 }
 
+fn is_text(ty: &FieldType) -> bool {
+    ty.is_string() && !ty.is_binary_string()
+}
+
 fn exact_type(ty: &FieldType) -> FieldType {
     if ty.eval_type() == EvalType::Null {
         FieldType::bigint()
-    } else if has_weight(ty) {
+    } else if is_text(ty) {
         FieldType { not_null: ty.not_null, ..FieldType::varbinary(UNSPECIFIED) }
     } else {
         ty.clone()

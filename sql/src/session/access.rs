@@ -84,6 +84,9 @@ impl SqlSession {
 
     /// Refuses a plan that does more than the account may.
     pub(super) fn check_plan(&self, plan: &PhysicalPlan) -> Result<()> {
+        if self.variables.typed().safe_updates && crate::planner::safe::changes_without_key(plan) {
+            return Err(Error::unsafe_update());
+        }
         let rights = self.rights();
         if rights.is_everything() {
             return Ok(());

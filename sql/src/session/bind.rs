@@ -59,6 +59,7 @@ impl SqlSession {
             parameters,
             only_full_group_by: self.bound_mode().split(',').any(|m| m == "ONLY_FULL_GROUP_BY"),
             no_unsigned_subtraction: self.bound_mode().contains("NO_UNSIGNED_SUBTRACTION"),
+            settings: self.variables.typed().settings,
             collation: self.connection_collation(),
             pads_chars: self.has_mode("PAD_CHAR_TO_FULL_LENGTH"),
             use_indexes: self.variables.typed().use_indexes,
@@ -174,6 +175,10 @@ impl SqlSession {
             typed.sql_mode.bytes().chain(self.bound_mode().bytes()).chain(self.connection_collation().name().bytes())
         {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+        }
+        let settings = typed.settings;
+        if settings != crate::binder::Settings::default() {
+            hash = (hash ^ settings.fingerprint()).wrapping_mul(0x100_0000_01b3);
         }
         // Two bits and one that no name above reaches.
         hash.rotate_left(3) ^ (typed.use_indexes as u64) << 1 ^ typed.short_path as u64

@@ -39,7 +39,8 @@ mod split;
 mod start;
 mod statement;
 pub mod user_variables;
-mod users;
+pub mod users;
+mod variable_value;
 pub mod variables;
 
 pub use server::{SqlServer, SqlServerOptions};

@@ -8,6 +8,8 @@
 //! values that dumps and drivers send and refuse others; none changes what a statement means without doing it.
 
 use super::charset;
+use super::variable_value::check;
+use crate::binder::Settings;
 use crate::error::Error;
 use crate::memory::QUOTA_BYTES_DEFAULT;
 use crate::plan::UseIndexes;
@@ -41,6 +43,8 @@ pub enum Kind {
     Bool,
     /// A number, clamped to the bounds with a warning, as MySQL does.
     Int(i64, i64),
+    /// A number from 0 to 2^64 - 1.
+    UInt,
     /// A number with fraction.
     Float,
     /// Any text.
@@ -76,7 +80,7 @@ const fn var(name: &'static str, default: &'static str, scope: Scope, kind: Kind
 
 const ISOLATION: Kind = Kind::Enum(&["READ-COMMITTED", "REPEATABLE-READ"]);
 const OFF_ONLY: Kind = Kind::Enum(&["OFF", "0"]);
-use Kind::{Bool, Charset, Collation, Enum, Float, Int, SqlMode, Text, TimeZone};
+use Kind::{Bool, Charset, Collation, Enum, Float, Int, SqlMode, Text, TimeZone, UInt};
 use Scope::{Both, Global, ReadOnly, Session};
 
 /// Default sql_mode: MySQL 8.0's.
@@ -85,7 +89,7 @@ pub const DEFAULT_SQL_MODE: &str = "ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZE
 /// Modes that sql_mode may name, in MySQL's order, which is the one they are shown in, with their bits. Each does what it says;
 /// IGNORE_SPACE (a space before a call's parenthesis) is always on, and NO_DIR_IN_CREATE and NO_ENGINE_SUBSTITUTION speak of
 /// options that tables here do not have.
-const SQL_MODES: &[(&str, u32)] = &[
+pub(super) const SQL_MODES: &[(&str, u32)] = &[
     ("REAL_AS_FLOAT", 0),
     ("PIPES_AS_CONCAT", 1),
     ("ANSI_QUOTES", 2),
@@ -110,7 +114,7 @@ const SQL_MODES: &[(&str, u32)] = &[
 ];
 
 /// Names that stand for several modes, themselves among them.
-const SQL_MODE_GROUPS: &[(&str, &[&str])] = &[
+pub(super) const SQL_MODE_GROUPS: &[(&str, &[&str])] = &[
     ("ANSI", &["REAL_AS_FLOAT", "PIPES_AS_CONCAT", "ANSI_QUOTES", "IGNORE_SPACE", "ONLY_FULL_GROUP_BY"]),
     (
         "TRADITIONAL",
@@ -153,8 +157,8 @@ pub const DEFINITIONS: &[Definition] = &[
     var("default_collation_for_utf8mb4", "utf8mb4_0900_ai_ci", ReadOnly, Text),
     var("default_storage_engine", "InnoDB", Both, Enum(&["InnoDB"])),
     var("default_tmp_storage_engine", "InnoDB", Both, Enum(&["InnoDB"])),
-    var("default_week_format", "0", Both, Int(0, 0)),
-    var("div_precision_increment", "4", Both, Int(4, 4)),
+    var("default_week_format", "0", Both, Int(0, 7)),
+    var("div_precision_increment", "4", Both, Int(0, 30)),
     var("explicit_defaults_for_timestamp", "ON", ReadOnly, Bool),
     var("foreign_key_checks", "ON", Both, Bool),
     var("group_concat_max_len", "1024", Both, Int(4, i64::MAX)),
@@ -207,8 +211,8 @@ pub const DEFINITIONS: &[Definition] = &[
     var("sql_mode", DEFAULT_SQL_MODE, Both, SqlMode),
     var("sql_notes", "ON", Both, Bool),
     var("sql_quote_show_create", "ON", Both, Bool),
-    var("sql_safe_updates", "OFF", Both, OFF_ONLY),
-    var("sql_select_limit", "18446744073709551615", Both, Enum(&["18446744073709551615", "DEFAULT"])),
+    var("sql_safe_updates", "OFF", Both, Bool),
+    var("sql_select_limit", "18446744073709551615", Both, UInt),
     var("sql_warnings", "OFF", Both, Bool),
     var("storage_engine", "InnoDB", Both, Enum(&["InnoDB"])),
     var("system_time_zone", "UTC", ReadOnly, Text),
@@ -323,6 +327,10 @@ pub struct Typed {
     pub group_concat_bytes_max: u64,
     /// tidb_mem_quota_query, bytes; `usize::MAX` = no limit.
     pub memory_quota: usize,
+    /// What statements are bound by.
+    pub settings: Settings,
+    /// sql_safe_updates.
+    pub safe_updates: bool,
     /// max_allowed_packet, bytes.
     pub max_allowed_packet: usize,
     /// character_set_client: what statements are written in.
@@ -432,6 +440,12 @@ impl SessionVariables {
                 0 => usize::MAX,
                 bytes => usize::try_from(bytes).unwrap_or(usize::MAX),
             },
+            settings: Settings {
+                division_digits: number("div_precision_increment") as u8,
+                week_format: number("default_week_format") as u8,
+                select_limit: Some(number("sql_select_limit")).filter(|rows| *rows < u64::MAX),
+            },
+            safe_updates: &*text("sql_safe_updates") == "ON",
             max_allowed_packet: number("max_allowed_packet") as usize,
             client: CharacterSet::from_name(&text("character_set_client")).unwrap_or_default(),
             collation: StringCollation::from_name(&text("collation_connection")).unwrap_or_default(),
@@ -458,6 +472,8 @@ impl Default for Typed {
             recursion_depth_max: 1_000,
             group_concat_bytes_max: 1_024,
             memory_quota: QUOTA_BYTES_DEFAULT,
+            settings: Settings::default(),
+            safe_updates: false,
             max_allowed_packet: 64 << 20,
             client: CharacterSet::default(),
             collation: StringCollation::default(),
@@ -466,7 +482,7 @@ impl Default for Typed {
     }
 }
 
-fn user(code: u16, sqlstate: &'static str, message: String) -> Error {
+pub(super) fn user(code: u16, sqlstate: &'static str, message: String) -> Error {
     Error::User { code, sqlstate, message }
 }
 
@@ -477,85 +493,12 @@ pub fn typed_value(definition: &Definition, text: &str) -> basalt_expr::value::V
         Bool => Value::Int(i64::from(text == "ON")),
         // Switches that stay off are numbers like the others: Django takes any string for true.
         Enum(["OFF", "0"]) => Value::Int(0),
+        UInt => text.parse().map_or_else(|_| Value::String(text.into()), Value::UInt),
         Int(..) => text.parse().map_or_else(|_| Value::String(text.into()), Value::Int),
         Float => text.parse().map_or_else(|_| Value::String(text.into()), Value::Double),
         Charset if text == charset::NULL => Value::Null,
         _ => Value::String(text.into()),
     }
-}
-
-fn wrong_value(name: &str, value: &str) -> Error {
-    user(1231, "42000", format!("Variable '{name}' can't be set to the value of '{value}'"))
-}
-
-fn check(definition: &Definition, value: &str) -> Result<Arc<str>, Error> {
-    let name = definition.name;
-    Ok(match definition.kind {
-        Bool => match value.to_ascii_uppercase().as_str() {
-            "ON" | "1" | "TRUE" => "ON".into(),
-            "OFF" | "0" | "FALSE" => "OFF".into(),
-            _ => return Err(wrong_value(name, value)),
-        },
-        Int(min, max) => {
-            let number: i64 = value
-                .trim()
-                .parse()
-                .map_err(|_| user(1232, "42000", format!("Incorrect argument type to variable '{name}'")))?;
-            if min == max && number != min {
-                // There is no other value that would have an effect.
-                return Err(wrong_value(name, value));
-            }
-            number.clamp(min, max).to_string().into()
-        }
-        Float => {
-            let number: f64 = value
-                .trim()
-                .parse()
-                .map_err(|_| user(1232, "42000", format!("Incorrect argument type to variable '{name}'")))?;
-            if number < 0.0 {
-                return Err(wrong_value(name, value));
-            }
-            value.trim().into()
-        }
-        Text => value.into(),
-        Enum(allowed) => allowed
-            .iter()
-            .find(|a| a.eq_ignore_ascii_case(value))
-            .map(|a| Arc::from(*a))
-            .ok_or_else(|| wrong_value(name, value))?,
-        SqlMode => check_sql_mode(value)?,
-        Charset if name == "character_set_client" => charset::check_client(value)?,
-        Charset => charset::check(value)?,
-        Collation => charset::check_collation(value)?,
-        TimeZone => Zone::parse(value).ok_or_else(|| Error::unknown_time_zone(value))?.name().into(),
-    })
-}
-
-/// A list of modes, or their bits as a number; in MySQL's order, each once.
-fn check_sql_mode(value: &str) -> Result<Arc<str>, Error> {
-    let mut bits = 0u64;
-    let mut set = |name: &str| {
-        let mode = SQL_MODES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-        mode.map(|(_, bit)| bits |= 1 << bit).ok_or_else(|| wrong_value("sql_mode", name))
-    };
-    match value.parse::<u64>() {
-        Ok(number) => {
-            let known = SQL_MODES.iter().filter(|(_, bit)| number >> bit & 1 == 1);
-            known.map(|(name, _)| *name).try_for_each(&mut set)?;
-            if number & !bits != 0 {
-                return Err(wrong_value("sql_mode", value));
-            }
-        }
-        Err(_) => {
-            for name in value.split(',').filter(|name| !name.is_empty()) {
-                set(name)?;
-                let group = SQL_MODE_GROUPS.iter().find(|(group, _)| group.eq_ignore_ascii_case(name));
-                group.map_or(&[][..], |(_, modes)| modes).iter().try_for_each(|mode| set(mode))?;
-            }
-        }
-    }
-    let names: Vec<&str> = SQL_MODES.iter().filter(|(_, bit)| bits >> bit & 1 == 1).map(|(name, _)| *name).collect();
-    Ok(names.join(",").into())
 }
 
 #[cfg(test)]
