@@ -163,7 +163,10 @@ pub fn to_i128(value: &Value, ctx: &EvalContext) -> Result<i128, EvalError> {
 /// In strict writes instead of a warning.
 pub fn to_bits(value: &Value, ctx: &EvalContext) -> Result<u64, EvalError> {
     let number = to_i128(value, ctx)?;
-    Ok(number.clamp(i128::from(i64::MIN), i128::from(u64::MAX)) as u64)
+    // A number with a point is a signed integer on its way, whatever its size.
+    let has_point = matches!(value, Value::Decimal(_) | Value::Double(_));
+    let most = if has_point { i128::from(i64::MAX) } else { i128::from(u64::MAX) };
+    Ok(number.clamp(i128::from(i64::MIN), most) as u64)
 }
 
 /// The year of a value: one or two digits are of 1970 to 2069, NULL with a warning where it is none.

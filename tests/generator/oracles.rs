@@ -100,7 +100,7 @@ async fn ways(pair: &mut Pair, scenario: &Scenario, report: &mut Report) -> usiz
         } else if let Some(what) = what {
             let case = Case { tables: scenario.tables.clone(), before: changes.clone(), step: step.clone() };
             let mut judge = Differs { pair, what, expected: None };
-            if let Some(small) = (Shrinker { judge: &mut judge, scenario, questions: 0 }).shrink(case).await
+            if let Some(small) = Shrinker::new(&mut judge, scenario).shrink(case).await
                 && let Some(outcomes) = judge.outcomes(scenario, &small).await
             {
                 report.add(scenario, &small, &judge.what, &outcomes, Dialect::MySql);
@@ -164,7 +164,7 @@ fn sides(oracle: Oracle, tree: &Tree) -> [Vec<String>; 2] {
 
 /// The contradiction as small as it gets, its statements as one text; None when it does not show again.
 async fn follow(judge: &mut Contradicts<'_>, scenario: &Scenario, case: Case) -> Option<(Case, [Outcome; 2])> {
-    let small = Shrinker { judge: &mut *judge, scenario, questions: 0 }.shrink(case).await?;
+    let small = Shrinker::new(&mut *judge, scenario).shrink(case).await?;
     judge.pair.set_up(scenario, &small.tables).await.ok()?;
     let answers = judge.ask(&small.step).await??;
     let [whole, parts] = sides(judge.oracle, &small.step.tree);

@@ -138,7 +138,7 @@ async fn follow(pair: &mut Pair, scenario: &Scenario, case: Case, what: What, sh
     let expected = shared.report.lock().expect("no worker panicked").expected.clone();
     let mut judge = Differs { pair, what, expected: Some(expected) };
     let first = format!("seed {}: {}", scenario.seed, case.step.tree.sql());
-    let small = Shrinker { judge: &mut judge, scenario, questions: 0 }.shrink(case).await;
+    let small = Shrinker::new(&mut judge, scenario).shrink(case).await;
     let dialect = judge.pair.dialect;
     let again = match &small {
         Some(case) => judge.outcomes(scenario, case).await,

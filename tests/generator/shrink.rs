@@ -5,9 +5,12 @@
 
 use crate::maker::{Scenario, Send, Step};
 use crate::schema::Table;
+use std::time::{Duration, Instant};
 
 /// Questions asked of the servers about one difference.
 const QUESTIONS_MAX: usize = 600;
+/// How long they are asked: a statement that a peer is slow with keeps its size.
+const SHRINK_MAX: Duration = Duration::from_secs(30);
 
 /// What shows a difference.
 #[derive(Debug, Clone)]
@@ -39,10 +42,17 @@ pub struct Shrinker<'a, J> {
     /// Session settings.
     pub scenario: &'a Scenario,
     /// How often it was asked.
-    pub questions: usize,
+    questions: usize,
+    began: Instant,
 }
 
-impl<J: Judge> Shrinker<'_, J> {
+impl<'a, J: Judge> Shrinker<'a, J> {
+    /// Nothing asked yet.
+    #[expect(clippy::disallowed_methods, reason = "measures real time")]
+    pub fn new(judge: &'a mut J, scenario: &'a Scenario) -> Self {
+        Shrinker { judge, scenario, questions: 0, began: Instant::now() }
+    }
+
     /// The smallest case that was found; `None` when the case does not show its difference a second time.
     pub async fn shrink(&mut self, case: Case) -> Option<Case> {
         let mut case = case;
@@ -70,7 +80,11 @@ impl<J: Judge> Shrinker<'_, J> {
 
     async fn shows(&mut self, case: &Case) -> bool {
         self.questions += 1;
-        self.questions <= QUESTIONS_MAX && self.judge.shows(self.scenario, case).await
+        self.may_ask() && self.judge.shows(self.scenario, case).await
+    }
+
+    fn may_ask(&self) -> bool {
+        self.questions <= QUESTIONS_MAX && self.began.elapsed() < SHRINK_MAX
     }
 
     async fn keep(&mut self, case: &mut Case, cut: Case) -> bool {
@@ -144,7 +158,7 @@ impl<J: Judge> Shrinker<'_, J> {
         while found {
             found = false;
             let (mut at, mut cuts) = (0, case.step.tree.cuts());
-            while at < cuts.len() && self.questions <= QUESTIONS_MAX {
+            while at < cuts.len() && self.may_ask() {
                 let step = Step { tree: cuts[at].clone(), ..case.step.clone() };
                 let cut = Case { step, ..case.clone() };
                 let is_kept = if reads {

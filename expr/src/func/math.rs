@@ -3,7 +3,7 @@
 use super::Func;
 use super::infer::number_class;
 use super::spec::{Arg, Call, Ret, Spec};
-use crate::cast::{to_bits, to_decimal, to_f64, to_i128};
+use crate::cast::{to_decimal, to_f64, to_i128};
 use crate::decimal::Decimal;
 use crate::error::{EvalError, ExprError};
 use crate::expr::Expr;
@@ -263,5 +263,7 @@ fn conv(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
 
 fn radix(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     let base = if call.func == Func::Bin { 2 } else { 8 };
-    Ok(call.text(digits_in(to_bits(&args[0], call.ctx)?, base)))
+    // As CONV reads it: a number with a point is no signed integer on its way, other than for the operators on bits.
+    let number = to_i128(&args[0], call.ctx)?.clamp(i128::from(i64::MIN), i128::from(u64::MAX));
+    Ok(call.text(digits_in(number as u64, base)))
 }

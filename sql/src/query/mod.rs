@@ -30,10 +30,10 @@ pub mod virtual_table;
 
 mod bit_bytes;
 mod checkpoint;
-mod cross_joins;
 mod cut;
 mod error;
 mod group_concat;
+mod guarded_rules;
 mod hints;
 mod in_order;
 mod large_top;

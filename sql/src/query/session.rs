@@ -9,8 +9,8 @@
 //! - no catalog: plans are lowered from bound statements, names are never looked up here.
 
 use super::checkpoint::Checkpoint;
-use super::cross_joins::{NullSafeCrossJoins, NullSafeKeys};
 use super::cut::CutLongRows;
+use super::guarded_rules::{FiltersAboveTotals, NullSafeCrossJoins, NullSafeKeys};
 use super::in_order::ReadInOrder;
 use super::large_top::SortThenLimit;
 use super::pushdown::PushIntoStorage;
@@ -126,6 +126,8 @@ fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
             *rule = Arc::new(NullSafeCrossJoins { rule: rule.clone() });
         } else if rule.name() == "extract_equijoin_predicate" {
             *rule = Arc::new(NullSafeKeys { rule: rule.clone() });
+        } else if rule.name() == "push_down_filter" {
+            *rule = Arc::new(FiltersAboveTotals { rule: rule.clone() });
         }
     }
     rules

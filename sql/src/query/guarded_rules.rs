@@ -1,5 +1,5 @@
-//! DataFusion's rules that put inner joins together anew so that none is a cross join, and that make keys of equalities, kept away
-//! from `<=>`.
+//! Rules of DataFusion, kept away from where they give wrong answers: those that put inner joins together anew so that none is a
+//! cross join and that make keys of equalities, from `<=>`; that which moves filters down, from aggregates without groups.
 //!
 //! The first gathers the keys of all inner joins below one another and forgets which of them take NULL for equal to NULL:
 //! the pairs of two NULLs were lost as soon as a `<=>` join met another one.
@@ -63,6 +63,41 @@ impl OptimizerRule for NullSafeKeys {
     fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
         match &plan {
             LogicalPlan::Join(join) if join.null_equality == NullEquality::NullEqualsNull => Ok(Transformed::no(plan)),
+            _ => self.rule.rewrite(plan, config),
+        }
+    }
+}
+
+/// DataFusion's rule that moves filters down, kept from moving them below an aggregate without groups: that gives a row of no
+/// rows as well, and a condition without columns, which the rule takes for one of the groups', would only empty its input.
+#[derive(Debug)]
+pub struct FiltersAboveTotals {
+    /// DataFusion's.
+    pub rule: Arc<dyn OptimizerRule + Send + Sync>,
+}
+
+impl OptimizerRule for FiltersAboveTotals {
+    fn name(&self) -> &str {
+        self.rule.name()
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        self.rule.apply_order()
+    }
+
+    fn supports_rewrite(&self) -> bool {
+        true
+    }
+
+    fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
+        // The rule makes one of filters on each other before it looks below.
+        let mut below = &plan;
+        while let LogicalPlan::Filter(filter) = below {
+            below = &filter.input;
+        }
+        let is_total = matches!(below, LogicalPlan::Aggregate(aggregate) if aggregate.group_expr.is_empty());
+        match plan {
+            LogicalPlan::Filter(_) if is_total => Ok(Transformed::no(plan)),
             _ => self.rule.rewrite(plan, config),
         }
     }
