@@ -200,7 +200,7 @@ fn long_strings_are_made_a_few_rows_at_a_time() {
             .expect("set");
         for (statement, must_answer) in long_strings() {
             forget_peak(&up);
-            let (before, began) = (resident_mib(&up), std::time::Instant::now());
+            let (before, began) = (resident_mib(&up), tokio::time::Instant::now());
             match connection.query_iter(statement).await {
                 Ok(rows) => match rows.for_each_and_drop(drop::<mysql_async::Row>).await {
                     Err(mysql_async::Error::Server(error)) if error.code == 8175 && !must_answer => {}
@@ -211,7 +211,7 @@ fn long_strings_are_made_a_few_rows_at_a_time() {
             }
             let (took, peak) = (began.elapsed(), peak_mib(&up));
             assert!(peak < before + MORE_MIB, "{statement}: {before} MiB became {peak} MiB");
-            assert!(took < Duration::from_secs(20), "{statement}: {took:?}");
+            assert!(took < Duration::from_secs(60), "{statement}: {took:?}");
         }
         assert!(beside.end().await > 100);
     });

@@ -177,12 +177,9 @@ impl VisitorMut for Groups {
 
 fn is_operator(expr: &Expr) -> bool {
     use Expr::*;
-    match expr {
-        UnaryOp { .. } | Between { .. } | Like { .. } | RLike { .. } | In { .. } | AnyOp { .. } | AllOp { .. } => true,
-        IsNull(_) | IsNotNull(_) | IsTrue(_) | IsNotTrue(_) | IsFalse(_) | IsNotFalse(_) => true,
-        IsUnknown(_) | IsNotUnknown(_) | Collate { .. } => true,
-        _ => false,
-    }
+    let is_test = matches!(expr, IsNull(_) | IsNotNull(_) | IsTrue(_) | IsNotTrue(_) | IsFalse(_) | IsNotFalse(_));
+    let is_test = is_test || matches!(expr, IsUnknown(_) | IsNotUnknown(_) | Between { .. } | In { .. });
+    is_test || matches!(expr, UnaryOp { .. } | Like { .. } | RLike { .. } | AnyOp { .. } | AllOp { .. } | Collate { .. })
 }
 
 fn nested(expr: Expr) -> Expr {
