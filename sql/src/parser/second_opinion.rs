@@ -179,7 +179,8 @@ fn is_operator(expr: &Expr) -> bool {
     use Expr::*;
     let is_test = matches!(expr, IsNull(_) | IsNotNull(_) | IsTrue(_) | IsNotTrue(_) | IsFalse(_) | IsNotFalse(_));
     let is_test = is_test || matches!(expr, IsUnknown(_) | IsNotUnknown(_) | Between { .. } | In { .. });
-    is_test || matches!(expr, UnaryOp { .. } | Like { .. } | RLike { .. } | AnyOp { .. } | AllOp { .. } | Collate { .. })
+    is_test
+        || matches!(expr, UnaryOp { .. } | Like { .. } | RLike { .. } | AnyOp { .. } | AllOp { .. } | Collate { .. })
 }
 
 fn nested(expr: Expr) -> Expr {
