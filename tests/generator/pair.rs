@@ -308,7 +308,7 @@ fn same_rows(kinds: &[(bool, bool)], basalt: &[Vec<String>], peer: &[Vec<String>
         let cell = |(cell, (is_fuzzy, _)): (&String, &(bool, bool))| match cell.as_str() {
             "NULL" => cell.clone(),
             _ if *is_fuzzy => "(any)".into(),
-            _ => cell.clone(),
+            _ => unsigned_zero(cell),
         };
         let mut rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().zip(kinds).map(cell).collect()).collect();
         if !is_ordered {
@@ -327,6 +327,12 @@ fn same_rows(kinds: &[(bool, bool)], basalt: &[Vec<String>], peer: &[Vec<String>
     })
 }
 
+/// The sign of a zero is not compared: `-0.00` is `0.00`.
+fn unsigned_zero(cell: &str) -> String {
+    let digits = cell.strip_prefix('-').filter(|digits| digits.bytes().all(|byte| matches!(byte, b'0' | b'.')));
+    digits.filter(|digits| !digits.is_empty()).unwrap_or(cell).to_string()
+}
+
 /// Rows whose DECIMAL values have no zeros at the end.
 fn digitless(columns: &[mysql_async::Column], rows: &[Vec<String>]) -> Vec<Vec<String>> {
     let cell = |(cell, column): (&String, &mysql_async::Column)| {
@@ -338,7 +344,6 @@ fn digitless(columns: &[mysql_async::Column], rows: &[Vec<String>]) -> Vec<Vec<S
 
 fn rounded(cell: &str, is_real: bool) -> String {
     match cell.parse::<f64>() {
-        // The sign of a zero is not compared.
         Ok(number) if is_real => format!("{:.3e}", number + 0.0),
         _ => cell.to_string(),
     }
