@@ -29,7 +29,7 @@ impl OptimizerRule for NullSafeCrossJoins {
     fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
         let mut guarded = false;
         plan.apply_with_subqueries(|node| {
-            guarded |= matches!(node, LogicalPlan::Join(join) if join.null_equality == NullEquality::NullEqualsNull);
+            guarded |= is_null_safe(node);
             Ok(if guarded { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
         })?;
         if guarded {
@@ -39,15 +39,29 @@ impl OptimizerRule for NullSafeCrossJoins {
     }
 }
 
-/// DataFusion's rule that makes keys of a join's equalities, kept away from joins by `<=>`: for those a key takes NULL for equal
-/// to NULL, which `=` does not. An equality that comes to such a join later stays a condition on its pairs.
+/// A rule that leaves some nodes as they are.
 #[derive(Debug)]
-pub struct NullSafeKeys {
-    /// DataFusion's.
-    pub rule: Arc<dyn OptimizerRule + Send + Sync>,
+pub struct Guarded {
+    rule: Arc<dyn OptimizerRule + Send + Sync>,
+    leaves: fn(&LogicalPlan) -> bool,
 }
 
-impl OptimizerRule for NullSafeKeys {
+impl Guarded {
+    /// DataFusion's rule that makes keys of a join's equalities, kept away from joins by `<=>`: for those a key takes NULL for
+    /// equal to NULL, which `=` does not. An equality that comes to such a join later stays a condition on its pairs.
+    pub fn null_safe_keys(rule: Arc<dyn OptimizerRule + Send + Sync>) -> Guarded {
+        Guarded { rule, leaves: is_null_safe }
+    }
+
+    /// DataFusion's rule that moves filters down, kept from moving them below an aggregate without groups: that gives a row of
+    /// no rows as well, and a condition without columns, which the rule takes for one of the groups', would only empty its
+    /// input.
+    pub fn filters_above_totals(rule: Arc<dyn OptimizerRule + Send + Sync>) -> Guarded {
+        Guarded { rule, leaves: filters_a_total }
+    }
+}
+
+impl OptimizerRule for Guarded {
     fn name(&self) -> &str {
         self.rule.name()
     }
@@ -61,44 +75,19 @@ impl OptimizerRule for NullSafeKeys {
     }
 
     fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
-        match &plan {
-            LogicalPlan::Join(join) if join.null_equality == NullEquality::NullEqualsNull => Ok(Transformed::no(plan)),
-            _ => self.rule.rewrite(plan, config),
-        }
+        if (self.leaves)(&plan) { Ok(Transformed::no(plan)) } else { self.rule.rewrite(plan, config) }
     }
 }
 
-/// DataFusion's rule that moves filters down, kept from moving them below an aggregate without groups: that gives a row of no
-/// rows as well, and a condition without columns, which the rule takes for one of the groups', would only empty its input.
-#[derive(Debug)]
-pub struct FiltersAboveTotals {
-    /// DataFusion's.
-    pub rule: Arc<dyn OptimizerRule + Send + Sync>,
+fn is_null_safe(plan: &LogicalPlan) -> bool {
+    matches!(plan, LogicalPlan::Join(join) if join.null_equality == NullEquality::NullEqualsNull)
 }
 
-impl OptimizerRule for FiltersAboveTotals {
-    fn name(&self) -> &str {
-        self.rule.name()
-    }
-
-    fn apply_order(&self) -> Option<ApplyOrder> {
-        self.rule.apply_order()
-    }
-
-    fn supports_rewrite(&self) -> bool {
-        true
-    }
-
-    fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
-        // The rule makes one of filters on each other before it looks below.
-        let mut below = &plan;
-        while let LogicalPlan::Filter(filter) = below {
-            below = &filter.input;
-        }
-        let is_total = matches!(below, LogicalPlan::Aggregate(aggregate) if aggregate.group_expr.is_empty());
-        match plan {
-            LogicalPlan::Filter(_) if is_total => Ok(Transformed::no(plan)),
-            _ => self.rule.rewrite(plan, config),
-        }
+/// A filter over a total; the rule makes one of filters on each other before it looks below them.
+fn filters_a_total(plan: &LogicalPlan) -> bool {
+    let LogicalPlan::Filter(filter) = plan else { return false };
+    match &*filter.input {
+        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
+        below => filters_a_total(below),
     }
 }

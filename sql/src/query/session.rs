@@ -3,14 +3,14 @@
 //! What differs from its defaults, and why:
 //! - no exchange that only spreads rows (round robin): it would stand between a scan and what can be pushed into it;
 //! - no run-time filters: they would have to travel to running fragments;
-//! - [`NullSafeCrossJoins`] and [`NullSafeKeys`] in place of the rules that they guard;
-//! - [`PushIntoStorage`], [`SortThenLimit`], [`YieldAtJoins`], [`ReadInOrder`] and [`CutLongRows`] among the physical rules;
+//! - [`NullSafeCrossJoins`] and [`Guarded`] in place of the rules that they guard;
+//! - [`PushIntoStorage`], [`SortAgain`], [`SortThenLimit`], [`YieldAtJoins`], [`ReadInOrder`] and [`CutLongRows`] among the physical rules;
 //! - unions stay unions, which [`ReadInOrder`] knows how to read;
 //! - no catalog: plans are lowered from bound statements, names are never looked up here.
 
 use super::checkpoint::Checkpoint;
 use super::cut::CutLongRows;
-use super::guarded_rules::{FiltersAboveTotals, NullSafeCrossJoins, NullSafeKeys};
+use super::guarded_rules::{Guarded, NullSafeCrossJoins};
 use super::in_order::ReadInOrder;
 use super::large_top::SortThenLimit;
 use super::pushdown::PushIntoStorage;
@@ -125,9 +125,9 @@ fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         if rule.name() == "eliminate_cross_join" {
             *rule = Arc::new(NullSafeCrossJoins { rule: rule.clone() });
         } else if rule.name() == "extract_equijoin_predicate" {
-            *rule = Arc::new(NullSafeKeys { rule: rule.clone() });
+            *rule = Arc::new(Guarded::null_safe_keys(rule.clone()));
         } else if rule.name() == "push_down_filter" {
-            *rule = Arc::new(FiltersAboveTotals { rule: rule.clone() });
+            *rule = Arc::new(Guarded::filters_above_totals(rule.clone()));
         }
     }
     rules
