@@ -27,20 +27,26 @@ pub(super) fn join_with_subqueries(
     condition: Expr,
     subqueries: &[Subquery],
 ) -> Result<Relation> {
-    let whole = relation.plan.clone();
     let LogicalPlan::Join { left, right, kind, .. } = relation.plan else {
         return Err(Error::internal("a join is a join"));
     };
-    let mut sides = [(Stage::new(*left), 0, width), (Stage::new(*right), width, relation.columns.len())];
+    let read = subqueries.iter().map(columns_read).collect::<Result<Vec<_>>>()?;
+    let is_within = |read: &[usize], side: Range<usize>| read.iter().all(|index| side.contains(index));
+    let all = relation.columns.len();
+    if read.iter().any(|read| !is_within(read, 0..width) && !is_within(read, width..all)) {
+        let apart = Apart { left: *left, right: *right, width, condition, subqueries };
+        let output: Vec<OutputColumn> = relation.columns.iter().map(Named::output).collect();
+        return Ok(Relation { plan: apart.join(kind, output)?, ..relation });
+    }
+    let mut sides = [(Stage::new(*left), 0..width), (Stage::new(*right), width..all)];
     let mut placed = vec![None; subqueries.len()];
     let guarded = branches::guarded(std::slice::from_ref(&condition), subqueries);
-    for (at, (stage, first, end)) in sides.iter_mut().enumerate() {
+    for (at, (stage, side)) in sides.iter_mut().enumerate() {
         let mut here = subqueries.to_vec();
         let mut wanted = Vec::new();
         for (j, subquery) in here.iter_mut().enumerate() {
-            let read = columns_read(subquery)?;
-            if placed[j].is_none() && read.iter().all(|index| (*first..*end).contains(index)) {
-                move_down(subquery, *first)?;
+            if placed[j].is_none() && is_within(&read[j], side.clone()) {
+                move_down(subquery, side.start)?;
                 let ty = subquery.output.ty.clone();
                 wanted.push((j, Expr::Column { index: pending::subquery(j), ty }));
             }
@@ -49,14 +55,6 @@ pub(super) fn join_with_subqueries(
         for (j, expr) in positions.into_iter().zip(stage.settle_guarded(exprs, &here, &guarded)?) {
             placed[j] = Some((at, expr));
         }
-    }
-    if placed.iter().any(Option::is_none) {
-        let LogicalPlan::Join { left, right, kind, .. } = whole else {
-            return Err(Error::internal("a join is a join"));
-        };
-        let apart = Apart { left: *left, right: *right, width, condition, subqueries };
-        let output: Vec<OutputColumn> = relation.columns.iter().map(Named::output).collect();
-        return Ok(Relation { plan: apart.join(kind, output)?, ..relation });
     }
     let [(left, ..), (right, ..)] = sides;
     let (left_width, added) = (left.width, left.width - width);
