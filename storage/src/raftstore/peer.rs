@@ -17,14 +17,14 @@ use crate::error::RegionError;
 use crate::raftlog::RegionAppend;
 use crate::replicated::RegionCtx;
 use basalt_common::env::Monotonic;
-use basalt_common::{Epoch, Peer as RegionPeer, PeerId, PeerRole, Region, StoreId};
+use basalt_common::{Epoch, KeyRange, Peer as RegionPeer, PeerId, PeerRole, Region, StoreId};
 use basalt_proto::raft::change_peers_command::Kind;
-use basalt_proto::raft::{AdminCommand, ChangePeersCommand, Envelope, RaftCommand, admin_command};
+use basalt_proto::raft::{AdminCommand, ChangePeersCommand, Envelope, RaftCommand, SnapshotMeta, admin_command};
 use bytes::Bytes;
 use mend::mend_append;
 use prost::Message as _;
 use protobuf::Message as _;
-use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2, Entry, HardState, Message, MessageType};
+use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2, Entry, HardState, Message, MessageType, Snapshot};
 use raft::{RawNode, Ready, SnapshotStatus, StateRole, Storage};
 use rand::Rng;
 use rand::rngs::SmallRng;
@@ -166,6 +166,17 @@ impl Peer {
     /// False while the peer waits for its first snapshot.
     pub fn is_initialized(&self) -> bool {
         !self.region.peers.is_empty()
+    }
+
+    /// Where nothing else may be put: the range of the region, and that of the snapshot that was taken and is not in the
+    /// engine yet.
+    pub fn claims(&self) -> impl Iterator<Item = KeyRange> {
+        let waiting = match &self.restoring {
+            Some(ready) => Some(ready.snapshot()),
+            None => self.node.raft.raft_log.unstable.snapshot.as_ref(),
+        };
+        let own = self.is_initialized().then(|| self.region.range.clone());
+        own.into_iter().chain(waiting.and_then(snapshot_range))
     }
 
     /// True while this peer leads.
@@ -401,7 +412,12 @@ impl Peer {
     }
 
     /// Hands in an exported snapshot.
-    pub fn set_snapshot(&mut self, meta: Option<&basalt_proto::raft::SnapshotMeta>) {
+    pub fn set_snapshot(&mut self, meta: Option<&SnapshotMeta>) {
+        // What was exported before a split holds what is another region's now.
+        let meta = meta.filter(|meta| {
+            let of = meta.region.as_ref().map(|region| Region::from(region).epoch.version);
+            of == Some(self.region.epoch.version)
+        });
         self.node.mut_store().set_snapshot(meta);
     }
 
@@ -739,6 +755,12 @@ impl Peer {
             raft.set_randomized_election_timeout(timeout);
         }
     }
+}
+
+/// The range that a snapshot has the data of.
+pub fn snapshot_range(snapshot: &Snapshot) -> Option<KeyRange> {
+    let meta = SnapshotMeta::decode(snapshot.data.clone()).ok()?;
+    meta.region.as_ref().map(|region| Region::from(region).range)
 }
 
 fn busy(reason: &'static str) -> RegionError {

@@ -15,7 +15,7 @@ use super::apply::{Applied, Applier, ApplyTask, Change, put_region, restore_regi
 use super::delegate::Delegates;
 use super::keys;
 use super::message::{Input, PeerStatus};
-use super::peer::{Peer, PeerParams};
+use super::peer::{Peer, PeerParams, snapshot_range};
 use super::peer_storage::{PeerStorage, conf_state_of, initial_apply_state};
 use super::snapshot::SnapshotFiles;
 use crate::config::RaftConfig;
@@ -411,7 +411,9 @@ impl Store {
             return Ok(());
         }
         let config = self.config.clone();
-        let occupied = kind == MessageType::MsgSnapshot && self.is_occupied(region_id, &envelope);
+        // The region may have been split since its snapshot was made: what counts is what the snapshot holds.
+        let held = snapshot_range(message.get_snapshot()).filter(|_| kind == MessageType::MsgSnapshot);
+        let occupied = held.is_some_and(|range| self.is_occupied(region_id, &range));
         let Some(peer) = self.peers.get_mut(&region_id) else { return Ok(()) };
         let stranger = peer.is_initialized() && peer.region().peer(from.id).is_none();
         if stranger && asks_vote && epoch.conf_ver < peer.region().epoch.conf_ver {
@@ -449,7 +451,8 @@ impl Store {
         if !asks_vote && !from_leader {
             return Ok(false);
         }
-        if self.is_occupied(region_id, envelope) {
+        let range = KeyRange::new(envelope.start_key.clone(), envelope.end_key.clone());
+        if self.is_occupied(region_id, &range) {
             if asks_vote
                 && (self.votes_kept.len() < self.config.votes_kept_max || self.votes_kept.contains_key(&region_id))
             {
@@ -476,11 +479,10 @@ impl Store {
         Ok(true)
     }
 
-    /// Whether another region here has data of the range that the envelope names.
-    fn is_occupied(&self, region_id: RegionId, envelope: &Envelope) -> bool {
-        let range = KeyRange::new(envelope.start_key.clone(), envelope.end_key.clone());
-        let others = self.peers.iter().filter(|(id, p)| **id != region_id && p.is_initialized());
-        others.into_iter().any(|(_, p)| p.region().range.intersect(&range).is_some())
+    /// Whether another region here has data of the range, or is about to.
+    fn is_occupied(&self, region_id: RegionId, range: &KeyRange) -> bool {
+        let others = self.peers.iter().filter(|(id, _)| **id != region_id);
+        others.flat_map(|(_, peer)| peer.claims()).any(|claim| claim.intersect(range).is_some())
     }
 
     /// Tells the sender that its region removed it.
@@ -566,3 +568,6 @@ pub fn bootstrap_region(region: &Region, store: StoreId) -> Result<Vec<crate::en
         Applier { region: Arc::new(region.clone()), peer_id: peer.id, state: initial_apply_state(), conf_state };
     Ok(vec![keys::put_apply_state(region.id, &applier.state), put_region(PeerState::Normal, &applier)?])
 }
+
+#[cfg(test)]
+mod tests;
