@@ -278,6 +278,52 @@ fn spread(mask: &BooleanArray, at: &[u32], rows: usize, other: bool) -> BooleanA
     BooleanArray::from(all)
 }
 
+/// Results of some rows from here and of others from there, put together.
+struct Pieces<'a> {
+    ty: &'a FieldType,
+    /// The first is one NULL, for rows that nothing has a result for.
+    pieces: Vec<ArrayRef>,
+    /// Where each row's result is: the piece, and the place within.
+    source: Vec<(usize, usize)>,
+}
+
+impl<'a> Pieces<'a> {
+    fn new(ty: &'a FieldType, rows: usize) -> Pieces<'a> {
+        Pieces { ty, pieces: vec![new_null_array(&ty.arrow_type(), 1)], source: vec![(0, 0); rows] }
+    }
+
+    /// Evaluates an expression at `rows` and keeps the results that are taken; the rows of the others.
+    fn place(
+        &mut self,
+        expr: &Expr,
+        rows: Vec<u32>,
+        batch: &RecordBatch,
+        ctx: &EvalContext,
+        is_taken: impl Fn(&dyn Array, usize) -> bool,
+    ) -> Result<Vec<u32>, EvalError> {
+        if rows.is_empty() {
+            return Ok(rows);
+        }
+        let array = eval(expr, &select(batch, &rows)?, ctx)?.into_array(self.ty, rows.len())?;
+        let is_typed = array.data_type() == &self.ty.arrow_type();
+        let array = if is_typed { array } else { retype(&array, expr.ty(), self.ty)? };
+        let mut rest = Vec::new();
+        for (at, row) in rows.into_iter().enumerate() {
+            if is_taken(&array, at) { self.source[row as usize] = (self.pieces.len(), at) } else { rest.push(row) }
+        }
+        self.pieces.push(array);
+        Ok(rest)
+    }
+
+    fn finish(self) -> Result<ColumnarValue, EvalError> {
+        let arrays: Vec<&dyn Array> = self.pieces.iter().map(|piece| piece.as_ref()).collect();
+        if self.ty.is_string() {
+            Growth::default().add(arrays.iter().map(|piece| piece.get_buffer_memory_size()).sum())?;
+        }
+        Ok(ColumnarValue::Array(interleave(&arrays, &self.source)?))
+    }
+}
+
 fn case(
     branches: &[(Expr, Expr)],
     otherwise: Option<&Expr>,
@@ -285,24 +331,8 @@ fn case(
     batch: &RecordBatch,
     ctx: &EvalContext,
 ) -> Result<ColumnarValue, EvalError> {
-    let rows = batch.num_rows();
-    // Where each row's result comes from; piece 0 is NULL.
-    let mut pieces: Vec<ArrayRef> = vec![new_null_array(&ty.arrow_type(), 1)];
-    let mut source = vec![(0usize, 0usize); rows];
-    let mut open: Vec<u32> = (0..rows as u32).collect();
-    let mut place = |rows: &[u32], result: &Expr| -> Result<(), EvalError> {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let part = select(batch, rows)?;
-        let array = eval(result, &part, ctx)?.into_array(ty, rows.len())?;
-        let array = if array.data_type() == &ty.arrow_type() { array } else { retype(&array, result.ty(), ty)? };
-        for (at, row) in rows.iter().enumerate() {
-            source[*row as usize] = (pieces.len(), at);
-        }
-        pieces.push(array);
-        Ok(())
-    };
+    let mut results = Pieces::new(ty, batch.num_rows());
+    let mut open: Vec<u32> = (0..batch.num_rows() as u32).collect();
     for (condition, result) in branches {
         if open.is_empty() {
             break;
@@ -310,20 +340,16 @@ fn case(
         let part = select(batch, &open)?;
         let mask = truth_mask(&eval(condition, &part, ctx)?, condition.ty(), open.len())?;
         let (mut hit, mut rest) = (Vec::new(), Vec::new());
-        for (at, row) in open.iter().enumerate() {
-            if mask.is_valid(at) && mask.value(at) { hit.push(*row) } else { rest.push(*row) }
+        for (at, row) in open.into_iter().enumerate() {
+            if mask.is_valid(at) && mask.value(at) { hit.push(row) } else { rest.push(row) }
         }
-        place(&hit, result)?;
+        results.place(result, hit, batch, ctx, |_, _| true)?;
         open = rest;
     }
     if let Some(otherwise) = otherwise {
-        place(&open, otherwise)?;
+        results.place(otherwise, open, batch, ctx, |_, _| true)?;
     }
-    let arrays: Vec<&dyn Array> = pieces.iter().map(|p| p.as_ref()).collect();
-    if ty.is_string() {
-        Growth::default().add(arrays.iter().map(|piece| piece.get_buffer_memory_size()).sum())?;
-    }
-    Ok(ColumnarValue::Array(interleave(&arrays, &source)?))
+    results.finish()
 }
 
 /// COALESCE of parts that may fail or warn: each looks only at the rows for which all before it are NULL.
@@ -333,26 +359,12 @@ fn first_known(
     batch: &RecordBatch,
     ctx: &EvalContext,
 ) -> Result<ColumnarValue, EvalError> {
-    let rows = batch.num_rows();
-    let mut pieces: Vec<ArrayRef> = vec![new_null_array(&ty.arrow_type(), 1)];
-    let mut source = vec![(0usize, 0usize); rows];
-    let mut open: Vec<u32> = (0..rows as u32).collect();
+    let mut results = Pieces::new(ty, batch.num_rows());
+    let mut open = (0..batch.num_rows() as u32).collect();
     for arg in args {
-        if open.is_empty() {
-            break;
-        }
-        let part = select(batch, &open)?;
-        let array = eval(arg, &part, ctx)?.into_array(ty, open.len())?;
-        let array = if array.data_type() == &ty.arrow_type() { array } else { retype(&array, arg.ty(), ty)? };
-        let mut rest = Vec::new();
-        for (at, row) in open.iter().enumerate() {
-            if array.is_null(at) { rest.push(*row) } else { source[*row as usize] = (pieces.len(), at) }
-        }
-        pieces.push(array);
-        open = rest;
+        open = results.place(arg, open, batch, ctx, |array, at| array.is_valid(at))?;
     }
-    let arrays: Vec<&dyn Array> = pieces.iter().map(|p| p.as_ref()).collect();
-    Ok(ColumnarValue::Array(interleave(&arrays, &source)?))
+    results.finish()
 }
 
 /// An array brought to the Arrow type of `to` value by value (a bare NULL, a decimal of another width).

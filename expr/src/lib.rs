@@ -39,6 +39,7 @@ pub mod func;
 pub mod key;
 pub mod memory_pool;
 pub mod number;
+pub mod pass_through;
 pub mod row;
 pub mod scan_decoder;
 pub mod slices;

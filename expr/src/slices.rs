@@ -2,7 +2,7 @@
 //!
 //! `REPEAT(s, 100000)` over a batch of 8,192 rows is a column of gigabytes, and so is what LENGTH() reads of it. So
 //! expressions that may make long strings run over a few rows at a time:
-//! - the operators that hold them get their input in slices, from a [`SliceExec`]: projections, filters, aggregates, sorts.
+//! - the operators that hold them get their input [`InSlices`]: projections, filters, aggregates, sorts.
 //!   [`cut`] puts it below them, in the SQL server as the last rule, in a store when a fragment is read;
 //! - where that is not possible, in the condition of a join, a function slices by itself what is within it, and puts its
 //!   results together again ([`crate::datafusion::MySqlFunction`]).
@@ -15,19 +15,19 @@
 
 use crate::datafusion::MySqlFunction;
 use crate::func::growth::made;
+use crate::pass_through::{PassThrough, PassThroughExec};
 use arrow::array::RecordBatch;
+use datafusion_common::Result;
 use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion_common::{Result, internal_err};
 use datafusion_execution::{SendableRecordBatchStream, TaskContext};
 use datafusion_expr::Volatility;
+use datafusion_physical_expr::ScalarFunctionExpr;
 use datafusion_physical_expr::expressions::Literal;
-use datafusion_physical_expr::{PhysicalExpr, ScalarFunctionExpr};
+use datafusion_physical_plan::ExecutionPlan;
 use datafusion_physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion_physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion_physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use futures::{Stream, StreamExt};
 use std::any::Any;
-use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -70,7 +70,7 @@ pub fn cut(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     plan.transform_up(|node| {
         let [input] = node.children()[..] else { return Ok(Transformed::no(node)) };
         let Some(first) = first_slice(&node)? else { return Ok(Transformed::no(node)) };
-        let input = Arc::new(SliceExec { input: input.clone(), first });
+        let input = Arc::new(PassThroughExec::new(input.clone(), InSlices { first }));
         let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
         Ok(Transformed::yes(node.replace_children(vec![input], options)?))
     })
@@ -104,62 +104,24 @@ fn first_slice(node: &Arc<dyn ExecutionPlan>) -> Result<Option<usize>> {
 }
 
 /// Gives its input in slices.
-#[derive(Debug)]
-struct SliceExec {
-    input: Arc<dyn ExecutionPlan>,
+#[derive(Debug, Clone)]
+struct InSlices {
     /// Rows of the first slice.
     first: usize,
 }
 
-impl DisplayAs for SliceExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SliceExec")
-    }
-}
+impl PassThrough for InSlices {
+    const NAME: &'static str = "SliceExec";
 
-impl ExecutionPlan for SliceExec {
-    fn name(&self) -> &'static str {
-        "SliceExec"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        self.input.properties()
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn apply_expressions(
+    fn execute(
         &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        match (children.pop(), children.is_empty()) {
-            (Some(input), true) => Ok(Arc::new(SliceExec { input, first: self.first })),
-            _ => internal_err!("one input is given in slices"),
-        }
-    }
-
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
-    }
-
-    fn execute(&self, partition: usize, task: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let input = self.input.execute(partition, task)?;
-        let slices = Slices { input, rows: SliceRows::starting(self.first), rest: None, given: None, pauses: false };
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), slices)))
+        input: &Arc<dyn ExecutionPlan>,
+        partition: usize,
+        task: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let rows = SliceRows::starting(self.first);
+        let slices = Slices { input: input.execute(partition, task)?, rows, rest: None, given: None, pauses: false };
+        Ok(Box::pin(RecordBatchStreamAdapter::new(input.schema(), slices)))
     }
 }
 

@@ -6,28 +6,37 @@ use basalt_expr::expr::Expr;
 use basalt_expr::types::FieldType;
 use std::collections::BTreeMap;
 
+/// The inputs of a node, each as a reference like the one to the node: `iter` for shared ones, `iter_mut` for others.
+macro_rules! inputs_of {
+    ($plan:expr, $iter:ident) => {
+        match $plan {
+            LogicalPlan::Values { .. }
+            | LogicalPlan::Scan(_)
+            | LogicalPlan::Virtual(_)
+            | LogicalPlan::WorkTable { .. } => Vec::new(),
+            LogicalPlan::Filter { input, .. }
+            | LogicalPlan::Project { input, .. }
+            | LogicalPlan::Apply { input, .. }
+            | LogicalPlan::Aggregate { input, .. }
+            | LogicalPlan::Window { input, .. }
+            | LogicalPlan::Sort { input, .. }
+            | LogicalPlan::Limit { input, .. }
+            | LogicalPlan::Distinct { input }
+            | LogicalPlan::Rename { input, .. } => vec![input],
+            LogicalPlan::Join { left, right, .. } => vec![left, right],
+            LogicalPlan::SetOperation { inputs, .. } => inputs.$iter().collect(),
+            LogicalPlan::RecursiveCte { base, step, .. } => vec![base, step],
+        }
+    };
+}
+
 /// The inputs of a node and the plans of its subqueries.
 pub fn below(plan: &LogicalPlan) -> (Vec<&LogicalPlan>, Vec<&LogicalPlan>) {
-    let inputs = match plan {
-        LogicalPlan::Values { .. } | LogicalPlan::Scan(_) | LogicalPlan::Virtual(_) | LogicalPlan::WorkTable { .. } => {
-            Vec::new()
-        }
-        LogicalPlan::Filter { input, .. }
-        | LogicalPlan::Project { input, .. }
-        | LogicalPlan::Aggregate { input, .. }
-        | LogicalPlan::Window { input, .. }
-        | LogicalPlan::Sort { input, .. }
-        | LogicalPlan::Limit { input, .. }
-        | LogicalPlan::Distinct { input }
-        | LogicalPlan::Rename { input, .. } => vec![&**input],
-        LogicalPlan::Apply { input, subqueries } => {
-            return (vec![&**input], subqueries.iter().map(|subquery| &*subquery.plan).collect());
-        }
-        LogicalPlan::Join { left, right, .. } => vec![&**left, &**right],
-        LogicalPlan::SetOperation { inputs, .. } => inputs.iter().collect(),
-        LogicalPlan::RecursiveCte { base, step, .. } => vec![&**base, &**step],
+    let subqueries = match plan {
+        LogicalPlan::Apply { subqueries, .. } => subqueries.iter().map(|subquery| &*subquery.plan).collect(),
+        _ => Vec::new(),
     };
-    (inputs, Vec::new())
+    (inputs_of!(plan, iter), subqueries)
 }
 
 /// Calls `f` for every node of a plan, those of subqueries included, a node before what is below it.
@@ -39,23 +48,7 @@ pub fn visit<'a>(plan: &'a LogicalPlan, f: &mut dyn FnMut(&'a LogicalPlan)) {
 
 /// The inputs of a node; not the plans of its subqueries.
 pub fn inputs(plan: &mut LogicalPlan) -> Vec<&mut LogicalPlan> {
-    match plan {
-        LogicalPlan::Values { .. } | LogicalPlan::Scan(_) | LogicalPlan::Virtual(_) | LogicalPlan::WorkTable { .. } => {
-            Vec::new()
-        }
-        LogicalPlan::Filter { input, .. }
-        | LogicalPlan::Project { input, .. }
-        | LogicalPlan::Apply { input, .. }
-        | LogicalPlan::Aggregate { input, .. }
-        | LogicalPlan::Window { input, .. }
-        | LogicalPlan::Sort { input, .. }
-        | LogicalPlan::Limit { input, .. }
-        | LogicalPlan::Distinct { input }
-        | LogicalPlan::Rename { input, .. } => vec![input],
-        LogicalPlan::Join { left, right, .. } => vec![left, right],
-        LogicalPlan::SetOperation { inputs, .. } => inputs.iter_mut().collect(),
-        LogicalPlan::RecursiveCte { base, step, .. } => vec![base, step],
-    }
+    inputs_of!(plan, iter_mut)
 }
 
 /// Calls `f` for every expression of a node that is over its input.

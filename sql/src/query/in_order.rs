@@ -4,26 +4,23 @@
 //! GROUP_CONCAT that names no order. In MySQL that is the row with the lower key, and of a UNION the one of the earlier
 //! branch. Regions and branches answer when they are ready, so below such an aggregate
 //! - scans give their regions one after the other ([`RemoteScanExec::in_order`]; they are still read side by side);
-//! - a union's branches are read one after the other ([`InOrderExec`]).
+//! - a union's branches are read one after the other ([`OneAfterTheOther`]).
 //!
 //! Not done: rows that a join has spread over several partitions come in the order in which those are ready.
 
 use super::remote_scan::{RemoteScanExec, downcast};
 use basalt_expr::first_row::FIRST_ROW_NAME;
+use basalt_expr::pass_through::{PassThrough, PassThroughExec};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion_common::Result;
 use datafusion_common::config::ConfigOptions;
-use datafusion_common::tree_node::TreeNodeRecursion;
 use datafusion_execution::{SendableRecordBatchStream, TaskContext};
 use datafusion_physical_plan::aggregates::AggregateExec;
 use datafusion_physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion_physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion_physical_plan::union::UnionExec;
-use datafusion_physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PhysicalExpr, PlanProperties,
-};
+use datafusion_physical_plan::{ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties};
 use futures::{StreamExt, TryStreamExt};
-use std::fmt;
 use std::sync::Arc;
 
 /// See the module.
@@ -56,7 +53,7 @@ fn ordered(plan: Arc<dyn ExecutionPlan>, is_wanted: bool) -> Result<Arc<dyn Exec
     let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
     let plan = if is_changed { plan.replace_children(children, options)? } else { plan };
     let is_racing = is_wanted && downcast::<UnionExec>(&plan).is_some();
-    Ok(if is_racing { Arc::new(InOrderExec::new(plan)) } else { plan })
+    Ok(if is_racing { Arc::new(PassThroughExec::new(plan, OneAfterTheOther)) } else { plan })
 }
 
 fn depends_on_order(plan: &Arc<dyn ExecutionPlan>) -> bool {
@@ -68,67 +65,29 @@ fn depends_on_order(plan: &Arc<dyn ExecutionPlan>) -> bool {
 }
 
 /// The partitions of its input, one after the other, as one.
-#[derive(Debug)]
-struct InOrderExec {
-    input: Arc<dyn ExecutionPlan>,
-    properties: Arc<PlanProperties>,
-}
+#[derive(Debug, Clone)]
+struct OneAfterTheOther;
 
-impl InOrderExec {
-    fn new(input: Arc<dyn ExecutionPlan>) -> InOrderExec {
+impl PassThrough for OneAfterTheOther {
+    const NAME: &'static str = "InOrderExec";
+    const KEEPS_ORDER: bool = false;
+
+    fn properties(input: &Arc<dyn ExecutionPlan>) -> Arc<PlanProperties> {
         let mut known = input.equivalence_properties().clone();
         known.clear_orderings();
         known.clear_per_partition_constants();
         let (emission, bounds) = (input.pipeline_behavior(), input.boundedness());
-        let properties = PlanProperties::new(known, Partitioning::UnknownPartitioning(1), emission, bounds)
-            .with_scheduling_type(input.properties().scheduling_type);
-        InOrderExec { input, properties: Arc::new(properties) }
-    }
-}
-
-impl DisplayAs for InOrderExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("InOrderExec")
-    }
-}
-
-impl ExecutionPlan for InOrderExec {
-    fn name(&self) -> &str {
-        "InOrderExec"
+        let properties = PlanProperties::new(known, Partitioning::UnknownPartitioning(1), emission, bounds);
+        Arc::new(properties.with_scheduling_type(input.properties().scheduling_type))
     }
 
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn apply_expressions(
+    fn execute(
         &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        match (children.pop(), children.is_empty()) {
-            (Some(input), true) => Ok(Arc::new(InOrderExec::new(input))),
-            _ => datafusion_common::internal_err!("one input is put in order"),
-        }
-    }
-
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
-    }
-
-    fn execute(&self, _: usize, task: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let (schema, input) = (self.schema(), self.input.clone());
+        input: &Arc<dyn ExecutionPlan>,
+        _: usize,
+        task: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let (schema, input) = (input.schema(), input.clone());
         let partitions = 0..input.output_partitioning().partition_count();
         let rows = futures::stream::iter(partitions)
             .map(move |partition| input.execute(partition, task.clone()))

@@ -8,7 +8,7 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion_common::Result;
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::tree_node::{Transformed, TreeNode};
-use datafusion_physical_expr::LexOrdering;
+use datafusion_physical_expr::{LexOrdering, OrderingRequirements};
 use datafusion_physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion_physical_plan::sorts::sort::SortExec;
 use datafusion_physical_plan::{ExecutionPlan, ExecutionPlanProperties};
@@ -21,22 +21,20 @@ pub struct SortAgain;
 impl PhysicalOptimizerRule for SortAgain {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
         plan.transform_up(|node| {
-            let mut inputs = Vec::with_capacity(node.children().len());
-            let mut is_sorted = true;
-            for (input, wanted) in node.children().into_iter().zip(node.required_input_ordering()) {
-                let wanted = wanted.map(|wanted| wanted.into_single());
-                let sorted = match wanted {
-                    Some(wanted) if !input.equivalence_properties().ordering_satisfy_requirement(wanted.clone())? => {
-                        is_sorted = false;
-                        let sort = SortExec::new(LexOrdering::from(wanted), input.clone());
-                        Arc::new(sort.with_preserve_partitioning(true))
-                    }
-                    _ => input.clone(),
-                };
-                inputs.push(sorted);
+            let mut sorted = Vec::new();
+            for (at, (input, wanted)) in node.children().into_iter().zip(node.required_input_ordering()).enumerate() {
+                let Some(wanted) = wanted.map(OrderingRequirements::into_single) else { continue };
+                if !input.equivalence_properties().ordering_satisfy_requirement(wanted.clone())? {
+                    let sort = SortExec::new(LexOrdering::from(wanted), input.clone());
+                    sorted.push((at, Arc::new(sort.with_preserve_partitioning(true))));
+                }
             }
-            if is_sorted {
+            if sorted.is_empty() {
                 return Ok(Transformed::no(node));
+            }
+            let mut inputs: Vec<Arc<dyn ExecutionPlan>> = node.children().into_iter().cloned().collect();
+            for (at, sort) in sorted {
+                inputs[at] = sort;
             }
             let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
             node.replace_children(inputs, options).map(Transformed::yes)

@@ -18,14 +18,15 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use basalt_common::memory::heap;
 use basalt_expr::fragment::BATCH_ROWS;
+use basalt_expr::pass_through::{PassThrough, PassThroughExec};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion_common::Result;
 use datafusion_common::config::ConfigOptions;
-use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_execution::{SendableRecordBatchStream, TaskContext};
+use datafusion_physical_plan::ExecutionPlan;
 use datafusion_physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion_physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion_physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties};
 use futures::{Stream, StreamExt};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -52,14 +53,16 @@ impl PhysicalOptimizerRule for YieldAtJoins {
 fn rest_at(node: Arc<dyn ExecutionPlan>) -> Result<Transformed<Arc<dyn ExecutionPlan>>> {
     let node = match node.name() {
         "NestedLoopJoinExec" | "CrossJoinExec" => {
-            let children = node.children().into_iter().map(|child| YieldExec::around(child.clone())).collect();
+            let children = node.children().into_iter().map(|child| around(child.clone())).collect();
             let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
             node.replace_children(children, options)?
         }
-        "HashJoinExec" | "SortMergeJoinExec" => return Ok(Transformed::yes(Arc::new(YieldExec::over(node)))),
+        "HashJoinExec" | "SortMergeJoinExec" => {
+            return Ok(Transformed::yes(Arc::new(YieldExec::new(node, Rests { chunks: false }))));
+        }
         _ => return Ok(Transformed::no(node)),
     };
-    Ok(Transformed::yes(YieldExec::around(node)))
+    Ok(Transformed::yes(around(node)))
 }
 
 /// Rows that small batches are put together to.
@@ -69,69 +72,27 @@ const BATCHES_MAX: usize = 64;
 
 /// Passes batches on and rests after each.
 #[derive(Debug, Clone)]
-struct YieldExec {
-    input: Arc<dyn ExecutionPlan>,
+struct Rests {
     /// Small batches are put together.
     chunks: bool,
 }
 
-impl YieldExec {
-    fn around(input: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
-        if input.name() == "YieldExec" { input } else { Arc::new(YieldExec { input, chunks: true }) }
-    }
+type YieldExec = PassThroughExec<Rests>;
 
-    fn over(input: Arc<dyn ExecutionPlan>) -> YieldExec {
-        YieldExec { input, chunks: false }
-    }
+fn around(input: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+    if input.name() == Rests::NAME { input } else { Arc::new(YieldExec::new(input, Rests { chunks: true })) }
 }
 
-impl DisplayAs for YieldExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("YieldExec")
-    }
-}
+impl PassThrough for Rests {
+    const NAME: &'static str = "YieldExec";
 
-impl ExecutionPlan for YieldExec {
-    fn name(&self) -> &str {
-        "YieldExec"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        self.input.properties()
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn apply_expressions(
+    fn execute(
         &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        match (children.pop(), children.is_empty()) {
-            (Some(input), true) => Ok(Arc::new(YieldExec { input, ..*self })),
-            _ => datafusion_common::internal_err!("one input is passed on"),
-        }
-    }
-
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
-    }
-
-    fn execute(&self, partition: usize, task: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let input = self.input.execute(partition, task)?;
+        input: &Arc<dyn ExecutionPlan>,
+        partition: usize,
+        task: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let input = input.execute(partition, task)?;
         let schema = input.schema();
         let chunks = self.chunks.then(|| Chunks::new(&schema));
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, Resting { input, chunks, rest: false })))

@@ -1,0 +1,99 @@
+//! Operators that pass the rows of one input on: what DataFusion asks of every node is answered here, once.
+
+use datafusion_common::tree_node::TreeNodeRecursion;
+use datafusion_common::{Result, internal_err};
+use datafusion_execution::{SendableRecordBatchStream, TaskContext};
+use datafusion_physical_expr::PhysicalExpr;
+use datafusion_physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
+use datafusion_physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+use std::fmt;
+use std::sync::Arc;
+
+/// How an operator passes rows on: all of them, unchanged.
+pub trait PassThrough: fmt::Debug + Clone + Send + Sync + 'static {
+    /// The operator's name in plans.
+    const NAME: &'static str;
+    /// Rows come in the order in which the same partition of the input has them.
+    const KEEPS_ORDER: bool = true;
+
+    /// What is known of the rows: what is known of the input's.
+    fn properties(input: &Arc<dyn ExecutionPlan>) -> Arc<PlanProperties> {
+        input.properties().clone()
+    }
+
+    /// The rows of a partition.
+    ///
+    /// # Errors
+    /// The input's.
+    fn execute(
+        &self,
+        input: &Arc<dyn ExecutionPlan>,
+        partition: usize,
+        task: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream>;
+}
+
+/// A node that passes its input on.
+#[derive(Debug)]
+pub struct PassThroughExec<P> {
+    input: Arc<dyn ExecutionPlan>,
+    properties: Arc<PlanProperties>,
+    how: P,
+}
+
+impl<P: PassThrough> PassThroughExec<P> {
+    /// Over an input.
+    pub fn new(input: Arc<dyn ExecutionPlan>, how: P) -> PassThroughExec<P> {
+        PassThroughExec { properties: P::properties(&input), input, how }
+    }
+}
+
+impl<P: PassThrough> DisplayAs for PassThroughExec<P> {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(P::NAME)
+    }
+}
+
+impl<P: PassThrough> ExecutionPlan for PassThroughExec<P> {
+    fn name(&self) -> &'static str {
+        P::NAME
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![P::KEEPS_ORDER]
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+        _: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        match (children.pop(), children.is_empty()) {
+            (Some(input), true) => Ok(Arc::new(PassThroughExec::new(input, self.how.clone()))),
+            _ => internal_err!("{} has one input", P::NAME),
+        }
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    }
+
+    fn execute(&self, partition: usize, task: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        self.how.execute(&self.input, partition, task)
+    }
+}
