@@ -9,7 +9,7 @@ up: build
 
 # What does not need RocksDB compiles beside it.
 build: need-build
-	@build/rocksdb.sh build & first=$$!; $(CARGO) build --release --locked -p basalt-sql --lib && wait $$first
+	@build/rocksdb.sh build & first=$$!; $(CARGO) build --release --locked -p basalt-sql -p early --lib && wait $$first
 	$(CARGO) build --release --locked -p basalt
 	@. build/env.sh && mkdir -p target/release && ln -sf "$$CARGO_TARGET_DIR/release/basalt" target/release/basalt
 
