@@ -99,6 +99,12 @@ impl AggregateFunc {
         }
     }
 
+    /// True for those that calculate with numbers.
+    pub fn takes_numbers(self) -> bool {
+        use AggregateFunc::*;
+        matches!(self, Sum | Avg | BitAnd | BitOr | BitXor | StddevPop | StddevSamp | VarPop | VarSamp)
+    }
+
     /// The type of the result.
     ///
     /// # Errors

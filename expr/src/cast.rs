@@ -9,7 +9,7 @@
 //! | string | cut to length | as printed | as printed |
 
 use crate::charset::Charset;
-use crate::context::EvalContext;
+use crate::context::{EvalContext, RESULT_BYTES_MAX};
 use crate::decimal::Decimal;
 use crate::error::EvalError;
 use crate::number;
@@ -77,6 +77,9 @@ pub fn cast_value(value: &Value, from: &FieldType, to: &FieldType, ctx: &EvalCon
     if (from.kind == TypeKind::Timestamp) != (to.kind == TypeKind::Timestamp) {
         return cast_moment(value, from, to, ctx);
     }
+    if let (true, Some(number)) = (to.is_numeric(), crate::func::hybrid_number(value, from)) {
+        return cast_value(&number, &FieldType::bigint_unsigned(), to, ctx);
+    }
     if let (Value::DateTime(date), TypeKind::Date, true) = (value, from.kind, to.is_numeric()) {
         // A DATE is YYYYMMDD as a number, without a time of day.
         let number = Value::Int(date.date_number() as i64);
@@ -128,7 +131,8 @@ pub fn moment_of_local(local: DateTime, ctx: &EvalContext) -> Option<DateTime> {
 pub fn to_f64(value: &Value, ctx: &EvalContext) -> Result<f64, EvalError> {
     let Some(bytes) = value.as_bytes() else { return Ok(to_f64_quiet(value)) };
     let (number, complete) = number::parse_double(bytes);
-    if !complete {
+    // An empty text is zero without a word.
+    if !complete && !bytes.iter().all(u8::is_ascii_whitespace) {
         ctx.soften(truncated("DOUBLE", value))?;
     }
     Ok(number)
@@ -280,6 +284,9 @@ fn to_decimal_type(value: &Value, to: &FieldType, ctx: &EvalContext) -> Result<V
     }
 }
 
+/// Characters of a DOUBLE.
+const DOUBLE_WIDTH: usize = 22;
+
 fn to_string_type(value: &Value, from: &FieldType, to: &FieldType, ctx: &EvalContext) -> Result<Value, EvalError> {
     let binary = to.is_binary_string();
     let limit = if to.length == UNSPECIFIED { usize::MAX } else { to.length as usize };
@@ -297,6 +304,10 @@ fn to_string_type(value: &Value, from: &FieldType, to: &FieldType, ctx: &EvalCon
     let mut bytes = match value {
         Value::String(text) => from.collation.character_set().encode(text).into_owned(),
         Value::Bytes(bytes) => bytes.to_vec(),
+        // A number is never cut where it becomes text by itself.
+        Value::Double(number) if from.kind != TypeKind::Float && limit >= DOUBLE_WIDTH => {
+            number::format_within(*number, limit).map_or_else(|| to_text(value, from), String::into_bytes)
+        }
         _ => to_text(value, from),
     };
     if binary {
@@ -305,6 +316,10 @@ fn to_string_type(value: &Value, from: &FieldType, to: &FieldType, ctx: &EvalCon
             bytes.truncate(limit);
         }
         if to.kind == TypeKind::Binary && to.length != UNSPECIFIED {
+            if limit > RESULT_BYTES_MAX {
+                ctx.soften(EvalError::ResultTooLong { function: "cast_as_binary", limit: RESULT_BYTES_MAX })?;
+                return Ok(Value::Null);
+            }
             bytes.resize(limit, 0);
         }
         return Ok(Value::from(bytes));

@@ -44,6 +44,9 @@ pub enum ExprError {
     /// 1235: valid in MySQL, not done here.
     #[error("This version of Basalt doesn't yet support '{0}'")]
     Unsupported(String),
+    /// 1436: parts that MySQL evaluates once stand for so many here that there is no room.
+    #[error("Thread stack overrun: an expression is too large")]
+    TooLarge,
     /// A constant part failed while it was folded.
     #[error(transparent)]
     Eval(#[from] EvalError),
@@ -66,6 +69,7 @@ impl ExprError {
             ExprError::CollationOfOther(..) => 1253,
             ExprError::RegexCharsets(..) => 3995,
             ExprError::Unsupported(_) => 1235,
+            ExprError::TooLarge => 1436,
             ExprError::Eval(error) => error.code(),
         }
     }
@@ -285,6 +289,8 @@ pub enum RegexFault {
     GroupName,
     #[error("Decimal number in regular expression is too large.")]
     Number,
+    #[error("Internal error in the regular expression library.")]
+    Internal,
 }
 
 impl RegexFault {
@@ -293,6 +299,7 @@ impl RegexFault {
         match self {
             RegexFault::IllegalArgument => 3685,
             RegexFault::IndexOutOfBounds => 3686,
+            RegexFault::Internal => 3687,
             RegexFault::Syntax { .. } => 3688,
             RegexFault::Escape => 3689,
             RegexFault::Parenthesis => 3691,

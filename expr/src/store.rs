@@ -249,7 +249,8 @@ fn store_real(value: &Value, to: &FieldType, ctx: &StoreContext<'_>) -> Result<V
     if to.length != UNSPECIFIED && to.decimals <= 30 {
         let limit = 10f64.powi(to.length as i32 - i32::from(to.decimals)) - 10f64.powi(-i32::from(to.decimals));
         let unit = 10f64.powi(i32::from(to.decimals));
-        let rounded = (number * unit).round() / unit;
+        // Half to even, what is behind the point by itself: so it is never -0.
+        let rounded = number.floor() + ((number - number.floor()) * unit).round_ties_even() / unit;
         number = if rounded.is_finite() { rounded } else { number };
         if number.abs() > limit {
             ctx.out_of_range()?;

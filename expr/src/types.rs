@@ -246,7 +246,9 @@ impl FieldType {
     /// The same type of something that is no column any more.
     pub fn calculated(self) -> FieldType {
         let coercibility = if self.is_string() { self.coercibility } else { FieldType::new(self.kind).coercibility };
-        FieldType { coercibility, ..self }
+        // What was a hexadecimal literal is bytes.
+        let unsigned = self.unsigned && !self.is_hybrid();
+        FieldType { coercibility, unsigned, ..self }
     }
     /// True for a table's column as it stands.
     pub fn is_field(&self) -> bool {
@@ -469,6 +471,20 @@ impl FieldType {
                 Some(bytes) => u32::try_from(bytes).unwrap_or(u32::MAX),
                 None => self.length,
             },
+        }
+    }
+
+    /// Characters that the text of any of its values takes at most. What clients are told may be less: TINYINT(1) is one
+    /// wide to them, and a DECIMAL without whole digits does not count the zero in front of its point.
+    pub fn text_width(&self) -> u32 {
+        match self.kind {
+            _ if self.is_integer() && self.kind != TypeKind::Bit => {
+                FieldType { length: UNSPECIFIED, ..self.clone() }.display_width()
+            }
+            TypeKind::Decimal if self.length <= u32::from(self.decimals) => self.display_width() + 1,
+            // Six digits, fourteen zeros in front of them.
+            TypeKind::Float => 23,
+            _ => self.display_width(),
         }
     }
 

@@ -5,6 +5,7 @@
 //! that a caller can still react (retry a write conflict), and are translated by [`Error::to_mysql`] when they leave.
 
 use basalt_expr::error::{EvalError, ExprError};
+use basalt_expr::value::Value;
 
 /// An error of the SQL server.
 #[derive(Debug, thiserror::Error)]
@@ -333,6 +334,8 @@ user_errors! {
     1525 "HY000" not_y_or_n(value) = "Incorrect argument (should be Y or N) value: '{value}'";
     /// 1568
     1568 "25001" in_transaction() = "Transaction characteristics can't be changed while a transaction is in progress";
+    /// 1690; `place` as in `EXECUTE`
+    1690 "22003" unsigned_out_of_range(place) = "unsigned integer value is out of range in '{place}'";
     /// 1707: the index was written with other weights of its collation
     1707 "HY000" stale_index(table, index) = "Table rebuild required: key '{index}' of '{table}' was made with another version of its collation. Drop and add it, or dump the table with the version of Basalt that made it";
     /// 1582
@@ -412,6 +415,14 @@ impl Error {
             message: format!(
                 "You have an error in your SQL syntax; check the manual that corresponds to your Basalt server version for the right syntax to use near '{near}' at line {line}"
             ),
+        }
+    }
+
+    /// 1690 for a negative number, 1210 for what is no integer: a parameter of LIMIT.
+    pub fn not_a_row_number(value: &Value) -> Error {
+        match value {
+            Value::Int(_) => Error::unsigned_out_of_range("EXECUTE"),
+            _ => Error::wrong_arguments("EXECUTE"),
         }
     }
 

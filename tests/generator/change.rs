@@ -11,7 +11,10 @@ impl Maker {
         let table = self.table();
         let kind = self.dice.below(10);
         self.changed = (kind > 4).then(|| table.name.clone());
+        let is_joined = kind > 4 && self.tables.len() > 1 && self.may(35);
         let tree = match kind {
+            5..=7 if is_joined => self.update_joined(&table),
+            8.. if is_joined => self.delete_joined(&table),
             0..=3 => self.insert(&table),
             4 => self.insert_select(&table),
             5..=7 => self.update(&table),
@@ -39,11 +42,16 @@ impl Maker {
         let some: Vec<_> = table.columns.iter().filter(|c| c.not_null || self.dice.chance(85)).cloned().collect();
         let names: Vec<&str> = std::iter::once("id").chain(some.iter().map(|c| c.name.as_str())).collect();
         let mut rows = Vec::new();
+        let odd = if self.may(if verb == "INSERT IGNORE INTO" { 70 } else { 15 }) { 30 } else { 0 };
         for _ in 0..1 + self.dice.below(4) {
             let mut cells = vec![format!("{}", 1 + self.dice.below(60))];
             for column in &some {
                 let is_default = column.default.is_some() && self.dice.chance(10);
-                cells.push(if is_default { "DEFAULT".into() } else { column.literal(&mut self.dice) });
+                cells.push(match is_default {
+                    true => "DEFAULT".into(),
+                    false if odd > 0 && self.dice.chance(odd) => column.odd(&mut self.dice),
+                    false => column.literal(&mut self.dice),
+                });
             }
             rows.push(Tree::text(format!("({})", cells.join(", "))));
         }
@@ -105,6 +113,8 @@ impl Maker {
             let value = match self.dice.below(4) {
                 0 => Tree::text(self.dice.pick(&same).name.clone()),
                 1 if column.ty.class() == Class::Int => Tree::text(format!("{} + 1", column.name)),
+                2 if self.may(if ignore.is_empty() { 10 } else { 60 }) => Tree::text(column.odd(&mut self.dice)),
+                3 if self.may(40) => self.expression(column.ty.class(), &scope, 1),
                 _ => Tree::text(column.literal(&mut self.dice)),
             };
             items.push(Tree::Seq(vec![Tree::text(format!("{} = ", column.name)), value]));
@@ -119,6 +129,41 @@ impl Maker {
         let mut parts = vec![Tree::text(format!("DELETE FROM {}", table.name))];
         parts.extend(self.change_filter(&scope));
         Tree::Seq(parts)
+    }
+
+    /// Another table beside the one that is changed: what is in sight, and both with their condition.
+    fn beside(&mut self, table: &Table) -> (Scope, Tree) {
+        let mut scope = self.own_scope(table);
+        let own = scope.columns.clone();
+        let other = self.table();
+        let alias = self.alias('b');
+        for column in &other.columns {
+            scope.columns.push(Column { sql: format!("{alias}.{}", column.name), class: column.ty.class() });
+        }
+        scope.columns.push(Column { sql: format!("{alias}.id"), class: Class::Int });
+        let kind = self.dice.word(&["JOIN", "LEFT JOIN"]);
+        let condition = self.join_condition(&own, &scope, 0);
+        let head = Tree::text(format!("{} {kind} {} AS {alias} ON ", table.name, other.name));
+        (scope, Tree::Seq(vec![head, condition]))
+    }
+
+    /// UPDATE of a join: constants, since a row may meet several.
+    fn update_joined(&mut self, table: &Table) -> Tree {
+        let (scope, sources) = self.beside(table);
+        let column = self.dice.pick(&table.columns).clone();
+        let value = column.literal(&mut self.dice);
+        let set = Tree::text(format!(" SET {}.{} = {value} WHERE ", table.name, column.name));
+        Tree::Seq(vec![Tree::text("UPDATE "), sources, set, self.predicate(&scope, 1)])
+    }
+
+    /// DELETE from a join, in both of its forms.
+    fn delete_joined(&mut self, table: &Table) -> Tree {
+        let (scope, sources) = self.beside(table);
+        let head = match self.dice.chance(50) {
+            true => format!("DELETE {} FROM ", table.name),
+            false => format!("DELETE FROM {} USING ", table.name),
+        };
+        Tree::Seq(vec![Tree::text(head), sources, Tree::text(" WHERE "), self.predicate(&scope, 1)])
     }
 
     fn change_filter(&mut self, scope: &Scope) -> Vec<Tree> {

@@ -47,6 +47,11 @@ impl Expected {
         Expected(file.difference.into_iter().map(entry).collect())
     }
 
+    /// A reason's place in the list, from 1.
+    pub fn number(&self, reason: &str) -> usize {
+        self.0.iter().position(|entry| entry.reason == reason).map_or(0, |at| at + 1)
+    }
+
     /// The reason for which this one is expected.
     pub fn reason(&self, what: &What, script: &str, dialect: Dialect) -> Option<&str> {
         let peer = if dialect == Dialect::MariaDb { "mariadb" } else { "mysql" };

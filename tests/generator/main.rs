@@ -10,13 +10,16 @@
 //! counts of affected rows, contents of the table that was changed, errors. [`oracles`] needs no peer: parts of a
 //! query's rows must be its rows.
 //!
+//! With MySQL as the peer, and where Basalt is asked alone, scenarios are wide: they have more functions, windows and forms
+//! of statements, dates that are none and values that have to be converted, of which MariaDB makes something else.
+//!
 //! | environment | effect |
 //! |---|---|
 //! | `GENERATOR_STATEMENTS=1000000` | so many statements |
 //! | `GENERATOR_SEED=7` | the first scenario's seed; with `GENERATOR_STATEMENTS=1` that scenario alone |
 //! | `MYSQL_URL=mysql://root@127.0.0.1:3406` | a peer that runs already, MariaDB or MySQL; without it a MariaDB of its own |
 //! | `GENERATOR_BASALT=5150` | a Basalt that runs already, by its port |
-//! | `GENERATOR_FOUND=/tmp/found` | a file a difference in that folder |
+//! | `GENERATOR_FOUND=/tmp/found` | a file a difference in that folder; of expected ones, ten a reason |
 
 mod change;
 mod dice;

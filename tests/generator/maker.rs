@@ -68,6 +68,8 @@ pub struct Scenario {
     pub collation: Collation,
     /// How Basalt's session is set up.
     pub way: Way,
+    /// Whether there is what MariaDB answers otherwise than MySQL, or not at all.
+    pub is_wide: bool,
     /// Statements.
     pub steps: Vec<Step>,
 }
@@ -80,6 +82,8 @@ pub struct Maker {
     pub tables: Vec<Table>,
     /// Whether values of different classes are compared.
     pub mixes: bool,
+    /// See [`Scenario::is_wide`].
+    pub is_wide: bool,
     /// The table that the statement changes, which it may not ask at the same time.
     pub changed: Option<String>,
     /// Tables of WITH in sight: name and columns.
@@ -90,26 +94,27 @@ pub struct Maker {
 
 impl Scenario {
     /// The scenario of a seed.
-    pub fn new(seed: u64) -> Scenario {
+    pub fn new(seed: u64, is_wide: bool) -> Scenario {
         let mut dice = Dice::new(seed);
-        let tables: Vec<_> = (0..1 + dice.below(3)).map(|at| Table::any(format!("t{at}"), &mut dice)).collect();
+        let tables = 0..1 + dice.below(3);
+        let tables: Vec<_> = tables.map(|at| Table::any(format!("t{at}"), is_wide, &mut dice)).collect();
         let collation = Collation::any(&mut dice);
         let ways = [Way::Text, Way::Text, Way::Query, Way::NoIndex, Way::Index, Way::Split, Way::Optimistic];
         let way = *dice.pick(&ways);
-        let mut maker = Maker::new(dice, tables.clone());
+        let mut maker = Maker::new(dice, tables.clone(), is_wide);
         let steps = (0..STEPS).map(|_| maker.step()).collect();
-        Scenario { seed, tables, collation, way, steps }
+        Scenario { seed, tables, collation, way, is_wide, steps }
     }
 }
 
 impl Maker {
-    fn new(dice: Dice, tables: Vec<Table>) -> Maker {
-        Maker { dice, tables, mixes: true, changed: None, named: Vec::new(), aliases: 0, subqueries: 0 }
+    fn new(dice: Dice, tables: Vec<Table>, is_wide: bool) -> Maker {
+        Maker { dice, tables, mixes: true, is_wide, changed: None, named: Vec::new(), aliases: 0, subqueries: 0 }
     }
 
     /// For more statements over a scenario's tables.
     pub fn over(scenario: &Scenario) -> Maker {
-        Maker::new(Dice::new(!scenario.seed), scenario.tables.clone())
+        Maker::new(Dice::new(!scenario.seed), scenario.tables.clone(), scenario.is_wide)
     }
 
     /// Begins a statement.
@@ -133,6 +138,11 @@ impl Maker {
             return Step { tree, send, changes: Some(table) };
         }
         Step { tree: self.statement(), send, changes: None }
+    }
+
+    /// True in so many of a hundred cases, of scenarios that are wide.
+    pub fn may(&mut self, percent: u32) -> bool {
+        self.is_wide && self.dice.chance(percent)
     }
 
     /// A name that no other source of the statement has.

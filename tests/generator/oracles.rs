@@ -54,7 +54,7 @@ pub async fn run(basalt: Opts, first_seed: u64, wanted: usize) -> String {
         if asked >= wanted || listed.found() >= FOUND_MAX {
             break;
         }
-        let scenario = Scenario::new(seed);
+        let scenario = Scenario::new(seed, true);
         pair.between_ways(scenario.way, if seed % 2 == 0 { Way::Query } else { Way::NoIndex });
         if let Err(error) = pair.set_up(&scenario, &scenario.tables).await {
             let _ = writeln!(report, "seed {seed}: {error}");

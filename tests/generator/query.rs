@@ -53,8 +53,42 @@ impl Maker {
             parts.push(Tree::Seq(vec![Tree::text(format!("{name} AS (")), query, Tree::text(")")]));
             self.named.push((name, classes));
         }
+        let is_recursive = self.may(40);
+        if is_recursive {
+            parts.push(self.recursive());
+        }
         let (query, _) = self.select(wish, &Scope::default(), 1);
-        Tree::Query(vec![Tree::text("WITH "), Tree::commas(parts), Tree::text(" "), query])
+        let with = if is_recursive { "WITH RECURSIVE " } else { "WITH " };
+        Tree::Query(vec![Tree::text(with), Tree::commas(parts), Tree::text(" "), query])
+    }
+
+    /// A table of WITH RECURSIVE: numbers, texts that grow, or ids that are followed.
+    fn recursive(&mut self) -> Tree {
+        let name = self.alias('w');
+        let all = self.dice.word(&["ALL ", "ALL ", "DISTINCT ", ""]);
+        let most = self.dice.below(9);
+        let (text, classes) = match self.dice.below(3) {
+            0 => (format!("SELECT 1 AS e0 UNION {all}SELECT e0 + 1 FROM {name} WHERE e0 < {most}"), vec![Class::Int]),
+            1 => (
+                format!(
+                    "SELECT 1 AS e0, CAST('a' AS CHAR(20)) AS e1 UNION {all}SELECT e0 + 1, CONCAT(e1, 'b') FROM {name} \
+                     WHERE e0 < {most}"
+                ),
+                vec![Class::Int, Class::Text],
+            ),
+            _ => {
+                let table = self.table().name;
+                (
+                    format!(
+                        "SELECT id AS e0, 0 AS e1 FROM {table} WHERE id < 4 UNION {all}SELECT x.id, e1 + 1 FROM {name} \
+                         JOIN {table} AS x ON x.id = e0 + 1 WHERE e1 < {most}"
+                    ),
+                    vec![Class::Int, Class::Int],
+                )
+            }
+        };
+        self.named.push((name.clone(), classes));
+        Tree::text(format!("{name} AS ({text})"))
     }
 
     /// Queries that are united, intersected, taken from each other, and the classes of their columns.
@@ -175,7 +209,13 @@ impl Maker {
             let left = scope.columns.clone();
             let source = self.source(&mut scope, depth);
             let mut join = vec![Tree::text(kind), source];
-            if kind != " CROSS JOIN " {
+            let is_pair = match &scope.ids[..] {
+                [first, _] => left.iter().all(|c| c.sql.split('.').next() == first.split('.').next()),
+                _ => false,
+            };
+            if kind != " CROSS JOIN " && kind != " STRAIGHT_JOIN " && is_pair && self.may(15) {
+                join.push(Tree::text(" USING (id)"));
+            } else if kind != " CROSS JOIN " {
                 join.push(Tree::text(" ON "));
                 join.push(self.join_condition(&left, &scope, depth));
             }
@@ -184,7 +224,7 @@ impl Maker {
         (scope, Tree::Seq(parts))
     }
 
-    fn join_condition(&mut self, left: &[Column], scope: &Scope, depth: u32) -> Tree {
+    pub fn join_condition(&mut self, left: &[Column], scope: &Scope, depth: u32) -> Tree {
         let right = &scope.columns[left.len()..];
         let mut items = Vec::new();
         for _ in 0..1 + self.dice.below(2) {
@@ -324,8 +364,10 @@ impl Maker {
         }
         let mut tail = Vec::new();
         if !keys.is_empty() {
+            let rollup = if self.may(15) { " WITH ROLLUP" } else { "" };
             let keys = keys.into_iter().map(|(key, _)| key).collect();
-            tail.push(Tree::optional(vec![Tree::text(" GROUP BY "), Tree::commas(keys)]));
+            let rollup = Tree::optional(vec![Tree::text(rollup)]);
+            tail.push(Tree::optional(vec![Tree::text(" GROUP BY "), Tree::commas(keys), rollup]));
         }
         if self.dice.chance(35) {
             let class = *self.dice.pick(&[Class::Int, Class::Decimal, Class::Date]);
@@ -355,6 +397,11 @@ impl Maker {
     pub fn aggregate(&mut self, class: Class, scope: &Scope, depth: u32) -> Tree {
         let distinct = if self.dice.chance(20) { "DISTINCT " } else { "" };
         let own = Scope { outer: Vec::new(), ..scope.clone() };
+        if self.may(30)
+            && let Some(tree) = self.more_aggregate(class, &own, distinct)
+        {
+            return tree;
+        }
         let of = match (class, self.dice.below(3)) {
             (Class::Int, 0) => return Tree::Expr(class, vec![Tree::text("COUNT(*)")]),
             (Class::Int, 1) => {
@@ -372,6 +419,76 @@ impl Maker {
         };
         let inner = self.expression(of.1, &own, depth.min(1));
         Tree::Expr(class, vec![Tree::text(format!("{}({distinct}", of.0)), inner, Tree::text(")")])
+    }
+
+    fn more_aggregate(&mut self, class: Class, own: &Scope, distinct: &str) -> Option<Tree> {
+        let (template, takes): (String, &[Class]) = match class {
+            Class::Int => match self.dice.below(5) {
+                0 => ("BIT_AND(?)".into(), &[Class::Int]),
+                1 => ("BIT_OR(?)".into(), &[Class::Int]),
+                2 => ("BIT_XOR(?)".into(), &[Class::Int]),
+                3 => ("COUNT(DISTINCT ?, ?)".into(), &[Class::Int, Class::Date]),
+                _ => ("COUNT(DISTINCT ?, ?)".into(), &[Class::Text, Class::Decimal]),
+            },
+            Class::Real => {
+                (self.dice.word(&["STD(?)", "STDDEV_SAMP(?)", "VARIANCE(?)", "VAR_SAMP(?)"]).into(), &[Class::Int])
+            }
+            Class::Text => match self.dice.below(3) {
+                0 => (format!("GROUP_CONCAT({distinct}? ORDER BY 1)"), &[Class::Int]),
+                1 => ("GROUP_CONCAT(DISTINCT ? ORDER BY 1 DESC SEPARATOR '-')".into(), &[Class::Date]),
+                _ => (format!("GROUP_CONCAT({distinct}? ORDER BY 1)"), &[Class::Decimal]),
+            },
+            Class::Decimal if distinct.is_empty() => ("SUM(? * ?)".into(), &[Class::Int, Class::Decimal]),
+            _ => return None,
+        };
+        let parts = takes.iter().map(|class| self.expression(*class, own, 1)).collect();
+        Some(Tree::Expr(class, Tree::filled(&template, parts)))
+    }
+
+    /// Sums over frames, and places among rows.
+    fn more_window(&mut self, class: Class, own: &Scope, ids: &str) -> Option<(Vec<Tree>, String)> {
+        const FRAMES: [&str; 8] = [
+            "",
+            "ROWS BETWEEN 2 PRECEDING AND CURRENT ROW",
+            "ROWS BETWEEN 1 FOLLOWING AND 3 FOLLOWING",
+            "ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING",
+            "ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING",
+            "RANGE BETWEEN 2 PRECEDING AND 1 FOLLOWING",
+            "RANGE BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING",
+            "RANGE UNBOUNDED PRECEDING",
+        ];
+        let frame = self.dice.word(&FRAMES);
+        let (call, frame) = match class {
+            Class::Int => match self.dice.below(4) {
+                0 => (Tree::filled("COUNT(?)", vec![self.expression(Class::Text, own, 1)]), frame),
+                1 => (vec![Tree::text(self.dice.word(&["NTILE(2)", "NTILE(3)", "NTILE(100)"]))], ""),
+                2 => (Tree::filled("BIT_OR(?)", vec![self.expression(Class::Int, own, 1)]), frame),
+                _ => (Tree::filled("MIN(?)", vec![self.expression(Class::Int, own, 1)]), frame),
+            },
+            Class::Decimal => {
+                let call = self.dice.word(&["SUM(?)", "AVG(?)"]);
+                let of = *self.dice.pick(&[Class::Int, Class::Decimal]);
+                (Tree::filled(call, vec![self.expression(of, own, 1)]), frame)
+            }
+            Class::Real => match self.dice.below(3) {
+                0 => (vec![Tree::text(self.dice.word(&["PERCENT_RANK()", "CUME_DIST()"]))], ""),
+                1 => (Tree::filled("AVG(?)", vec![self.expression(Class::Real, own, 1)]), frame),
+                _ => (Tree::filled("SUM(?)", vec![self.expression(Class::Real, own, 1)]), frame),
+            },
+            Class::Date | Class::Time | Class::Moment | Class::Bytes => {
+                let calls = ["MIN(?)", "MAX(?)", "FIRST_VALUE(?)", "LAST_VALUE(?)", "NTH_VALUE(?, 3)"];
+                // Behind one id of several, equals come in any order.
+                let call = self.dice.word(if frame.starts_with("RANGE BETWEEN 2") { &calls[..2] } else { &calls });
+                (Tree::filled(call, vec![self.expression(class, own, 1)]), frame)
+            }
+            Class::Text => return None,
+        };
+        // A frame of distances takes one number; what counts places wants no two rows alike.
+        let order = match frame.starts_with("RANGE BETWEEN 2") {
+            true => ids.split(", ").next().unwrap_or(ids),
+            false => ids,
+        };
+        Some((call, format!(" ORDER BY {order} {frame}")))
     }
 
     fn windowed(&mut self, wish: &Wish, scope: &Scope, depth: u32) -> Select {
@@ -398,7 +515,9 @@ impl Maker {
         let inner = self.expression(class, &own, 1);
         // What depends on the order of equals needs an order without equals.
         let choice = self.dice.below(4);
+        let more = if is_total && self.may(45) { self.more_window(class, &own, &ids) } else { None };
         let (call, over) = match (class, choice) {
+            _ if more.is_some() => more.unwrap_or_default(),
             (Class::Int, 0) => (vec![Tree::text(self.dice.word(&["RANK()", "DENSE_RANK()"]))], order),
             (Class::Int, 1) if is_total => (vec![Tree::text("ROW_NUMBER()")], format!("{order}, {ids}")),
             (Class::Int, 1) => (vec![Tree::text("COUNT(*)")], String::new()),

@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 /// Rows of an answer that are printed.
 const ROWS_MAX: usize = 12;
+/// Expected differences of one reason that are kept, for those who ask whether the reason holds.
+const EXAMPLES: usize = 10;
 /// Differences that are printed whole.
 const PRINT: usize = 40;
 
@@ -52,24 +54,32 @@ impl Report {
         let sql = case.step.tree.sql();
         let text = script(scenario, case, what, outcomes, dialect);
         if let Some(reason) = self.expected.reason(what, &text, dialect) {
-            *self.reasons.entry(reason.to_string()).or_default() += 1;
+            let count = self.reasons.entry(reason.to_string()).or_default();
+            *count += 1;
+            if *count <= EXAMPLES {
+                let number = self.expected.number(reason);
+                let name = format!("expected-{number:02}-seed{:05}-{count:03}", scenario.seed);
+                self.keep(&name, &text);
+            }
             if matches!(what, What::Error(_) | What::NoError(_)) {
                 self.expected_errors.insert(shape(what, &sql, outcomes), reason.to_string());
             }
             return;
         }
         let next = self.shapes.len();
-        let (count, _) = self.shapes.entry(shape(what, &sql, outcomes)).or_insert_with(|| {
-            if let Some(folder) = &self.folder {
-                // A folder that cannot be written does not make an answer wrong.
-                let _ = std::fs::write(
-                    folder.join(format!("{}-seed{:05}-{next:03}.sql", name(what).replace(' ', "-"), scenario.seed)),
-                    &text,
-                );
-            }
-            (0, text)
-        });
-        *count += 1;
+        let shape = shape(what, &sql, outcomes);
+        if !self.shapes.contains_key(&shape) {
+            self.keep(&format!("{}-seed{:05}-{next:03}", name(what).replace(' ', "-"), scenario.seed), &text);
+        }
+        self.shapes.entry(shape).or_insert((0, text)).0 += 1;
+    }
+
+    /// A file of its own, where there is a folder for them.
+    fn keep(&self, name: &str, text: &str) {
+        if let Some(folder) = &self.folder {
+            // A folder that cannot be written does not make an answer wrong.
+            let _ = std::fs::write(folder.join(format!("{name}.sql")), text);
+        }
     }
 
     /// Whether an error like this one has been followed already; then it is counted.

@@ -3,7 +3,7 @@
 use crate::expected::Expected;
 use crate::maker::{Scenario, Step};
 use crate::pair::{Outcome, Pair, REFUSED, What};
-use crate::peer::Peer;
+use crate::peer::{Dialect, Peer};
 use crate::report::{Report, script};
 use crate::shrink::{Case, Judge, Shrinker};
 use mysql_async::Opts;
@@ -88,7 +88,7 @@ async fn progress(shared: &Shared) {
 async fn work(mut pair: Pair, shared: &Shared) {
     while shared.statements.load(Ordering::Relaxed) < shared.wanted {
         let seed = shared.next_seed.fetch_add(1, Ordering::Relaxed);
-        let scenario = Scenario::new(seed);
+        let scenario = Scenario::new(seed, pair.dialect == Dialect::MySql);
         one(&mut pair, &scenario, shared).await;
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::dice::Dice;
 use crate::peer::Dialect;
-use crate::types::Type;
+use crate::types::{Class, Type};
 
 /// Most rows of a table at the start.
 const ROWS_MAX: usize = 40;
@@ -46,7 +46,7 @@ pub struct Table {
 
 impl Table {
     /// Any table.
-    pub fn any(name: String, dice: &mut Dice) -> Table {
+    pub fn any(name: String, is_wide: bool, dice: &mut Dice) -> Table {
         let count = 2 + dice.below(5);
         let columns: Vec<Column> = (0..count).map(|at| column(format!("c{at}"), dice)).collect();
         let keys = (0..dice.below(4)).filter_map(|_| key(&columns, dice)).collect();
@@ -58,8 +58,9 @@ impl Table {
         let mut table = Table { name, primary: primary.collect(), columns, keys, rows: Vec::new() };
         let rows = if dice.chance(10) { 0 } else { dice.below(ROWS_MAX) };
         for id in 1..=rows {
-            let row = std::iter::once(id.to_string()).chain(table.columns.iter().map(|c| c.literal(dice))).collect();
-            table.rows.push(row);
+            let mut cell = |c: &Column| if is_wide && dice.chance(4) { c.odd(dice) } else { c.literal(dice) };
+            let cells: Vec<_> = table.columns.iter().map(&mut cell).collect();
+            table.rows.push(std::iter::once(id.to_string()).chain(cells).collect());
         }
         table
     }
@@ -113,6 +114,23 @@ impl Table {
 }
 
 impl Column {
+    /// A literal that only INSERT IGNORE takes: dates that are none, numbers out of range, what has to be converted.
+    pub fn odd(&self, dice: &mut Dice) -> String {
+        match self.ty.class() {
+            Class::Date => dice.pick(&["'0000-00-00'", "'2020-00-00'", "'2020-02-30'", "20200131"]).to_string(),
+            Class::Moment => dice.pick(&["'0000-00-00 00:00:00'", "'2020-13-01'", "'2020-01-31'"]).to_string(),
+            Class::Time => dice.pick(&["'900:00:00'", "'-838:59:59'", "101112", "'10:61:00'"]).to_string(),
+            class @ (Class::Int | Class::Decimal | Class::Real) => match dice.below(3) {
+                0 => dice.pick(&["'12abc'", "''", "'1e1'", "'-7'", "' 5 '"]).to_string(),
+                1 => dice.pick(&["1.5", "-2.5e0", "1e30", "-1e30", "99999999999999999999.5", "x'31'"]).to_string(),
+                _ => crate::types::constant(class, dice),
+            },
+            Class::Text | Class::Bytes => dice
+                .pick(&["'a long text that is cut'", "12345678901", "1.50", "-1e-3", "'a   '", "'日本語日本語日本語'"])
+                .to_string(),
+        }
+    }
+
     /// A literal for it, or NULL.
     pub fn literal(&self, dice: &mut Dice) -> String {
         if !self.not_null && dice.chance(15) { "NULL".into() } else { self.ty.literal(dice) }

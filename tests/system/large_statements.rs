@@ -107,8 +107,39 @@ fn chains() -> Vec<(&'static str, String, Expected)> {
             Value(ROWS as i64),
         ),
         ("columns", format!("select {} from t where id = 1", list(4096, ",", |i| format!("k + {i}"))), Value(7)),
+        ("a pattern too deep", "select 'a' regexp repeat('[', 1000000)".into(), Error(3687)),
+        ("groups too deep", "select 'a' regexp concat(repeat('(', 1000000), repeat(')', 1000000))".into(), Error(3687)),
+        ("a pattern too long", "select 'a' regexp repeat('a|', 10000000)".into(), Error(3700)),
+        ("a pattern of many ways", "select repeat('a', 40) regexp '^(a|a?)+\\\\1b$'".into(), Error(3699)),
+        ("INTERVAL within INTERVAL", nested("'2020-01-01' + interval (%) day", "1", 60), Value(2025)),
+        ("BETWEEN within BETWEEN", nested("(%) between 1 and '2'", "1", 15), Value(1)),
+        ("NULLIF within NULLIF", nested("nullif(%, 1)", "rand()", 40), Error(1436)),
+        ("CASE within CASE", nested("case (%) when 1 then 2 when '3' then 4 end", "rand()", 60), Error(1436)),
+        (
+            "a cell that is many times its text",
+            format!("select make_set(-1, {}) from (select repeat('a', 60000000) x) t", list(63, ",", |_| "x".into())),
+            Error(1301),
+        ),
+        (
+            "a row of very long cells",
+            format!("select {} from (select repeat('a', 60000000) x) t", list(100, ",", |_| "x".into())),
+            Error(1153),
+        ),
+        (
+            "windows over windows",
+            format!(
+                "select count(*) over w0 from t where id = 1 window {}, w1000 as (order by id)",
+                list(1000, ", ", |i| format!("w{i} as (w{})", i + 1))
+            ),
+            Value(1),
+        ),
         ("too many columns", format!("select {}", list(4097, ",", |i| i.to_string())), Error(1117)),
     ]
+}
+
+/// `select` of a template around itself, so many times; `%` is its inside.
+fn nested(template: &str, inside: &str, times: usize) -> String {
+    format!("select {}", (0..times).fold(inside.to_string(), |inner, _| template.replace('%', &inner)))
 }
 
 fn run(statements: Vec<(&'static str, String, Expected)>) {

@@ -229,5 +229,9 @@ fn weight(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
 
 /// WEIGHT_STRING(text): NULL for what is not a string.
 fn weight_string(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
-    Ok(args[0].as_bytes().map_or(Value::Null, |bytes| Value::from(call.collation(0).weight_string(bytes))))
+    let Some(bytes) = args[0].as_bytes() else { return Ok(Value::Null) };
+    // No character has more bytes of weights than that.
+    const WEIGHT_BYTES_MAX: usize = 8;
+    call.check_length(bytes.len().saturating_mul(WEIGHT_BYTES_MAX))?;
+    Ok(Value::from(call.collation(0).weight_string(bytes)))
 }

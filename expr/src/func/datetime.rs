@@ -1,9 +1,8 @@
 //! Dates and times, part one: the current time, parts of a date, building dates and times.
 
 use super::Func;
-use super::infer::cast;
 use super::spec::{Arg, Call, Ret, Spec};
-use crate::cast::{now_local, to_f64_quiet, to_i128};
+use crate::cast::{cast_value, now_local, to_f64_quiet, to_i128};
 use crate::error::{EvalError, ExprError};
 use crate::expr::Expr;
 use crate::temporal::{self, DAY, DateTime, SECOND, TIME_MAX, calendar, zone::unix_epoch};
@@ -22,7 +21,7 @@ pub(super) fn spec(func: Func) -> Option<Spec> {
         Year | Quarter | Month | Day | DayOfWeek | DayOfYear | WeekDay | WeekOfYear | ToDays | ToSeconds => {
             Spec::new(1, 1, DATETIME, Ret::Int, date_part)
         }
-        Week | YearWeek => Spec::new(1, 2, &[Arg::DateTime, Arg::Int], Ret::Int, date_part),
+        Week | YearWeek => Spec::new(1, 2, &[Arg::DateTime, Arg::Int], Ret::Int, date_part).sees_null(),
         Hour | Minute | Second | MicroSecond | TimeToSec => {
             Spec::new(1, 1, &[Arg::Any], Ret::Custom(type_time_part), time_part)
         }
@@ -35,7 +34,7 @@ pub(super) fn spec(func: Func) -> Option<Spec> {
         MakeTime => Spec::new(3, 3, &[Arg::Int, Arg::Int, Arg::Number], Ret::Custom(type_make_time), make_time),
         FromDays => Spec::new(1, 1, INT, Ret::Date, from_days),
         SecToTime => Spec::new(1, 1, &[Arg::Number], Ret::Custom(type_seconds), sec_to_time),
-        UnixTimestamp => Spec::new(0, 1, DATETIME, Ret::Custom(type_unix), unix_timestamp),
+        UnixTimestamp => Spec::new(0, 1, &[Arg::Any], Ret::Custom(type_unix), unix_timestamp),
         ConvertTz => Spec::new(3, 3, &[Arg::DateTime, Arg::Text, Arg::Text], Ret::Custom(type_first), convert_tz),
         _ => return None,
     })
@@ -94,8 +93,18 @@ fn type_seconds(args: &mut [Expr]) -> Result<FieldType, ExprError> {
     Ok(FieldType::time(args[0].ty().scale().min(6)))
 }
 
+/// Text and numbers are read by the kernel: what is no date is the moment 0, not NULL.
 fn type_unix(args: &mut [Expr]) -> Result<FieldType, ExprError> {
-    Ok(match args.first().map_or(0, |a| a.ty().decimals.min(6)) {
+    let fsp = match args.first_mut() {
+        None => 0,
+        Some(arg) if arg.ty().is_temporal() => {
+            *arg = super::spec::coerce(std::mem::replace(arg, Expr::null()), Arg::DateTime);
+            arg.ty().decimals.min(6)
+        }
+        Some(Expr::Literal(value, _)) if value.as_bytes().is_some_and(is_no_date) => 6,
+        Some(arg) => fsp_of(arg),
+    };
+    Ok(match fsp {
         0 => FieldType::bigint(),
         fsp => FieldType::decimal(12 + u32::from(fsp), fsp),
     })
@@ -116,6 +125,19 @@ fn now(call: &Call<'_>, _: &[Value]) -> Result<Value, EvalError> {
     })
 }
 
+fn is_no_date(text: &[u8]) -> bool {
+    temporal::parse::datetime(text, temporal::parse::Days::UpTo31).is_none()
+}
+
+/// Digits of fraction in what text or a number is as a date or time.
+pub(super) fn fsp_of(arg: &Expr) -> u8 {
+    match arg.ty().eval_type() {
+        EvalType::String => super::spec::literal_fsp(arg),
+        EvalType::Real => 6,
+        _ => arg.ty().decimals.min(6),
+    }
+}
+
 /// The date of a value that [`Arg::DateTime`] gave.
 pub(super) fn moment(value: &Value) -> DateTime {
     match value {
@@ -125,6 +147,9 @@ pub(super) fn moment(value: &Value) -> DateTime {
 }
 
 fn date_part(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    if args[0].is_null() {
+        return Ok(Value::Null);
+    }
     let v = moment(&args[0]);
     let (year, month, day) = (v.year(), v.month(), v.day());
     let simple = match call.func {
@@ -137,8 +162,12 @@ fn date_part(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     if let Some(part) = simple {
         return Ok(Value::Int(i64::from(part)));
     }
-    if !v.is_real_date() {
+    // TO_DAYS counts on from the month's first day.
+    if !(v.is_calendar_date() || v.is_real_date() && call.func == Func::ToDays) {
         return Ok(Value::Null);
+    }
+    if args.get(1).is_some_and(Value::is_null) {
+        return Ok(Value::Int(0));
     }
     let mode = args.get(1).map_or(0, |m| m.as_i64().unwrap_or(0)) as u32;
     Ok(Value::Int(match call.func {
@@ -175,7 +204,7 @@ fn name(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     let v = moment(&args[0]);
     Ok(match call.func {
         Func::MonthName if v.month() > 0 => Value::from(calendar::MONTHS[v.month() as usize - 1]),
-        Func::DayName if v.is_real_date() => {
+        Func::DayName if v.is_calendar_date() => {
             Value::from(calendar::WEEKDAYS[calendar::weekday(v.year(), v.month(), v.day()) as usize])
         }
         _ => Value::Null,
@@ -199,6 +228,9 @@ fn timestamp(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     let Some(Value::Time(time)) = args.get(1) else {
         return Ok(Value::DateTime(moment(&args[0])));
     };
+    if !moment(&args[0]).is_calendar_date() {
+        return Ok(Value::Null);
+    }
     let sum = moment(&args[0]).to_micros().and_then(|m| DateTime::from_micros(m + time));
     match sum {
         Some(sum) => Ok(Value::DateTime(sum)),
@@ -222,15 +254,21 @@ fn make_date(_: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     })
 }
 
+/// Seconds as microseconds, rounded or cut as the mode says.
+fn micros_of(seconds: f64, call: &Call<'_>) -> i128 {
+    let micros = seconds * SECOND as f64;
+    (if call.ctx.mode.time_truncate_fractional { micros.trunc() } else { micros.round() }) as i128
+}
+
 fn make_time(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     let (hour, minute) = (args[0].as_i64().unwrap_or(0), args[1].as_i64().unwrap_or(-1));
     let second = to_f64_quiet(&args[2]);
     if !(0..60).contains(&minute) || !(0.0..60.0).contains(&second) {
         return Ok(Value::Null);
     }
-    let rest = minute * 60 * SECOND + (second * SECOND as f64).round() as i64;
+    let rest = minute * 60 * SECOND + micros_of(second, call) as i64;
     let micros = hour.clamp(-839, 839).abs() * 3600 * SECOND + rest;
-    let micros = temporal::round_time(micros, call.ty.decimals).min(TIME_MAX);
+    let micros = call.ctx.fit_time(micros, call.ty.decimals).min(TIME_MAX);
     Ok(Value::Time(if hour < 0 { -micros } else { micros }))
 }
 
@@ -243,14 +281,14 @@ fn from_days(_: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
 fn sec_to_time(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     let micros = match args[0].as_i128() {
         Some(seconds) => seconds.saturating_mul(i128::from(SECOND)),
-        None => (to_f64_quiet(&args[0]) * SECOND as f64).round() as i128,
+        None => micros_of(to_f64_quiet(&args[0]), call),
     };
     let fitted = micros.clamp(-i128::from(TIME_MAX), i128::from(TIME_MAX)) as i64;
     if i128::from(fitted) != micros {
         let value = crate::cast::display(&args[0]);
         call.ctx.soften(EvalError::TruncatedWrongValue { kind: "time", value })?;
     }
-    Ok(Value::Time(temporal::round_time(fitted, call.ty.decimals)))
+    Ok(Value::Time(call.ctx.fit_time(fitted, call.ty.decimals)))
 }
 
 fn unix_timestamp(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
@@ -261,7 +299,11 @@ fn unix_timestamp(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
             moment(value).to_micros().map_or(0, |micros| micros - unix_epoch())
         }
         Some(value) => {
-            let utc = crate::cast::moment_of_local(moment(value), call.ctx).and_then(DateTime::to_micros);
+            let local = match cast_value(value, call.types[0], &FieldType::datetime(6), call.ctx)? {
+                Value::DateTime(local) => local,
+                _ => DateTime::ZERO,
+            };
+            let utc = crate::cast::moment_of_local(local, call.ctx).and_then(DateTime::to_micros);
             utc.map_or(0, |micros| micros - unix_epoch())
         }
     };
@@ -284,6 +326,9 @@ fn convert_tz(_: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
         temporal::zone::TimeZone::parse(&name)
     };
     let (Some(from), Some(to)) = (zone(&args[1]), zone(&args[2])) else { return Ok(Value::Null) };
+    if !moment(&args[0]).is_zero_date() && !moment(&args[0]).is_calendar_date() {
+        return Ok(Value::Null);
+    }
     let Some(micros) = from.unix_of_local(moment(&args[0])) else { return Ok(Value::Null) };
     // Beyond what a moment may be, the time stays as it is.
     if !(1..=UNIX_MICROS_MAX).contains(&micros) {
@@ -302,10 +347,4 @@ pub(super) fn day_number(value: DateTime) -> Option<i64> {
 pub(super) fn integer(call: &Call<'_>, value: &Value) -> Result<i64, EvalError> {
     let wide = to_i128(value, call.ctx)?;
     Ok(wide.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64)
-}
-
-/// `expr` as DATETIME with all digits of its fraction.
-pub(super) fn as_datetime(expr: Expr) -> Expr {
-    let fsp = expr.ty().decimals.min(6);
-    if expr.ty().eval_type() == EvalType::DateTime { expr } else { cast(expr, FieldType::datetime(fsp)) }
 }

@@ -4,7 +4,8 @@
 //! `TIMESTAMPDIFF('unit', a, b)`) argument, a string constant.
 
 use super::Func;
-use super::datetime::{as_datetime, day_number, integer, moment};
+use super::datetime::{day_number, fsp_of, integer, moment};
+use super::infer::cast;
 use super::spec::{Arg, Call, Ret, Spec, coerce};
 use crate::cast::{cast_value, to_text};
 use crate::decimal::Decimal;
@@ -171,19 +172,24 @@ fn added_type(date: &FieldType, amount: &FieldType, unit: Unit) -> FieldType {
         EvalType::DateTime => FieldType::datetime(date.decimals.max(fraction)),
         EvalType::Duration if unit.has_time() => FieldType::time(date.decimals.max(fraction)),
         EvalType::Duration => FieldType::datetime(date.decimals),
-        EvalType::String | EvalType::Null => FieldType::varchar(29),
-        _ if unit.has_time() => FieldType::datetime(fraction),
-        _ => FieldType::datetime(0),
+        _ => FieldType::varchar(29),
     }
 }
 
 fn type_date_add(args: &mut [Expr]) -> Result<FieldType, ExprError> {
     let unit = unit_of(args.get(2))?;
     let ty = added_type(args[0].ty(), args[1].ty(), unit);
-    if !args[0].ty().is_temporal() && !args[0].ty().is_string() {
-        args[0] = as_datetime(std::mem::replace(&mut args[0], Expr::null()));
+    if args[0].ty().is_string() && is_moment(&args[0]) {
+        args[0] = cast(std::mem::replace(&mut args[0], Expr::null()), FieldType::datetime(6));
+    } else if !args[0].ty().is_temporal() {
+        args[0] = coerce(std::mem::replace(&mut args[0], Expr::null()), Arg::Text);
     }
     Ok(ty)
+}
+
+/// What these calculate is a date with a time for the next one, even where it shows as a date alone.
+fn is_moment(expr: &Expr) -> bool {
+    matches!(expr, Expr::Call { func: Func::DateAdd | Func::DateSub | Func::TimestampAdd, .. })
 }
 
 /// TIMESTAMPADD(unit, amount, date): brought into DATE_ADD's order.
@@ -233,6 +239,9 @@ fn interval_of(call: &Call<'_>, value: &Value, ty: &FieldType, unit: Unit) -> Re
     let parts = unit.parts();
     if unit == Unit::YearMonth || !parts.is_empty() {
         let (negative, found) = numbers(&to_text(value, ty));
+        if found.len() > if unit == Unit::YearMonth { 2 } else { parts.len() } {
+            return Ok(None);
+        }
         let result = if unit == Unit::YearMonth {
             let at = |i: usize| found.get(i).map_or(0, |n| n.0);
             let total = if found.len() == 1 { Some(at(0)) } else { at(0).checked_mul(12).map(|y| y + at(1)) };
@@ -293,7 +302,7 @@ fn date_add(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
             }
         },
     };
-    if !start.is_real_date() {
+    if !start.is_calendar_date() {
         return Ok(Value::Null);
     }
     let Some(sum) = interval.add_to(start) else { return overflow() };
@@ -319,6 +328,9 @@ fn date_diff(_: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
 fn timestamp_diff(_: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     let unit = unit_value(args.first());
     let (from, to) = (moment(&args[1]), moment(&args[2]));
+    if !(from.is_calendar_date() && to.is_calendar_date()) {
+        return Ok(Value::Null);
+    }
     let (Some(a), Some(b)) = (from.to_micros(), to.to_micros()) else { return Ok(Value::Null) };
     let micros = b - a;
     let months = || {
@@ -341,33 +353,76 @@ fn timestamp_diff(_: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     }))
 }
 
-/// Both sides must be times, or both dates with times.
+/// Text and numbers are read by the kernel, each as what it looks like.
 fn type_time_diff(args: &mut [Expr]) -> Result<FieldType, ExprError> {
-    let dates = args.iter().any(|a| a.ty().eval_type() == EvalType::DateTime);
-    for arg in args.iter_mut() {
-        let is_text = !arg.ty().is_temporal();
-        let looks_like_date = |e: &Expr| match e {
-            Expr::Literal(v, _) => v.as_bytes().is_some_and(|b| b.len() > 10 && b.contains(&b'-')),
-            _ => false,
-        };
-        if is_text {
-            let want = if dates || looks_like_date(arg) { Arg::DateTime } else { Arg::Time };
-            *arg = coerce(std::mem::replace(arg, Expr::null()), want);
-        }
-    }
-    Ok(FieldType::time(args.iter().map(|a| a.ty().decimals.min(6)).max().unwrap_or(0)))
+    Ok(FieldType::time(args.iter().map(fsp_of).max().unwrap_or(0)))
 }
 
+/// Both sides must be times, or both dates.
 fn time_diff(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
-    let difference = match (&args[0], &args[1]) {
-        (Value::Time(a), Value::Time(b)) => a - b,
-        (Value::DateTime(a), Value::DateTime(b)) => match (a.to_micros(), b.to_micros()) {
-            (Some(a), Some(b)) => a - b,
-            _ => return Ok(Value::Null),
-        },
+    let sides = (time_or_date(call, &args[0])?, time_or_date(call, &args[1])?);
+    let difference = match sides {
+        (Some(Value::Time(a)), Some(Value::Time(b))) => a - b,
+        (Some(Value::DateTime(a)), Some(Value::DateTime(b))) => micros_counted(a) - micros_counted(b),
         _ => return Ok(Value::Null),
     };
-    clamp_time(call, difference)
+    clamp_time(call, call.ctx.fit_time(difference, call.ty.decimals))
+}
+
+/// Microseconds since a day 0, also of days that no month has.
+fn micros_counted(date: DateTime) -> i64 {
+    let days = if date.is_zero_date() { 0 } else { calendar::to_days(date.year(), date.month(), date.day()) };
+    days * DAY + date.time_of_day()
+}
+
+/// The time or the date that a value is; `None` with a warning when it is neither.
+fn time_or_date(call: &Call<'_>, value: &Value) -> Result<Option<Value>, EvalError> {
+    let found = match value {
+        Value::Time(_) | Value::DateTime(_) => Some(value.clone()),
+        Value::String(_) | Value::Bytes(_) => time_or_date_of_text(call, value)?,
+        number => time_or_date_of_number(call, number)?,
+    };
+    if found.is_none() {
+        call.ctx.soften(EvalError::IncorrectTemporal { kind: "datetime", value: crate::cast::display(value) })?;
+    }
+    Ok(found)
+}
+
+/// A text that is a time with colons and nothing else is one; then come dates, and then what begins as a time.
+fn time_or_date_of_text(call: &Call<'_>, value: &Value) -> Result<Option<Value>, EvalError> {
+    let text = value.as_bytes().unwrap_or_default();
+    let time = parse::time(text);
+    let hours = text.strip_prefix(b"-").unwrap_or(text).split(|b| *b == b':').next().unwrap_or_default();
+    let has_colons = text.contains(&b':') && hours.iter().all(|b| b.is_ascii_digit() || *b == b' ');
+    if let (Some(time), true) = (time, has_colons && text == text.trim_ascii())
+        && !time.truncated
+    {
+        return Ok(Some(Value::Time(time.value)));
+    }
+    let date = match parse::datetime(text, parse::Days::UpTo31) {
+        Some(parsed) if parsed.offset.is_some() => crate::cast::read_datetime(text, call.ctx),
+        other => other,
+    };
+    if let Some(date) = date {
+        return Ok(Some(Value::DateTime(date.value)));
+    }
+    if time.is_some_and(|time| time.truncated) {
+        call.ctx.soften(EvalError::TruncatedWrongValue { kind: "time", value: crate::cast::display(value) })?;
+    }
+    Ok(time.map(|time| Value::Time(time.value)))
+}
+
+/// A number that is longer than a time is a date.
+fn time_or_date_of_number(call: &Call<'_>, number: &Value) -> Result<Option<Value>, EvalError> {
+    const TIME_DIGITS_MAX: i128 = 8_385_959;
+    let number = crate::cast::to_decimal(number, call.ctx)?;
+    let whole = number.truncate(0).to_i128().unwrap_or(i128::MAX);
+    let micro = number.rescale(6).and_then(|d| d.unscaled().to_i128()).unwrap_or_default() % i128::from(SECOND);
+    if whole.abs() <= TIME_DIGITS_MAX {
+        return Ok(parse::time_of_number(whole).map(|time| Value::Time(time.value + micro as i64)));
+    }
+    let date = parse::datetime_of_number(whole, parse::Days::UpTo31);
+    Ok(date.map(|date| Value::DateTime(DateTime(date.value.0 + if date.has_time { micro as u64 } else { 0 }))))
 }
 
 fn clamp_time(call: &Call<'_>, micros: i64) -> Result<Value, EvalError> {
@@ -381,45 +436,55 @@ fn clamp_time(call: &Call<'_>, micros: i64) -> Result<Value, EvalError> {
     Ok(Value::Time(fitted))
 }
 
+/// Of text and numbers, which the kernel reads, it makes text.
 fn type_add_time(args: &mut [Expr]) -> Result<FieldType, ExprError> {
     let fsp = args.iter().map(|a| a.ty().decimals.min(6)).max().unwrap_or(0);
-    if !args[0].ty().is_temporal() {
-        let dated = match &args[0] {
-            Expr::Literal(v, _) => v.as_bytes().is_some_and(|b| b.len() > 10 && b.contains(&b'-')),
-            _ => false,
-        };
-        let want = if dated { Arg::DateTime } else { Arg::Time };
-        args[0] = coerce(std::mem::replace(&mut args[0], Expr::null()), want);
-    }
-    let fsp = fsp.max(args[0].ty().decimals.min(6));
-    Ok(if args[0].ty().eval_type() == EvalType::Duration { FieldType::time(fsp) } else { FieldType::datetime(fsp) })
+    Ok(match args[0].ty().eval_type() {
+        EvalType::Duration => FieldType::time(fsp),
+        EvalType::DateTime => FieldType::datetime(fsp),
+        _ => FieldType::varchar(29),
+    })
 }
 
 fn add_time(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     let Value::Time(time) = args[1] else { return Ok(Value::Null) };
     let time = if call.func == Func::SubTime { -time } else { time };
-    match &args[0] {
-        Value::Time(start) => clamp_time(call, start + time),
-        other => {
-            let sum = moment(other).to_micros().and_then(|m| DateTime::from_micros(m + time));
-            Ok(sum.map_or(Value::Null, Value::DateTime))
+    let sum = match time_or_date(call, &args[0])? {
+        Some(Value::Time(start)) => clamp_time(call, start + time)?,
+        Some(start) if moment(&start).is_calendar_date() => {
+            let sum = moment(&start).to_micros().and_then(|m| DateTime::from_micros(m + time));
+            sum.map_or(Value::Null, Value::DateTime)
         }
+        _ => Value::Null,
+    };
+    if !call.ty.is_string() {
+        return Ok(sum);
     }
+    let mut out = Vec::new();
+    let fsp = |micros: i64| if micros % SECOND == 0 { 0 } else { 6 };
+    match sum {
+        Value::Time(sum) => temporal::format_time(sum, fsp(sum), &mut out),
+        Value::DateTime(sum) => sum.format(fsp(sum.time_of_day()), &mut out),
+        _ => return Ok(Value::Null),
+    }
+    Ok(call.text(out))
 }
 
+/// PERIOD_ADD and PERIOD_DIFF count months without a sign, modulo 2^64.
 fn period(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
-    let months = |period: i64| {
-        let year = period / 100;
-        let year = if (0..100).contains(&year) { i64::from(parse::two_digit_year(year as u32)) } else { year };
-        year * 12 + period % 100 - 1
+    let full_year = |year: u64| if year < 100 { u64::from(parse::two_digit_year(year as u32)) } else { year };
+    let months = |value: &Value| {
+        let period = value.as_i64().filter(|period| *period > 0 && (1..=12).contains(&(period % 100)));
+        let period = period.ok_or_else(|| EvalError::WrongArguments(call.func.name().into()))? as u64;
+        Ok::<u64, EvalError>(full_year(period / 100) * 12 + period % 100 - 1)
     };
-    let (a, b) = (args[0].as_i64().unwrap_or(0), args[1].as_i64().unwrap_or(0));
-    Ok(Value::Int(if call.func == Func::PeriodAdd {
-        let sum = months(a).saturating_add(b);
-        sum.div_euclid(12) * 100 + sum.rem_euclid(12) + 1
-    } else {
-        months(a) - months(b)
-    }))
+    let from = months(&args[0])?;
+    if call.func == Func::PeriodDiff {
+        return Ok(Value::Int(from.wrapping_sub(months(&args[1])?) as i64));
+    }
+    let sum = from.wrapping_add(args[1].as_i128().unwrap_or(0) as u64);
+    let period = full_year(sum / 12).wrapping_mul(100).wrapping_add(sum % 12 + 1);
+    Ok(Value::Int(if sum == 0 { 0 } else { period as i64 }))
 }
 
 fn type_extract(args: &mut [Expr]) -> Result<FieldType, ExprError> {

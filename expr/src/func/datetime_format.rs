@@ -34,8 +34,9 @@ fn short(name: &str) -> &[u8] {
 /// Formats a date by DATE_FORMAT's letters; `None` where a letter asks for what a zero date has not.
 fn format_date(date: DateTime, hours: u32, format: &[u8]) -> Option<Vec<u8>> {
     let f = date.fields();
-    let week = |mode: u32| date.is_real_date().then(|| calendar::week(f.year, f.month, f.day, mode));
-    let weekday = || date.is_real_date().then(|| calendar::weekday(f.year, f.month, f.day));
+    // The day 0 of a month is the one before its first, and month 0 ends a year.
+    let week = |mode: u32| (f.month != 0).then(|| calendar::week(f.year, f.month, f.day, mode));
+    let weekday = || (f.year != 0 || f.month != 0).then(|| calendar::weekday(f.year, f.month, f.day));
     let twelve = if hours.is_multiple_of(12) { 12 } else { hours % 12 };
     let half: &[u8] = if hours % 24 < 12 { b"AM" } else { b"PM" };
     let mut out = Vec::with_capacity(format.len() * 2);
@@ -45,7 +46,10 @@ fn format_date(date: DateTime, hours: u32, format: &[u8]) -> Option<Vec<u8>> {
             out.push(byte);
             continue;
         }
-        let Some(&letter) = letters.next() else { break };
+        let Some(&letter) = letters.next() else {
+            out.push(b'%');
+            break;
+        };
         match letter {
             b'Y' => push(&mut out, f.year, 4),
             b'y' => push(&mut out, f.year % 100, 2),
@@ -68,10 +72,8 @@ fn format_date(date: DateTime, hours: u32, format: &[u8]) -> Option<Vec<u8>> {
             b'W' => out.extend_from_slice(calendar::WEEKDAYS[weekday()? as usize].as_bytes()),
             b'a' => out.extend_from_slice(short(calendar::WEEKDAYS[weekday()? as usize])),
             b'w' => push(&mut out, (weekday()? + 1) % 7, 1),
-            b'j' => {
-                weekday()?;
-                push(&mut out, calendar::day_of_year(f.year, f.month, f.day), 3);
-            }
+            b'j' if f.month == 0 => return None,
+            b'j' => push(&mut out, calendar::day_of_year(f.year, f.month, f.day), 3),
             b'H' => push(&mut out, hours, 2),
             b'k' => push(&mut out, hours, 1),
             b'h' | b'I' => push(&mut out, twelve, 2),
@@ -97,17 +99,26 @@ fn format_date(date: DateTime, hours: u32, format: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// No letter of a format makes more of it than six times its length.
+fn check_format(call: &Call<'_>, format: &Value) -> Result<(), EvalError> {
+    call.check_length(format.as_bytes().map_or(0, <[u8]>::len).saturating_mul(6)).map(|_| ())
+}
+
 fn date_format(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     let date = moment(&args[0]);
     if args[1].as_bytes().is_some_and(<[u8]>::is_empty) {
         return Ok(Value::Null);
     }
+    check_format(call, &args[1])?;
     let text = format_date(date, date.fields().hour, args[1].as_bytes().unwrap_or_default());
     Ok(text.map_or(Value::Null, |t| call.text(t)))
 }
 
 fn time_format(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     let Value::Time(micros) = args[0] else { return Ok(Value::Null) };
+    if args[1].as_bytes().is_some_and(<[u8]>::is_empty) {
+        return Ok(Value::Null);
+    }
     let seconds = micros.abs() / SECOND;
     let fields = Fields {
         minute: (seconds / 60 % 60) as u32,
@@ -115,6 +126,7 @@ fn time_format(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
         micro: (micros.abs() % SECOND) as u32,
         ..Fields::default()
     };
+    check_format(call, &args[1])?;
     let text = format_date(fields.pack(), (seconds / 3600) as u32, args[1].as_bytes().unwrap_or_default());
     Ok(match text {
         Some(mut text) => {
@@ -166,6 +178,10 @@ impl Scanner<'_> {
         }
         None
     }
+    fn skip(&mut self, is_skipped: fn(&u8) -> bool) {
+        let skipped = self.text.iter().take_while(|byte| is_skipped(byte)).count();
+        self.text = &self.text[skipped..];
+    }
     fn spaces(&mut self) {
         self.text = self.text.trim_ascii_start();
     }
@@ -175,8 +191,48 @@ impl Scanner<'_> {
 struct Scanned {
     fields: Fields,
     day_of_year: Option<u32>,
+    /// Monday is 1.
+    weekday: Option<u32>,
+    week: Option<Week>,
+    year_of_week: Option<YearOfWeek>,
     afternoon: Option<bool>,
     twelve_hours: bool,
+}
+
+/// A week's number: %U, %u, %V or %v.
+#[derive(Clone, Copy)]
+struct Week {
+    number: u32,
+    /// %U and %V.
+    sunday_first: bool,
+    /// %V and %v: its year is %X or %x.
+    has_own_year: bool,
+}
+
+/// %X or %x.
+#[derive(Clone, Copy)]
+struct YearOfWeek {
+    year: u32,
+    sunday_first: bool,
+}
+
+impl Scanned {
+    /// The day that a week and a weekday say, whatever else was said; `None` where the letters do not belong together.
+    fn day_of_week(&self, week: Week, weekday: u32) -> Option<(u32, u32, u32)> {
+        let year = match (week.has_own_year, self.year_of_week) {
+            (true, Some(own)) if own.sunday_first == week.sunday_first => own.year,
+            (false, None) => self.fields.year,
+            _ => return None,
+        };
+        let start = calendar::to_days(year, 1, 1);
+        let first = i64::from(calendar::weekday(year, 1, 1));
+        // Days from January 1 to the first day of week 1, and from there to the weekday.
+        let (to_week, to_day) = match week.sunday_first {
+            true => ((6 - first) % 7, weekday % 7),
+            false => (if first <= 3 { -first } else { 7 - first }, weekday - 1),
+        };
+        calendar::from_days(start + to_week + (i64::from(week.number) - 1) * 7 + i64::from(to_day))
+    }
 }
 
 /// Reads a text by DATE_FORMAT's letters; also says whether all of the text was read.
@@ -194,12 +250,15 @@ fn scan_date(text: &[u8], format: &[u8]) -> Option<(Fields, bool)> {
             scanner.text = scanner.text.strip_prefix(&[byte])?;
             continue;
         }
-        let &letter = letters.next()?;
         scanner.spaces();
         // A text that ends early leaves the rest at zero.
         if scanner.text.is_empty() {
             break;
         }
+        let Some(&letter) = letters.next() else {
+            scanner.text = scanner.text.strip_prefix(b"%")?;
+            break;
+        };
         scan_letter(letter, &mut scanner, &mut found)?;
     }
     let mut fields = found.fields;
@@ -209,9 +268,13 @@ fn scan_date(text: &[u8], format: &[u8]) -> Option<(Fields, bool)> {
         }
         fields.hour = fields.hour % 12 + if found.afternoon == Some(true) { 12 } else { 0 };
     }
-    if let Some(day) = found.day_of_year {
-        let (y, m, d) = calendar::civil_from_days(calendar::days_from_civil(fields.year, 1, 1) + i64::from(day) - 1)?;
-        fields = Fields { year: y, month: m, day: d, ..fields };
+    if let Some(day) = found.day_of_year.filter(|day| *day > 0) {
+        let (year, month, day) = calendar::from_days(calendar::to_days(fields.year, 1, 1) + i64::from(day) - 1)?;
+        fields = Fields { year, month, day, ..fields };
+    }
+    if let (Some(week), Some(weekday)) = (found.week, found.weekday) {
+        let (year, month, day) = found.day_of_week(week, weekday)?;
+        fields = Fields { year, month, day, ..fields };
     }
     fields.is_valid(true).then_some((fields, scanner.text.trim_ascii().is_empty()))
 }
@@ -233,9 +296,19 @@ fn scan_letter(letter: u8, scanner: &mut Scanner<'_>, found: &mut Scanned) -> Op
         }
         b'M' => fields.month = scanner.name(&calendar::MONTHS, false)? + 1,
         b'b' => fields.month = scanner.name(&calendar::MONTHS, true)? + 1,
-        b'W' => drop(scanner.name(&calendar::WEEKDAYS, false)?),
-        b'a' => drop(scanner.name(&calendar::WEEKDAYS, true)?),
-        b'w' => drop(scanner.number(1)?),
+        b'W' | b'a' => found.weekday = Some(scanner.name(&calendar::WEEKDAYS, letter == b'a')? + 1),
+        b'w' => {
+            let day = scanner.number(1).filter(|day| *day < 7)?;
+            found.weekday = Some(if day == 0 { 7 } else { day });
+        }
+        b'U' | b'u' | b'V' | b'v' => {
+            let has_own_year = letter.eq_ignore_ascii_case(&b'v');
+            let number = scanner.number(2).filter(|week| *week <= 53 && (*week > 0 || !has_own_year))?;
+            found.week = Some(Week { number, sunday_first: letter.is_ascii_uppercase(), has_own_year });
+        }
+        b'X' | b'x' => {
+            found.year_of_week = Some(YearOfWeek { year: scanner.number(4)?, sunday_first: letter == b'X' });
+        }
         b'j' => found.day_of_year = Some(scanner.number(3)?),
         b'H' | b'k' => fields.hour = scanner.number(2)?,
         b'h' | b'I' | b'l' => {
@@ -263,6 +336,9 @@ fn scan_letter(letter: u8, scanner: &mut Scanner<'_>, found: &mut Scanned) -> Op
             }
         }
         b'%' => scanner.text = scanner.text.strip_prefix(b"%")?,
+        b'.' => scanner.skip(u8::is_ascii_punctuation),
+        b'@' => scanner.skip(u8::is_ascii_alphabetic),
+        b'#' => scanner.skip(u8::is_ascii_digit),
         _ => return None,
     }
     Some(())
@@ -307,11 +383,14 @@ fn type_from_unix(args: &mut [Expr]) -> Result<FieldType, ExprError> {
 }
 
 fn from_unixtime(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
-    let micros = decimal_micros(&to_decimal(&args[0], call.ctx)?);
+    let seconds = to_decimal(&args[0], call.ctx)?;
+    let is_cut = call.ctx.mode.time_truncate_fractional;
+    let micros = decimal_micros(&if is_cut { seconds.truncate(6) } else { seconds });
     let Some(micros) = micros.filter(|m| (0..=UNIX_MICROS_MAX).contains(m)) else { return Ok(Value::Null) };
     let Some(local) = call.ctx.time_zone.local_of_unix(micros) else { return Ok(Value::Null) };
     match args.get(1) {
-        None => Ok(Value::DateTime(local.round(call.ty.decimals))),
+        None => Ok(Value::DateTime(call.ctx.fit_datetime(local, call.ty.decimals))),
+        Some(format) if format.as_bytes().is_some_and(<[u8]>::is_empty) => Ok(Value::Null),
         Some(format) => {
             let text = format_date(local, local.fields().hour, format.as_bytes().unwrap_or_default());
             Ok(text.map_or(Value::Null, |t| call.text(t)))

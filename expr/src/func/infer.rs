@@ -39,6 +39,7 @@ pub fn infer(func: Func, args: Vec<Expr>) -> Result<Expr, ExprError> {
         Func::NullIf => {
             count(2)?;
             let [value, other] = take(args);
+            check_repeated(&value, 2)?;
             let ty = value.ty().clone();
             let null = Expr::Literal(Value::Null, ty.clone().nullable());
             let equal = infer(Func::Eq, vec![value.clone(), other])?;
@@ -227,7 +228,7 @@ pub(crate) fn number_class(ty: &FieldType) -> EvalType {
 }
 
 pub(crate) fn sum_of_lengths(args: &[Expr]) -> u32 {
-    args.iter().fold(0u32, |sum, a| sum.saturating_add(a.ty().display_width()))
+    args.iter().fold(0u32, |sum, a| sum.saturating_add(a.ty().text_width()))
 }
 
 fn takes_truth(func: Func) -> bool {
@@ -242,7 +243,7 @@ pub fn condition(expr: Expr) -> Expr {
 }
 
 /// A hexadecimal literal where a number is wanted; everything else as it is.
-fn as_number(expr: Expr) -> Expr {
+pub fn as_number(expr: Expr) -> Expr {
     match &expr {
         Expr::Literal(value, ty) => hybrid_number(value, ty).map_or(expr, Expr::literal),
         _ => expr,
@@ -408,6 +409,7 @@ fn between(args: Vec<Expr>) -> Result<Expr, ExprError> {
         true => cast(value, FieldType { collation: low.ty().collation, ..FieldType::varchar(TIME_TEXT_MAX) }),
         false => value,
     };
+    check_repeated(&value, 2)?;
     let (v1, low) = unify(value.clone(), low, "between")?;
     let (v2, high) = unify(value, high, "between")?;
     let not_null = v1.ty().not_null && low.ty().not_null && high.ty().not_null;
@@ -441,12 +443,28 @@ pub fn in_list(expr: Expr, list: Vec<Expr>, negated: bool) -> Result<Expr, ExprE
     list.insert(0, expr);
     one_collation(&mut list, " IN ")?;
     let expr = list.remove(0);
+    check_repeated(&expr, list.len())?;
     let not_null = expr.ty().not_null && list.iter().all(|item| item.ty().not_null);
     let ty = FieldType { not_null, ..FieldType::boolean() };
     // A list of one is an equality.
     let operation = if list.len() == 1 { "=" } else { "in" };
     let pairs = list.into_iter().map(|item| unify(expr.clone(), item, operation)).collect::<Result<Vec<_>, _>>()?;
     super::membership::of_pairs(pairs, negated, ty)
+}
+
+/// Parts of an expression that stand for one part of the statement.
+const REPEATED_MAX: usize = 300_000;
+
+/// An expression that is going to stand in so many places: within each other, NULLIF, BETWEEN and their like double it at
+/// each level.
+///
+/// # Errors
+/// [`ExprError::TooLarge`].
+pub fn check_repeated(expr: &Expr, times: usize) -> Result<(), ExprError> {
+    let mut parts = 0usize;
+    expr.visit(&mut |_| parts += 1);
+    let is_small = parts == 1 || parts.saturating_mul(times) <= REPEATED_MAX;
+    if is_small { Ok(()) } else { Err(ExprError::TooLarge) }
 }
 
 /// Whether the operand of CASE is equal to what stands after WHEN.
@@ -541,18 +559,24 @@ fn common_integer(types: &[&FieldType]) -> FieldType {
 
 fn common_number(types: &[&FieldType]) -> FieldType {
     if types.iter().any(|t| t.eval_type() == EvalType::Real) {
-        return FieldType::double();
+        let fits_float = |t: &&FieldType| t.kind == TypeKind::Float || t.is_integer() && !needs_double(t.kind);
+        return FieldType::new(if types.iter().all(fits_float) { TypeKind::Float } else { TypeKind::Double });
     }
     let scale = types.iter().map(|t| t.scale()).max().unwrap_or(0);
     let whole = types.iter().map(|t| t.decimal_precision().saturating_sub(u32::from(t.scale()))).max().unwrap_or(1);
     FieldType::decimal(whole + u32::from(scale), scale)
 }
 
+/// Integers that make a DOUBLE of a FLOAT beside them; BIGINT, as in MySQL, is none.
+fn needs_double(kind: TypeKind) -> bool {
+    matches!(kind, TypeKind::Long | TypeKind::Bit)
+}
+
 fn common_string(types: &[&FieldType], (collation, coercibility): (Collation, Coercibility)) -> FieldType {
     let is_binary = collation == Collation::Binary;
     let width = |ty: &&FieldType| match is_binary && ty.is_string() {
         true => ty.display_width().saturating_mul(ty.collation.character_set().char_bytes_max()),
-        false => ty.display_width(),
+        false => ty.text_width(),
     };
     let length = types.iter().map(width).max().unwrap_or(UNSPECIFIED);
     let coercibility = match coercibility {

@@ -24,7 +24,7 @@ pub(super) fn spec(func: Func) -> Option<Spec> {
         Truncate => Spec::new(2, 2, ROUNDING, Ret::Custom(type_round), round).total(),
         Sign => Spec::new(1, 1, NUMBER, Ret::Int, sign).total(),
         Pi => Spec::new(0, 0, REAL, Ret::Custom(type_pi), |_, _| Ok(Value::Double(std::f64::consts::PI))),
-        Rand => Spec::new(0, 1, &[Arg::Int], Ret::Real, rand).sees_null(),
+        Rand => Spec::new(0, 1, &[Arg::Int], Ret::Custom(type_rand), rand).sees_null(),
         Power => Spec::new(2, 2, REAL, Ret::Real, power).total(),
         Atan => Spec::new(1, 2, REAL, Ret::Real, atan).total(),
         Log => Spec::new(1, 2, REAL, Ret::Real, logarithm),
@@ -143,8 +143,9 @@ fn round(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     }
 }
 
-fn round_double(value: f64, digits: i32, cut: bool) -> f64 {
-    let power = 10f64.powi(digits.abs());
+/// A double rounded to digits behind the point, or before it.
+pub(super) fn round_double(value: f64, digits: i32, cut: bool) -> f64 {
+    let power = power_of_ten(digits.unsigned_abs());
     let scaled = if digits >= 0 { value * power } else { value / power };
     if !scaled.is_finite() {
         return if digits >= 0 { value } else { 0.0 };
@@ -155,13 +156,56 @@ fn round_double(value: f64, digits: i32, cut: bool) -> f64 {
     if result.is_finite() { result } else { value }
 }
 
+fn power_of_ten(exponent: u32) -> f64 {
+    // Products are exact up to here.
+    if exponent <= 22 { 10f64.powi(exponent as i32) } else { format!("1e{exponent}").parse().unwrap_or(f64::INFINITY) }
+}
+
 fn sign(_: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     let value = crate::cast::to_f64_quiet(&args[0]);
     Ok(Value::Int(if value > 0.0 { 1 } else { -i64::from(value < 0.0) }))
 }
 
+/// A constant seed begins one sequence for all rows; one that depends on the row, here unsigned, begins its own in each.
+fn type_rand(args: &mut [Expr]) -> Result<FieldType, ExprError> {
+    if let Some(seed) = args.first_mut() {
+        let unsigned = !seed.is_constant();
+        let ty = FieldType { unsigned, not_null: seed.ty().not_null, ..FieldType::bigint() };
+        *seed = super::cast(std::mem::replace(seed, Expr::null()), ty);
+    }
+    Ok(FieldType::double())
+}
+
+/// MySQL's generator: two numbers below 2^30 - 1, each calculated from both.
+struct Generator {
+    seed1: u64,
+    seed2: u64,
+}
+
+impl Generator {
+    const END: u64 = 0x3fff_ffff;
+
+    /// Begins a sequence; only the low half of the seed counts.
+    fn seeded(seed: u64) -> Generator {
+        let seed = seed as u32;
+        let seed1 = u64::from(seed.wrapping_mul(0x1_0001).wrapping_add(55_555_555));
+        let seed2 = u64::from(seed.wrapping_mul(0x1000_0001));
+        Generator { seed1: seed1 % Generator::END, seed2: seed2 % Generator::END }
+    }
+
+    /// The next number, from 0 to 1.
+    fn next(&mut self) -> f64 {
+        self.seed1 = (self.seed1 * 3 + self.seed2) % Generator::END;
+        self.seed2 = (self.seed1 + self.seed2 + 33) % Generator::END;
+        self.seed1 as f64 / Generator::END as f64
+    }
+}
+
 fn rand(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
-    let seed = args.first().map(|v| v.as_i64().unwrap_or(0) as u64);
+    let seed = args.first().map(|v| v.as_i128().unwrap_or(0) as u64);
+    if let (Some(seed), true) = (seed, call.types.first().is_some_and(|ty| ty.unsigned)) {
+        return Ok(Value::Double(Generator::seeded(seed).next()));
+    }
     let mut rng = call.memo.rng.borrow_mut();
     let rng = rng.get_or_insert_with(|| SmallRng::seed_from_u64(seed.unwrap_or_else(|| call.ctx.next_seed())));
     Ok(Value::Double(rng.random::<f64>()))

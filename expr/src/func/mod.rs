@@ -51,10 +51,11 @@ pub use collations::{cast_among, collate, collate_as, infer_in};
 pub use compare::compare;
 pub use date_number::as_number as date_as_number;
 pub use datetime_arith::{Interval, IntervalUnit, interval_value};
+pub use infer::as_number as literal_as_number;
 pub(crate) use infer::hybrid_number;
 pub use infer::{
-    case, cast, cast_explicit, common_column, common_type, common_type_of, condition, equal_in_case, in_list, infer,
-    one_collation, unify, with_hidden_digits,
+    case, cast, cast_explicit, check_repeated, common_column, common_type, common_type_of, condition, equal_in_case,
+    in_list, infer, one_collation, unify, with_hidden_digits,
 };
 pub use list::{ALL, Func};
 pub use moment::{awaits_text, localize};

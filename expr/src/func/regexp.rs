@@ -159,7 +159,9 @@ fn with_regex<R>(
 /// What is wrong with a pattern that ICU's grammar allows.
 fn refused(error: &fancy_regex::Error) -> RegexFault {
     let text = error.to_string();
-    if text.contains("size") || text.contains("exceeds") {
+    if matches!(error, fancy_regex::Error::ParseError(_, fancy_regex::ParseError::RecursionExceeded)) {
+        RegexFault::Internal
+    } else if text.contains("size") || text.contains("exceeds") {
         RegexFault::TooBig
     } else if text.contains("ook-behind") {
         RegexFault::LookBehind

@@ -205,8 +205,13 @@ pub(crate) fn coerce(arg: Expr, want: Arg) -> Expr {
         },
         Arg::Text if eval == EvalType::String => arg,
         Arg::Bytes if eval == EvalType::String => as_bytes(arg),
+        // A BIT is bytes where a text is wanted.
+        Arg::Text | Arg::Bytes if ty.kind == TypeKind::Bit => {
+            let bytes = ty.length.div_ceil(8);
+            super::cast(arg, FieldType::varbinary(bytes))
+        }
         Arg::Text | Arg::Bytes => {
-            let length = ty.display_width();
+            let length = ty.text_width();
             super::cast(arg, FieldType::varchar(length).with_coercibility(Coercibility::Numeric))
         }
         Arg::DateTime if eval == EvalType::DateTime => arg,

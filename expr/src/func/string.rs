@@ -57,6 +57,11 @@ fn type_search(args: &mut [Expr]) -> Result<FieldType, ExprError> {
     Ok(FieldType::bigint())
 }
 
+/// A number of characters or occurrences: one beyond BIGINT counts as the largest.
+fn count_of(value: &Value) -> i64 {
+    value.as_i128().unwrap_or(0).clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
+}
+
 pub(super) fn bytes(value: &Value) -> &[u8] {
     value.as_bytes().unwrap_or_default()
 }
@@ -144,7 +149,7 @@ fn slice(value: &Value, start: usize, end: usize) -> Value {
 }
 
 fn substring(_: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
-    let (position, count) = (args[1].as_i64().unwrap_or(0), args.get(2).and_then(Value::as_i64).unwrap_or(i64::MAX));
+    let (position, count) = (count_of(&args[1]), args.get(2).map_or(i64::MAX, count_of));
     let start = match position {
         1.. => usize::try_from(position - 1).unwrap_or(usize::MAX),
         0 => usize::MAX,
@@ -161,7 +166,7 @@ fn substring(_: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
 }
 
 fn end(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
-    let count = usize::try_from(args[1].as_i64().unwrap_or(0)).unwrap_or(0);
+    let count = usize::try_from(count_of(&args[1])).unwrap_or(0);
     if call.func == Func::Left {
         return Ok(slice(&args[0], 0, offset(&args[0], count)));
     }
@@ -209,7 +214,7 @@ fn replace(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
 }
 
 fn repeat(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
-    let count = usize::try_from(args[1].as_i64().unwrap_or(0)).unwrap_or(0);
+    let count = usize::try_from(count_of(&args[1])).unwrap_or(0);
     let total = bytes(&args[0]).len().saturating_mul(count);
     if let Err(error) = call.check_length(total) {
         call.ctx.soften(error)?;
@@ -230,19 +235,19 @@ fn reverse(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
 }
 
 fn pad(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
-    let Ok(wanted) = usize::try_from(args[1].as_i64().unwrap_or(-1)) else { return Ok(Value::Null) };
+    let Ok(wanted) = usize::try_from(count_of(&args[1])) else { return Ok(Value::Null) };
     let have = char_count(&args[0]);
     if wanted <= have {
         return Ok(slice(&args[0], 0, offset(&args[0], wanted)));
     }
-    let filler = slice(&args[2], 0, offset(&args[2], wanted - have));
-    let filler = characters(&filler);
-    if filler.is_empty() {
-        return Ok(slice(&args[0], 0, 0));
-    }
     if let Err(error) = call.check_length(wanted.saturating_mul(4)) {
         call.ctx.soften(error)?;
         return Ok(Value::Null);
+    }
+    let filler = slice(&args[2], 0, offset(&args[2], wanted - have));
+    let filler = characters(&filler);
+    if filler.is_empty() {
+        return Ok(args[0].clone());
     }
     let (whole, left) = ((wanted - have) / filler.len(), (wanted - have) % filler.len());
     let padding = [filler.concat().repeat(whole), filler[..left].concat()].concat();
@@ -280,7 +285,7 @@ fn locate(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
 }
 
 fn insert(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
-    let (position, count) = (args[1].as_i64().unwrap_or(0), args[2].as_i64().unwrap_or(0));
+    let (position, count) = (count_of(&args[1]), count_of(&args[2]));
     let total = char_count(&args[0]);
     let Some(start) = usize::try_from(position - 1).ok().filter(|start| *start < total) else {
         return Ok(call.text(bytes(&args[0]).to_vec()));
@@ -294,7 +299,7 @@ fn insert(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
 }
 
 fn substring_index(_: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
-    let (text, delimiter, count) = (bytes(&args[0]), bytes(&args[1]), args[2].as_i64().unwrap_or(0));
+    let (text, delimiter, count) = (bytes(&args[0]), bytes(&args[1]), count_of(&args[2]));
     if delimiter.is_empty() || count == 0 {
         return Ok(slice(&args[0], 0, 0));
     }

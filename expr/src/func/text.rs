@@ -3,6 +3,7 @@
 use super::Func;
 use super::collations::{as_bytes, join_collations, unify_collations};
 use super::infer::common_type_of;
+use super::math::round_double;
 use super::spec::{Arg, Call, MANY, Ret, Spec, text_result};
 use super::string::{TEXT_COLLATION, bytes};
 use crate::cast::{to_bits, to_decimal};
@@ -152,16 +153,23 @@ fn make_set(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     }
     let bits = to_bits(&args[0], call.ctx)?;
     let chosen = args[1..].iter().take(64).enumerate().filter(|(at, v)| bits >> at & 1 == 1 && !v.is_null());
-    Ok(call.text(chosen.map(|(_, v)| bytes(v)).collect::<Vec<_>>().join(&b","[..])))
+    let chosen: Vec<&[u8]> = chosen.map(|(_, v)| bytes(v)).collect();
+    call.check_length(chosen.iter().map(|text| text.len() + 1).sum())?;
+    Ok(call.text(chosen.join(&b","[..])))
 }
 
 fn format(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     if args[0].is_null() || args[1].is_null() {
         return Ok(Value::Null);
     }
-    let digits = args[1].as_i64().unwrap_or(0).clamp(0, 30);
-    let rounded = to_decimal(&args[0], call.ctx)?.round(digits).and_then(|d| d.rescale(digits as u8));
-    let text = rounded.ok_or_else(|| call.out_of_range(args))?.to_string();
+    let digits = args[1].as_i128().unwrap_or(0).clamp(0, 30) as u8;
+    let text = match &args[0] {
+        Value::Double(number) => fixed(*number, digits),
+        number => {
+            let rounded = to_decimal(number, call.ctx)?.round(i64::from(digits)).and_then(|d| d.rescale(digits));
+            rounded.ok_or_else(|| call.out_of_range(args))?.to_string()
+        }
+    };
     let (sign, text) = text.strip_prefix('-').map_or(("", text.as_str()), |rest| ("-", rest));
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let locale = match args.get(2) {
@@ -180,6 +188,22 @@ fn format(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
         out.push_str(fraction);
     }
     Ok(Value::from(out))
+}
+
+/// A double rounded half to even, with so many digits behind the point: zeros behind those that tell it from its neighbors.
+fn fixed(number: f64, digits: u8) -> String {
+    let digits = usize::from(digits);
+    let rounded = round_double(number, digits as i32, false);
+    let mut text = rounded.to_string();
+    let written = text.find('.').map_or(0, |point| text.len() - point - 1);
+    if written > digits {
+        return format!("{rounded:.digits$}");
+    }
+    if written == 0 && digits > 0 {
+        text.push('.');
+    }
+    text.extend(std::iter::repeat_n('0', digits - written));
+    text
 }
 
 /// How a locale writes numbers.
@@ -252,6 +276,7 @@ fn quote(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     if args[0].is_null() {
         return Ok(call.text(b"NULL".to_vec()));
     }
+    call.check_length(bytes(&args[0]).len())?;
     let mut out = vec![b'\''];
     for &byte in bytes(&args[0]) {
         match byte {
@@ -262,5 +287,6 @@ fn quote(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
         }
     }
     out.push(b'\'');
+    call.check_length(out.len())?;
     Ok(call.text(out))
 }

@@ -152,5 +152,10 @@ mod tests {
         assert_eq!(week(2000, 1, 1, 2), (1999, 52));
         assert_eq!(week(1987, 1, 1, 2), (1986, 52));
         assert_eq!(week(2024, 12, 30, 3), (2025, 1));
+        // Day 0 is the one before the first.
+        assert_eq!([0, 1, 2, 3].map(|mode| week(2020, 1, 0, mode).1), [0, 1, 52, 1]);
+        assert_eq!([0, 1, 2, 3].map(|mode| week(2020, 3, 0, mode).1), [8, 9, 8, 9]);
+        assert_eq!([weekday(2020, 0, 0), weekday(2020, 3, 0), weekday(2020, 0, 5)], [5, 5, 3]);
+        assert_eq!([day_of_year(2020, 1, 0), day_of_year(2020, 3, 0)], [0, 60]);
     }
 }

@@ -116,6 +116,10 @@ impl DateTime {
     pub fn is_real_date(self) -> bool {
         self.month() != 0 && self.day() != 0
     }
+    /// True when its month has this day, too: ALLOW_INVALID_DATES lets others pass.
+    pub fn is_calendar_date(self) -> bool {
+        self.is_real_date() && self.day() <= calendar::days_in_month(self.year(), self.month())
+    }
     /// The time of day in microseconds.
     pub fn time_of_day(self) -> i64 {
         let f = self.fields();

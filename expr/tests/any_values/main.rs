@@ -3,6 +3,7 @@
 //! | net | what must hold |
 //! |---|---|
 //! | [`every_function_agrees_with_itself`] | no panic; a row alone gives what the same row gives within a batch |
+//! | [`long_texts_end_in_an_answer`] | a sign a hundred thousand times, to every function: no stack is too small, and nothing takes forever |
 //! | [`every_value_converts_to_every_type`] | CAST and storing, in every mode: no panic; what was stored is stored again as it is |
 //! | [`what_was_written_is_read_or_refused`] | rows, keys, index entries, expressions and contexts with bytes changed: no panic |
 //!
@@ -129,6 +130,47 @@ fn first_of(value: ColumnarValue, ty: &FieldType) -> Result<Value, EvalError> {
             value_at(array.as_ref(), ty, 0)
         }
     }
+}
+
+/// What is opened and never closed, what can be read in many ways, and what numbers and dates are made of.
+const SIGNS: [&str; 20] = [
+    "(", "[", "{", "(?=", "<", "a|", "a*", "%", "%a", "\\", "$", "$.", "-", "1", "9e", " ", ",", "+05:00", "%Y",
+    "e\u{301}",
+];
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "measures real time")]
+fn long_texts_end_in_an_answer() {
+    const TIMES: usize = 100_000;
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let ask = |func: Func, args: Vec<Expr>| {
+        let Ok(expr) = Expr::call(func, args) else { return false };
+        // An error is an answer.
+        let _ = eval_row(&expr, &[], &EvalContext::default());
+        true
+    };
+    let mut asked = 0;
+    for func in ALL.iter().copied().filter(|func| !is_its_own(*func)) {
+        for (count, long) in [(1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2)] {
+            for sign in SIGNS {
+                let text = |at| Expr::string(&if at == long { sign.repeat(TIMES) } else { "a".repeat(100) });
+                // A stack that is too small says whose it was.
+                let thread = std::thread::Builder::new().name(format!("{func:?}, {sign:?} as {long} of {count}"));
+                let began = Instant::now();
+                let is_asked = std::thread::scope(|scope| {
+                    let asks = || ask(func, (0..count).map(text).collect());
+                    thread.spawn_scoped(scope, asks).expect("a thread").join()
+                });
+                assert!(began.elapsed() < PATIENCE, "{func:?}, {sign:?} as {long} of {count}: {:?}", began.elapsed());
+                match is_asked {
+                    Ok(true) => asked += 1,
+                    Ok(false) => break,
+                    Err(_) => panic!("{func:?}, {sign:?} as {long} of {count}"),
+                }
+            }
+        }
+    }
+    assert!(asked > 5_000, "{asked}");
 }
 
 #[test]

@@ -94,10 +94,12 @@ impl super::Binder<'_> {
         }
         let args =
             if func.keeps_moments() { args } else { args.into_iter().map(basalt_expr::func::localize).collect() };
-        let sums = matches!(func, AggregateFunc::Sum | AggregateFunc::Avg);
-        // A moment is added up as the number that it looks like.
-        let as_number = |arg: Expr| if arg.ty().is_temporal() { func::date_as_number(arg) } else { arg };
-        let args: Vec<Expr> = if sums { args.into_iter().map(as_number).collect() } else { args };
+        // A moment is added up as the number that it looks like, a hexadecimal literal as the one that it is.
+        let as_number = |arg: Expr| match arg.ty().is_temporal() {
+            true => func::date_as_number(arg),
+            false => func::literal_as_number(arg),
+        };
+        let args: Vec<Expr> = if func.takes_numbers() { args.into_iter().map(as_number).collect() } else { args };
         let mut ty = func.result_type(&args)?;
         if func == AggregateFunc::Avg {
             ty = self.ctx.settings.quotient(ty);

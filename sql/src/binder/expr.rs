@@ -255,7 +255,9 @@ impl super::Binder<'_> {
         let operand = match operand {
             Some(_) => {
                 func::one_collation(&mut whens, "case")?;
-                Some(whens.remove(0))
+                let operand = whens.remove(0);
+                func::check_repeated(&operand, whens.len())?;
+                Some(operand)
             }
             None => None,
         };

@@ -199,6 +199,20 @@ fn decimal(ty: &DataType, column: &str) -> Result<FieldType> {
     Ok(FieldType::decimal(precision, scale as u8))
 }
 
+/// The smallest TEXT or BLOB that has room for so many characters or bytes.
+fn sized(plain: FieldType, length: u32) -> FieldType {
+    use TypeKind::*;
+    let bytes = u64::from(length) * u64::from(plain.collation.character_set().char_bytes_max());
+    let is_text = plain.kind == Text;
+    let kind = match bytes {
+        0..=0xff => [TinyBlob, TinyText],
+        0x100..=0xffff => [Blob, Text],
+        0x1_0000..=0xff_ffff => [MediumBlob, MediumText],
+        _ => [LongBlob, LongText],
+    };
+    FieldType { collation: plain.collation, ..FieldType::new(kind[usize::from(is_text)]) }
+}
+
 /// The type of a column.
 ///
 /// # Errors
@@ -243,6 +257,10 @@ pub fn column_type(ty: &DataType, column: &str, default: Collation) -> Result<Fi
         "binary" => bytes(Binary, limited(ty.length.unwrap_or(1), CHAR_CHARS_MAX, column)?),
         "varbinary" => bytes(VarBinary, limited(required(ty)?, VARBINARY_BYTES_MAX, column)?),
         "tinytext" => text(TinyText, TinyBlob, None)?,
+        "text" | "blob" if ty.length.is_some() => {
+            let plain = if ty.name == "text" { text(Text, Blob, None)? } else { FieldType::new(Blob) };
+            sized(plain, ty.length.unwrap_or(0))
+        }
         "text" => text(Text, Blob, None)?,
         "mediumtext" => text(MediumText, MediumBlob, None)?,
         "longtext" => text(LongText, LongBlob, None)?,

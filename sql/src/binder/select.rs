@@ -4,6 +4,7 @@ use super::dependencies::Dependencies;
 use super::groups::{Grouping, Groups, Keys};
 use super::pending::{self, Stage};
 use super::scope::{Block, Clause, Named, Relation};
+use crate::catalog::information_schema;
 use crate::error::{Error, Result};
 use crate::parser::ast::{self, LimitClause, OrderItem, Select, SelectItem};
 use crate::plan::{LogicalPlan, OutputColumn, SortKey};
@@ -110,7 +111,8 @@ impl super::Binder<'_> {
                 }
                 SelectItem::Expr { expr, alias, text } => {
                     let bound = self.expr(expr, block).and_then(Self::check_depth)?;
-                    let name = item_name(expr, alias.as_deref(), text);
+                    let named = name_within(expr, &bound, &block.columns).filter(|_| alias.is_none());
+                    let name = named.unwrap_or_else(|| item_name(expr, alias.as_deref(), text));
                     let mut output = output_of(&bound, &block.columns);
                     block.aliases.push((name.clone(), bound.clone()));
                     output.name = name;
@@ -329,6 +331,15 @@ fn wildcard(relation: &Relation, database: Option<&str>, table: Option<&str>) ->
     let items: Vec<Item> =
         (0..relation.columns.len()).filter(|&i| of_table(&relation.columns[i])).map(|i| item(&i)).collect();
     if items.is_empty() { Err(Error::unknown_table(table)) } else { Ok(items) }
+}
+
+/// The name of a column of a derived or a made-up table, which is spelled as that table does; one of a stored table is
+/// spelled as the statement does.
+fn name_within(expr: &ast::Expr, bound: &Expr, columns: &[Named]) -> Option<String> {
+    let (ast::Expr::Column(_), Expr::Column { index, .. }) = (expr, bound) else { return None };
+    let column = columns.get(*index)?;
+    let is_made_up = column.database.is_empty() || information_schema::is_database(&column.database);
+    is_made_up.then(|| column.name.clone())
 }
 
 /// What the client sees as the column's name.

@@ -9,6 +9,7 @@ use basalt_expr::aggregate::AggregateFunc;
 use basalt_expr::expr::Expr;
 use basalt_expr::func::{IntervalUnit, Volatility};
 use basalt_expr::types::FieldType;
+use std::collections::{HashMap, HashSet};
 
 /// What errors call a window that has no name.
 const UNNAMED: &str = "<unnamed window>";
@@ -23,14 +24,13 @@ struct Window {
 impl super::Binder<'_> {
     /// Checks the windows that WINDOW names, used or not.
     pub(super) fn check_windows(&mut self, block: &mut Block) -> Result<()> {
+        resolve_named(&mut block.named_windows)?;
         let named = block.named_windows.clone();
-        for (at, (name, _)) in named.iter().enumerate() {
-            if let Some((first, _)) = named[..at].iter().find(|(other, _)| other.eq_ignore_ascii_case(name)) {
-                return Err(Error::duplicate_window(first));
-            }
+        let mut names = HashSet::with_capacity(named.len());
+        if let Some((twice, _)) = named.iter().find(|(name, _)| !names.insert(name.to_ascii_lowercase())) {
+            return Err(Error::duplicate_window(twice));
         }
         for (name, spec) in &named {
-            check_circles(spec, &named)?;
             self.window(spec, name, block)?;
         }
         Ok(())
@@ -44,16 +44,14 @@ impl super::Binder<'_> {
         if !matches!(block.clause, Clause::Fields | Clause::OrderBy) || block.in_aggregate || block.in_window_args {
             return Err(Error::misplaced_window(&call.name));
         }
-        let named = block.named_windows.clone();
         let spec = call.over.clone().unwrap_or_default();
-        let (spec, name) = match (spec.is_reference, &spec.name) {
-            (true, Some(wanted)) => {
-                let found = named.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
-                found.map(|(name, spec)| (spec.clone(), name.as_str())).ok_or_else(|| Error::unknown_window(wanted))?
-            }
-            _ => (spec, UNNAMED),
+        let base = spec.name.as_ref().map(|wanted| named_window(wanted, block)).transpose()?;
+        let (spec, name) = match base {
+            Some((name, base)) if spec.is_reference => (base, name),
+            Some((name, base)) => (extended(&spec, UNNAMED, (&name, &base))?, UNNAMED.to_string()),
+            None => (spec, UNNAMED.to_string()),
         };
-        let window = self.window(&spec, name, block)?;
+        let window = self.window(&spec, &name, block)?;
         block.in_window_args = true;
         let bound = self.window_func(call, block);
         block.in_window_args = false;
@@ -62,11 +60,11 @@ impl super::Binder<'_> {
         Ok(block.add_window(WindowCall { func, args, partition_by, order_by, frame, ty }))
     }
 
+    /// Binds a window that has all its clauses.
     fn window(&mut self, spec: &WindowSpec, name: &str, block: &mut Block) -> Result<Window> {
-        let spec = resolve(spec, name, &block.named_windows)?;
         let clause = block.clause;
         block.in_window = Some(name.to_string());
-        let bound = self.window_clauses(&spec, name, block);
+        let bound = self.window_clauses(spec, name, block);
         block.in_window = None;
         block.clause = clause;
         bound
@@ -224,24 +222,63 @@ fn is_volatile(expr: &Expr) -> bool {
     volatile
 }
 
-/// Follows the names that windows extend.
-fn check_circles(spec: &WindowSpec, named: &[(String, WindowSpec)]) -> Result<()> {
-    let mut at = spec;
-    for _ in 0..=named.len() {
-        let Some(base) = &at.name else { return Ok(()) };
-        let found = named.iter().find(|(name, _)| name.eq_ignore_ascii_case(base));
-        at = found.map(|(_, spec)| spec).ok_or_else(|| Error::unknown_window(base))?;
+/// The window that WINDOW calls `wanted`: its name there, and all its clauses.
+fn named_window(wanted: &str, block: &mut Block) -> Result<(String, WindowSpec)> {
+    let found = block.named_windows.iter().position(|(name, _)| name.eq_ignore_ascii_case(wanted));
+    let at = found.ok_or_else(|| Error::unknown_window(wanted))?;
+    if block.named_windows[at].1.name.is_some() {
+        resolve_named(&mut block.named_windows)?;
     }
-    Err(Error::circular_windows())
+    Ok(block.named_windows[at].clone())
+}
+
+/// Gives each window the clauses of those that it extends. Each is looked up once: a chain may be as long as the text.
+fn resolve_named(named: &mut [(String, WindowSpec)]) -> Result<()> {
+    let bases = bases_of(named)?;
+    for at in bases_first(&bases)? {
+        let Some(base) = bases[at] else { continue };
+        let ((name, spec), (base_name, base)) = (&named[at], &named[base]);
+        named[at].1 = extended(spec, name, (base_name, base))?;
+        crate::memory::check()?;
+    }
+    Ok(())
+}
+
+/// Where the window stands that each one extends.
+fn bases_of(named: &[(String, WindowSpec)]) -> Result<Vec<Option<usize>>> {
+    let mut places = HashMap::with_capacity(named.len());
+    for (at, (name, _)) in named.iter().enumerate() {
+        places.entry(name.to_ascii_lowercase()).or_insert(at);
+    }
+    let base = |wanted: &String| {
+        places.get(&wanted.to_ascii_lowercase()).copied().ok_or_else(|| Error::unknown_window(wanted))
+    };
+    named.iter().map(|(_, spec)| spec.name.as_ref().map(base).transpose()).collect()
+}
+
+/// All windows, each behind the one that it extends.
+fn bases_first(bases: &[Option<usize>]) -> Result<Vec<usize>> {
+    let mut order = Vec::with_capacity(bases.len());
+    let mut is_placed = vec![false; bases.len()];
+    for start in 0..bases.len() {
+        let (mut chain, mut next) = (Vec::new(), Some(start));
+        while let Some(at) = next.filter(|&at| !is_placed[at]) {
+            if chain.len() == bases.len() {
+                return Err(Error::circular_windows());
+            }
+            chain.push(at);
+            next = bases[at];
+        }
+        for at in chain.into_iter().rev() {
+            is_placed[at] = true;
+            order.push(at);
+        }
+    }
+    Ok(order)
 }
 
 /// A window's own clauses with those of the named window that it extends.
-fn resolve(spec: &WindowSpec, name: &str, named: &[(String, WindowSpec)]) -> Result<WindowSpec> {
-    let Some(wanted) = &spec.name else { return Ok(spec.clone()) };
-    let found = named.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
-    let (base_name, base) = found.ok_or_else(|| Error::unknown_window(wanted))?;
-    check_circles(base, named)?;
-    let base = resolve(base, base_name, named)?;
+fn extended(spec: &WindowSpec, name: &str, (base_name, base): (&str, &WindowSpec)) -> Result<WindowSpec> {
     if !spec.partition_by.is_empty() {
         return Err(Error::window_repartitioned());
     }
@@ -251,7 +288,7 @@ fn resolve(spec: &WindowSpec, name: &str, named: &[(String, WindowSpec)]) -> Res
     if !spec.order_by.is_empty() && !base.order_by.is_empty() {
         return Err(Error::window_reordered(name, base_name));
     }
-    let order_by = if spec.order_by.is_empty() { base.order_by } else { spec.order_by.clone() };
-    let (partition_by, frame) = (base.partition_by, spec.frame.clone());
+    let order_by = if spec.order_by.is_empty() { &base.order_by } else { &spec.order_by };
+    let (partition_by, order_by, frame) = (base.partition_by.clone(), order_by.clone(), spec.frame.clone());
     Ok(WindowSpec { name: None, is_reference: false, partition_by, order_by, frame })
 }

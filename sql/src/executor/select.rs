@@ -135,11 +135,10 @@ fn row_number(expr: Option<&Expr>, eval: &EvalContext) -> Result<usize> {
     let Some(expr) = expr else { return Ok(0) };
     match eval_scalar(expr, eval)? {
         Value::Null => Ok(0),
-        value => value.as_u64().map(|v| usize::try_from(v).unwrap_or(usize::MAX)).ok_or_else(|| Error::User {
-            code: 1210,
-            sqlstate: "HY000",
-            message: "Incorrect arguments to LIMIT".into(),
-        }),
+        value => {
+            let rows = value.as_u64().ok_or_else(|| Error::not_a_row_number(&value))?;
+            Ok(usize::try_from(rows).unwrap_or(usize::MAX))
+        }
     }
 }
 

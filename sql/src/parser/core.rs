@@ -275,6 +275,22 @@ impl<'a> Parser<'a> {
         closings.get(self.at + ahead).map(|&at| at as usize).filter(|&at| at > 0)
     }
 
+    /// Whether a comma stands within the parentheses that open `ahead`, and in none that are within them.
+    pub fn has_comma_at(&mut self, ahead: usize) -> bool {
+        let Some(end) = self.closing_at(ahead) else { return false };
+        let mut at = ahead + 1;
+        while self.at + at < end {
+            if self.is_symbol_at(at, ",") {
+                return true;
+            }
+            at = match self.closing_at(at) {
+                Some(closing) if self.is_symbol_at(at, "(") => closing - self.at + 1,
+                _ => at + 1,
+            };
+        }
+        false
+    }
+
     pub fn is_symbol_after(&self, position: usize, symbol: &str) -> bool {
         matches!(self.tokens.get(position + 1), Some(Token { kind: Kind::Symbol(s), .. }) if *s == symbol)
     }

@@ -186,7 +186,9 @@ impl Parser<'_> {
                 self.integer()?;
             } else if self.eat_words(&["WITH", "PARSER"]) {
                 self.identifier()?;
-            } else if self.eat_any(&["VISIBLE", "INVISIBLE", "CLUSTERED", "NONCLUSTERED"]).is_some() {
+            } else if self.eat("INVISIBLE") {
+                return Err(Error::unsupported("INVISIBLE indexes"));
+            } else if self.eat_any(&["VISIBLE", "CLUSTERED", "NONCLUSTERED"]).is_some() {
             } else if self.eat_any(&["ENGINE_ATTRIBUTE", "SECONDARY_ENGINE_ATTRIBUTE"]).is_some() {
                 self.eat_symbol("=");
                 self.string()?;

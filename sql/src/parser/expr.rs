@@ -436,14 +436,10 @@ impl Parser<'_> {
         self.is_word("INTERVAL")
     }
 
-    /// Whether INTERVAL here is the function: more than one argument tells.
-    fn is_interval_function(&mut self) -> bool {
-        let start = self.position();
-        self.advance();
-        let is_call =
-            self.is_symbol("(") && self.parenthesized(|p| p.list(Self::expr)).is_ok_and(|args| args.len() > 1);
-        self.rewind(start);
-        is_call
+    /// Whether INTERVAL here is the function: more than one argument tells. A look at the tokens is enough; to read the
+    /// arguments and go back would double the work with every level.
+    pub fn is_interval_function(&mut self) -> bool {
+        self.is_symbol_at(1, "(") && self.has_comma_at(1) && !self.is_subquery_at(1)
     }
 
     /// `INTERVAL value unit`.

@@ -159,14 +159,12 @@ impl Parser<'_> {
 
     /// `INTERVAL(n, a, b, …)` compares; `INTERVAL (1) DAY + d` is a date. The comma decides.
     fn interval_or_function(&mut self) -> Result<Expr> {
-        let start = self.position();
+        if !self.is_interval_function() {
+            return self.interval_before();
+        }
         self.advance();
         let args = self.parenthesized(|p| p.list(Self::expr))?;
-        if args.len() > 1 {
-            return Ok(Expr::Function { name: "interval".to_string(), args });
-        }
-        self.rewind(start);
-        self.interval_before()
+        Ok(Expr::Function { name: "interval".to_string(), args })
     }
 
     /// `INTERVAL value unit + date`. The date is all that follows up to AND, OR and XOR, comparisons included.

@@ -14,6 +14,9 @@ const SELECT_NESTING_MAX: usize = 63;
 impl Parser<'_> {
     /// Whether a query in parentheses stands `ahead` tokens on.
     pub fn is_subquery_at(&mut self, ahead: usize) -> bool {
+        if !self.is_symbol_at(ahead, "(") || self.closing_at(ahead).is_none() {
+            return false;
+        }
         let mut at = ahead;
         while self.is_symbol_at(at, "(") {
             at += 1;

@@ -129,12 +129,16 @@ fn count(call: &AggregateCall, arg: &Expr, exprs: &Exprs<'_>) -> Result<Lowered>
 
 /// Several values as one text that is the same for equal values only, and NULL if one of them is.
 fn tuple_text(args: &[Expr]) -> Result<Expr> {
-    let text = FieldType::new(basalt_expr::types::TypeKind::LongText);
+    let text = FieldType::new(TypeKind::LongText);
+    // Bytes that are no text would be NULL as one.
+    let bytes = FieldType::new(TypeKind::LongBlob);
     let mut parts = Vec::with_capacity(args.len() * 2);
     for arg in args {
-        let key = match has_weight(arg.ty()) {
-            true => Expr::Call { func: Func::Weight, args: vec![arg.clone()], ty: FieldType::varbinary(65_535) },
-            false => arg.clone().cast(text.clone()),
+        let weight = |ty| Expr::Call { func: Func::Weight, args: vec![arg.clone()], ty };
+        let key = match arg.ty().eval_type() {
+            EvalType::Real => weight(FieldType::double()).cast(bytes.clone()),
+            _ if has_weight(arg.ty()) => weight(FieldType::varbinary(65_535)),
+            _ => arg.clone().cast(bytes.clone()),
         };
         parts.push(Expr::call(Func::Hex, vec![key])?);
         parts.push(Expr::string(","));

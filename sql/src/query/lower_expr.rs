@@ -7,6 +7,7 @@ use basalt_expr::EvalContext;
 use basalt_expr::datafusion::{self as lowering, Lowering};
 use basalt_expr::error::ExprError;
 use basalt_expr::expr::Expr;
+use basalt_expr::value::Value;
 use datafusion_common::Column;
 use datafusion_expr::Expr as DfExpr;
 use std::collections::BTreeMap;
@@ -90,12 +91,18 @@ fn missing(what: &str, index: usize) -> ExprError {
     )))
 }
 
-/// A row count of LIMIT or OFFSET.
+/// More rows than there are anywhere, and little enough that DataFusion can add some such numbers.
+const ROWS_MAX: usize = 1 << 56;
+
+/// A row count of LIMIT or OFFSET, [`ROWS_MAX`] at most.
 ///
 /// # Errors
-/// When it is not a number.
+/// As [`Error::not_a_row_number`].
 pub fn row_count(expr: &Expr, context: &EvalContext) -> Result<usize> {
     let value = basalt_expr::eval_scalar(expr, context)?;
-    let rows = value.as_u64().ok_or_else(|| Error::Internal(format!("{value:?} is no number of rows")))?;
-    Ok(usize::try_from(rows).unwrap_or(usize::MAX))
+    if value == Value::Null {
+        return Ok(0);
+    }
+    let rows = value.as_u64().ok_or_else(|| Error::not_a_row_number(&value))?;
+    Ok(usize::try_from(rows).unwrap_or(ROWS_MAX).min(ROWS_MAX))
 }

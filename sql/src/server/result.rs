@@ -200,7 +200,15 @@ impl ResultWriter {
         self.packets.end();
         self.put_definitions(columns);
         self.progress = Progress::InRows;
-        Ok(RowWriter { out: self, columns: columns.cells(), bitmap_at: 0, filled: 0, open: false, misfit: false })
+        Ok(RowWriter {
+            out: self,
+            columns: columns.cells(),
+            bitmap_at: 0,
+            filled: 0,
+            open: false,
+            misfit: false,
+            too_long: false,
+        })
     }
 
     /// Asks the client for a file of LOAD DATA LOCAL. Its contents must be read to their end before the result.
@@ -362,6 +370,8 @@ pub struct RowWriter<'a> {
     open: bool,
     /// A cell did not fit its column's type.
     misfit: bool,
+    /// A cell was left out, with which the row would be longer than a packet may be.
+    too_long: bool,
 }
 
 impl RowWriter<'_> {
@@ -441,6 +451,10 @@ impl RowWriter<'_> {
     /// A string of bytes or characters, or the text of a DECIMAL.
     #[inline]
     pub fn bytes(&mut self, value: &[u8]) {
+        // Asked at each cell: a row of long ones may be many times as long as a packet.
+        let length = if self.open { self.out.packets.payload_len() } else { 0 };
+        self.too_long |= length.saturating_add(value.len()) > self.out.row_bytes_max;
+        let value = if self.too_long { &[] } else { value };
         let Some((out, code, binary)) = self.cell() else { return };
         put_lenenc_bytes(out, value);
         self.misfit |= binary && is_fixed(code);
@@ -495,8 +509,9 @@ impl RowWriter<'_> {
     pub fn end_row(&mut self) -> Result<(), MySqlError> {
         let fits = self.filled == self.columns.len() && !self.misfit;
         let length = self.out.packets.payload_len();
-        (self.filled, self.misfit, self.open) = (0, false, false);
-        if fits && length <= self.out.row_bytes_max {
+        let is_short = !self.too_long && length <= self.out.row_bytes_max;
+        (self.filled, self.misfit, self.too_long, self.open) = (0, false, false, false);
+        if fits && is_short {
             self.out.packets.end();
             return Ok(());
         }

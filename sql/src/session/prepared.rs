@@ -8,7 +8,7 @@
 
 use super::data::{column_set, is_write, virtual_scans};
 use super::session::SqlSession;
-use super::statement::literal_text;
+use super::statement::{has_statement, literal_text};
 use super::variables::definition;
 use crate::binder;
 use crate::error::{Error, Result};
@@ -127,8 +127,9 @@ impl SqlSession {
     fn check_prepared(&mut self, sql: &[u8]) -> Result<(Parsed, Arc<ColumnSet>)> {
         let parsed =
             self.measured(sql.len(), || parse_one(sql, self.parse_options()))?.ok_or_else(Error::empty_query)?;
-        if parse_one(&sql[parsed.next..], self.parse_options())?.is_some() {
-            return Err(Error::syntax(String::from_utf8_lossy(&sql[parsed.next..]).trim_ascii(), 1));
+        let rest = &sql[parsed.next..];
+        if self.measured(rest.len(), || has_statement(rest, self.parse_options())) {
+            return Err(Error::syntax(String::from_utf8_lossy(rest).trim_ascii(), 1));
         }
         if !may_be_prepared(&parsed.statement) {
             return Err(Error::not_in_prepared());

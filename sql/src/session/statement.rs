@@ -267,7 +267,7 @@ fn unknown_thread(id: impl std::fmt::Display) -> Error {
 }
 
 /// True if anything but blanks and comments follows.
-fn has_statement(text: &[u8], options: ParseOptions) -> bool {
+pub(super) fn has_statement(text: &[u8], options: ParseOptions) -> bool {
     !text.iter().all(|b| b.is_ascii_whitespace() || *b == b';') && !matches!(parse_one(text, options), Ok(None))
 }
 
