@@ -45,6 +45,7 @@ fn lists() -> Vec<(&'static str, String, Expected)> {
         ("IN of numbers of two kinds", format!("{count} k in ({mixed})"), Value(ROWS as i64 / 2)),
         ("IN of strings", format!("{count} concat(s, '') in ({strings})"), Value(ROWS as i64 / 2)),
         ("IN over a key of strings", format!("{count} s in ({strings})"), Value(ROWS as i64 / 2)),
+        ("IN over an expression", format!("{count} k + id * 0 in ({ints}, {ints}, {ints})"), Value(thirds)),
         ("IN of constants", format!("select (299997 in ({ints})) + (4 in ({ints}))"), Value(1)),
         (
             "IN on both sides of a join",

@@ -443,12 +443,11 @@ pub fn in_list(expr: Expr, list: Vec<Expr>, negated: bool) -> Result<Expr, ExprE
     list.insert(0, expr);
     one_collation(&mut list, " IN ")?;
     let expr = list.remove(0);
-    check_repeated(&expr, list.len())?;
     let not_null = expr.ty().not_null && list.iter().all(|item| item.ty().not_null);
     let ty = FieldType { not_null, ..FieldType::boolean() };
     // A list of one is an equality.
     let operation = if list.len() == 1 { "=" } else { "in" };
-    let pairs = list.into_iter().map(|item| unify(expr.clone(), item, operation)).collect::<Result<Vec<_>, _>>()?;
+    let pairs = list.into_iter().map(|item| unify(expr.clone(), item, operation));
     super::membership::of_pairs(pairs, negated, ty)
 }
 

@@ -3,7 +3,7 @@
 
 use crate::error::ExprError;
 use crate::expr::Expr;
-use crate::func::Func;
+use crate::func::{Func, check_repeated};
 use crate::types::{FieldType, TypeKind};
 use crate::value::Value;
 use crate::value_set::{SET_VALUES_MIN, ValueSet};
@@ -12,11 +12,16 @@ use std::sync::Arc;
 /// `x IN (…)` from the pairs of `x` and each item, converted so that they compare; `ty` is the result's type.
 ///
 /// # Errors
-/// [`ExprError::BadArguments`] for no item at all.
-pub(super) fn of_pairs(pairs: Vec<(Expr, Expr)>, negated: bool, ty: FieldType) -> Result<Expr, ExprError> {
+/// Those of the pairs; [`ExprError::BadArguments`] for no item at all; [`ExprError::TooLarge`] where `x` has too many forms.
+pub(super) fn of_pairs(
+    pairs: impl Iterator<Item = Result<(Expr, Expr), ExprError>>,
+    negated: bool,
+    ty: FieldType,
+) -> Result<Expr, ExprError> {
     let mut groups: Vec<(Expr, Vec<Expr>)> = Vec::new();
     let (mut nulls, mut beside_null) = (Vec::new(), None);
-    for (needle, item) in pairs {
+    for pair in pairs {
+        let (needle, item) = pair?;
         if item.ty().kind == TypeKind::Null {
             beside_null = Some(needle);
             nulls.push(item);
@@ -25,7 +30,10 @@ pub(super) fn of_pairs(pairs: Vec<(Expr, Expr)>, negated: bool, ty: FieldType) -
         // The same form as the item before is the usual case.
         match groups.iter_mut().rev().find(|(known, _)| *known == needle) {
             Some((_, items)) => items.push(item),
-            None => groups.push((needle, vec![item])),
+            None => {
+                check_repeated(&needle, groups.len() + 1)?;
+                groups.push((needle, vec![item]));
+            }
         }
     }
     match (groups.first_mut(), beside_null) {
