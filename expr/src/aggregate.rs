@@ -18,6 +18,7 @@ use crate::context::EvalContext;
 use crate::decimal::{DIVISION_SCALE, Decimal};
 use crate::error::{EvalError, ExprError};
 use crate::expr::Expr;
+use crate::func::bits::combine;
 use crate::func::compare;
 use crate::types::{EvalType, FieldType, TypeKind};
 use crate::value::Value;
@@ -384,17 +385,12 @@ fn mix(bits: &mut Option<Vec<u8>>, value: &[u8], func: AggregateFunc) -> Result<
         *bits = Some(value.to_vec());
         return Ok(());
     };
-    if bits.len() != value.len() {
-        return Err(EvalError::BitOperandLengths);
-    }
-    for (bit, byte) in bits.iter_mut().zip(value) {
-        match func {
-            AggregateFunc::BitAnd => *bit &= byte,
-            AggregateFunc::BitOr => *bit |= byte,
-            _ => *bit ^= byte,
-        }
-    }
-    Ok(())
+    let with: fn(u8, u8) -> u8 = match func {
+        AggregateFunc::BitAnd => |l, r| l & r,
+        AggregateFunc::BitOr => |l, r| l | r,
+        _ => |l, r| l ^ r,
+    };
+    combine(bits, value, with)
 }
 
 #[cfg(test)]

@@ -306,7 +306,9 @@ fn to_string_type(value: &Value, from: &FieldType, to: &FieldType, ctx: &EvalCon
         Value::Bytes(bytes) => bytes.to_vec(),
         // A number is never cut where it becomes text by itself.
         Value::Double(number) if from.kind != TypeKind::Float && limit >= DOUBLE_WIDTH => {
-            number::format_within(*number, limit).map_or_else(|| to_text(value, from), String::into_bytes)
+            let text = to_text(value, from);
+            let fitted = if text.len() > limit { number::format_within(*number, limit) } else { None };
+            fitted.map_or(text, String::into_bytes)
         }
         _ => to_text(value, from),
     };

@@ -28,7 +28,7 @@ pub(super) fn spec(func: Func) -> Option<Spec> {
     Some(Spec::new(arguments, arguments, &[Arg::Any], ret, calculate).total())
 }
 
-fn bytes_of(ty: &FieldType) -> FieldType {
+fn bytes_type(ty: &FieldType) -> FieldType {
     text_result(ty.display_width(), Collation::Binary)
 }
 
@@ -46,14 +46,14 @@ fn type_of_count(args: &mut [Expr]) -> Result<FieldType, ExprError> {
 
 fn type_of_first(args: &mut [Expr]) -> Result<FieldType, ExprError> {
     dates_as_numbers(args);
-    Ok(if of_bytes(args[0].ty()) { bytes_of(args[0].ty()) } else { FieldType::bigint_unsigned() })
+    Ok(if of_bytes(args[0].ty()) { bytes_type(args[0].ty()) } else { FieldType::bigint_unsigned() })
 }
 
 fn type_of_both(args: &mut [Expr]) -> Result<FieldType, ExprError> {
     dates_as_numbers(args);
     let types = [args[0].ty(), args[1].ty()];
     let is_bytes = types.iter().all(|ty| ty.is_binary_string()) && types.iter().any(|ty| of_bytes(ty));
-    Ok(if is_bytes { bytes_of(types[0]) } else { FieldType::bigint_unsigned() })
+    Ok(if is_bytes { bytes_type(types[0]) } else { FieldType::bigint_unsigned() })
 }
 
 fn calculate(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
@@ -81,11 +81,8 @@ fn calculate(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
 
 fn of_strings(call: &Call<'_>, left: &[u8], args: &[Value]) -> Result<Value, EvalError> {
     let pairs = |with: fn(u8, u8) -> u8| {
-        let right = args[1].as_bytes().unwrap_or_default();
-        match left.len() == right.len() {
-            true => Ok(left.iter().zip(right).map(|(l, r)| with(*l, *r)).collect::<Vec<u8>>()),
-            false => Err(EvalError::BitOperandLengths),
-        }
+        let mut bits = left.to_vec();
+        combine(&mut bits, args[1].as_bytes().unwrap_or_default(), with).map(|()| bits)
     };
     let shift = || Ok::<_, EvalError>(usize::try_from(to_bits(&args[1], call.ctx)?).unwrap_or(usize::MAX));
     Ok(Value::from(match call.func {
@@ -101,6 +98,18 @@ fn of_strings(call: &Call<'_>, left: &[u8], args: &[Value]) -> Result<Value, Eva
         Func::BitNot => left.iter().map(|byte| !byte).collect(),
         _ => return Ok(Value::Int(left.iter().map(|byte| i64::from(byte.count_ones())).sum())),
     }))
+}
+
+/// Puts the bytes of another string into these.
+///
+/// # Errors
+/// 3513 for strings of two lengths.
+pub(crate) fn combine(bits: &mut [u8], other: &[u8], with: fn(u8, u8) -> u8) -> Result<(), EvalError> {
+    if bits.len() != other.len() {
+        return Err(EvalError::BitOperandLengths);
+    }
+    bits.iter_mut().zip(other).for_each(|(bit, byte)| *bit = with(*bit, *byte));
+    Ok(())
 }
 
 /// Bytes shifted to the left by so many bits.

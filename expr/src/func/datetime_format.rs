@@ -99,26 +99,23 @@ fn format_date(date: DateTime, hours: u32, format: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// No letter of a format makes more of it than six times its length.
-fn check_format(call: &Call<'_>, format: &Value) -> Result<(), EvalError> {
-    call.check_length(format.as_bytes().map_or(0, <[u8]>::len).saturating_mul(6)).map(|_| ())
+/// A date by the letters of `format`; `None` for an empty one, too.
+fn formatted(call: &Call<'_>, date: DateTime, hours: u32, format: &Value) -> Result<Option<Vec<u8>>, EvalError> {
+    // No letter makes more than six times its length.
+    const GROWTH_MAX: usize = 6;
+    let Some(format) = format.as_bytes().filter(|format| !format.is_empty()) else { return Ok(None) };
+    call.check_length(format.len().saturating_mul(GROWTH_MAX))?;
+    Ok(format_date(date, hours, format))
 }
 
 fn date_format(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     let date = moment(&args[0]);
-    if args[1].as_bytes().is_some_and(<[u8]>::is_empty) {
-        return Ok(Value::Null);
-    }
-    check_format(call, &args[1])?;
-    let text = format_date(date, date.fields().hour, args[1].as_bytes().unwrap_or_default());
+    let text = formatted(call, date, date.fields().hour, &args[1])?;
     Ok(text.map_or(Value::Null, |t| call.text(t)))
 }
 
 fn time_format(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     let Value::Time(micros) = args[0] else { return Ok(Value::Null) };
-    if args[1].as_bytes().is_some_and(<[u8]>::is_empty) {
-        return Ok(Value::Null);
-    }
     let seconds = micros.abs() / SECOND;
     let fields = Fields {
         minute: (seconds / 60 % 60) as u32,
@@ -126,8 +123,7 @@ fn time_format(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
         micro: (micros.abs() % SECOND) as u32,
         ..Fields::default()
     };
-    check_format(call, &args[1])?;
-    let text = format_date(fields.pack(), (seconds / 3600) as u32, args[1].as_bytes().unwrap_or_default());
+    let text = formatted(call, fields.pack(), (seconds / 3600) as u32, &args[1])?;
     Ok(match text {
         Some(mut text) => {
             if micros < 0 {
@@ -390,9 +386,8 @@ fn from_unixtime(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     let Some(local) = call.ctx.time_zone.local_of_unix(micros) else { return Ok(Value::Null) };
     match args.get(1) {
         None => Ok(Value::DateTime(call.ctx.fit_datetime(local, call.ty.decimals))),
-        Some(format) if format.as_bytes().is_some_and(<[u8]>::is_empty) => Ok(Value::Null),
         Some(format) => {
-            let text = format_date(local, local.fields().hour, format.as_bytes().unwrap_or_default());
+            let text = formatted(call, local, local.fields().hour, format)?;
             Ok(text.map_or(Value::Null, |t| call.text(t)))
         }
     }

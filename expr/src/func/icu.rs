@@ -290,18 +290,9 @@ impl Reader {
     }
 
     fn group(&mut self) -> Result<(), EvalError> {
-        let open = self.open.len();
-        self.group_start()?;
-        if self.open.len() > open {
-            self.within.push(1);
-        }
-        Ok(())
-    }
-
-    fn group_start(&mut self) -> Result<(), EvalError> {
         if !self.eat("?") {
             self.out.push('(');
-            self.open.push(Open::Group);
+            self.opened(Open::Group);
             return Ok(());
         }
         for (opening, open) in [
@@ -315,7 +306,7 @@ impl Reader {
             if self.eat(opening) {
                 self.look_arounds += usize::from(!matches!(opening, ":" | ">"));
                 self.out.extend(["(?", opening]);
-                self.open.push(open);
+                self.opened(open);
                 return Ok(());
             }
         }
@@ -328,6 +319,11 @@ impl Reader {
             return fault(RegexFault::Parenthesis);
         }
         if self.eat("<") { self.group_name() } else { self.flags() }
+    }
+
+    fn opened(&mut self, open: Open) {
+        self.open.push(open);
+        self.within.push(1);
     }
 
     fn group_name(&mut self) -> Result<(), EvalError> {
@@ -344,7 +340,7 @@ impl Reader {
         }
         self.out.extend(["(?<", &name, ">"]);
         self.names.push(name);
-        self.open.push(Open::Group);
+        self.opened(Open::Group);
         Ok(())
     }
 
@@ -364,7 +360,7 @@ impl Reader {
                 }
                 Some(':') => {
                     self.out.extend(["(?", &flags, ":"]);
-                    self.open.push(Open::Group);
+                    self.opened(Open::Group);
                     return Ok(());
                 }
                 _ => return self.syntax(),

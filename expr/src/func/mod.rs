@@ -20,7 +20,7 @@
 //! with error 1235.
 
 mod arithmetic;
-mod bits;
+pub(crate) mod bits;
 pub(crate) mod collations;
 mod compare;
 pub(crate) mod conversion;

@@ -276,7 +276,6 @@ fn quote(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     if args[0].is_null() {
         return Ok(call.text(b"NULL".to_vec()));
     }
-    call.check_length(bytes(&args[0]).len())?;
     let mut out = vec![b'\''];
     for &byte in bytes(&args[0]) {
         match byte {

@@ -199,18 +199,19 @@ fn decimal(ty: &DataType, column: &str) -> Result<FieldType> {
     Ok(FieldType::decimal(precision, scale as u8))
 }
 
-/// The smallest TEXT or BLOB that has room for so many characters or bytes.
-fn sized(plain: FieldType, length: u32) -> FieldType {
+/// TEXT or BLOB with a length: the smallest of its kind that has room for so many characters or bytes.
+fn sized(plain: FieldType, length: Option<u32>) -> FieldType {
     use TypeKind::*;
+    let Some(length) = length else { return plain };
     let bytes = u64::from(length) * u64::from(plain.collation.character_set().char_bytes_max());
-    let is_text = plain.kind == Text;
-    let kind = match bytes {
-        0..=0xff => [TinyBlob, TinyText],
-        0x100..=0xffff => [Blob, Text],
-        0x1_0000..=0xff_ffff => [MediumBlob, MediumText],
-        _ => [LongBlob, LongText],
+    let kinds = if plain.kind == Text {
+        [TinyText, Text, MediumText, LongText]
+    } else {
+        [TinyBlob, Blob, MediumBlob, LongBlob]
     };
-    FieldType { collation: plain.collation, ..FieldType::new(kind[usize::from(is_text)]) }
+    let of = |kind| FieldType { collation: plain.collation, ..FieldType::new(kind) };
+    let has_room = |ty: &FieldType| ty.blob_bytes_max().is_some_and(|max| max as u64 >= bytes);
+    kinds.into_iter().map(of).find(has_room).unwrap_or_else(|| of(kinds[3]))
 }
 
 /// The type of a column.
@@ -257,15 +258,11 @@ pub fn column_type(ty: &DataType, column: &str, default: Collation) -> Result<Fi
         "binary" => bytes(Binary, limited(ty.length.unwrap_or(1), CHAR_CHARS_MAX, column)?),
         "varbinary" => bytes(VarBinary, limited(required(ty)?, VARBINARY_BYTES_MAX, column)?),
         "tinytext" => text(TinyText, TinyBlob, None)?,
-        "text" | "blob" if ty.length.is_some() => {
-            let plain = if ty.name == "text" { text(Text, Blob, None)? } else { FieldType::new(Blob) };
-            sized(plain, ty.length.unwrap_or(0))
-        }
-        "text" => text(Text, Blob, None)?,
+        "text" => sized(text(Text, Blob, None)?, ty.length),
         "mediumtext" => text(MediumText, MediumBlob, None)?,
         "longtext" => text(LongText, LongBlob, None)?,
         "tinyblob" => FieldType::new(TinyBlob),
-        "blob" => FieldType::new(Blob),
+        "blob" => sized(FieldType::new(Blob), ty.length),
         "mediumblob" => FieldType::new(MediumBlob),
         "longblob" => FieldType::new(LongBlob),
         "date" => FieldType::date(),

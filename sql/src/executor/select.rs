@@ -13,7 +13,7 @@ use crate::executor::table_reader::{TableReader, touched_ranges};
 use crate::executor::{aggregate, filter, project, sort};
 use crate::plan::OutputColumn;
 use crate::planner::access::Resolved;
-use crate::planner::{RowLimit, SHORT_ROWS_MAX, ShortOperator, ShortQuery, ShortSource, TableRead};
+use crate::planner::{RowLimit, SHORT_ROWS_MAX, ShortOperator, ShortQuery, ShortSource, TableRead, row_count};
 use crate::transaction::SessionTxn;
 use arrow::compute::concat_batches;
 use arrow::record_batch::RecordBatch;
@@ -127,19 +127,12 @@ async fn read_within(
 /// When its numbers cannot be calculated.
 pub(super) fn rows_wanted(limit: &RowLimit, eval: &EvalContext) -> Result<Option<usize>> {
     let Some(count) = &limit.count else { return Ok(None) };
-    let (offset, count) = (row_number(limit.offset.as_ref(), eval)?, row_number(Some(count), eval)?);
+    let (offset, count) = (skipped(limit, eval)?, row_count(count, eval)?);
     Ok(Some(offset.saturating_add(count)))
 }
 
-fn row_number(expr: Option<&Expr>, eval: &EvalContext) -> Result<usize> {
-    let Some(expr) = expr else { return Ok(0) };
-    match eval_scalar(expr, eval)? {
-        Value::Null => Ok(0),
-        value => {
-            let rows = value.as_u64().ok_or_else(|| Error::not_a_row_number(&value))?;
-            Ok(usize::try_from(rows).unwrap_or(usize::MAX))
-        }
-    }
+fn skipped(limit: &RowLimit, eval: &EvalContext) -> Result<usize> {
+    limit.offset.as_ref().map_or(Ok(0), |offset| row_count(offset, eval))
 }
 
 fn values_batch(rows: &[Vec<Expr>], columns: &[OutputColumn], eval: &EvalContext) -> Result<RecordBatch> {
@@ -204,9 +197,9 @@ fn concat(mut batches: Vec<RecordBatch>) -> Result<Option<RecordBatch>> {
 }
 
 fn limited(batches: Vec<RecordBatch>, limit: &RowLimit, eval: &EvalContext) -> Result<Vec<RecordBatch>> {
-    let mut skip = row_number(limit.offset.as_ref(), eval)?;
+    let mut skip = skipped(limit, eval)?;
     let mut left = match &limit.count {
-        Some(count) => row_number(Some(count), eval)?,
+        Some(count) => row_count(count, eval)?,
         None => usize::MAX,
     };
     let mut out = Vec::with_capacity(batches.len());

@@ -283,10 +283,7 @@ impl<'a> Parser<'a> {
             if self.is_symbol_at(at, ",") {
                 return true;
             }
-            at = match self.closing_at(at) {
-                Some(closing) if self.is_symbol_at(at, "(") => closing - self.at + 1,
-                _ => at + 1,
-            };
+            at = self.closing_at(at).map_or(at, |closing| closing - self.at) + 1;
         }
         false
     }

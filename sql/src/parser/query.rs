@@ -24,7 +24,7 @@ impl Parser<'_> {
         // `(VALUES(a) + 1)` is about a value that an INSERT gives.
         let begins = ["SELECT", "WITH", "TABLE"].iter().any(|w| self.is_word_at(at, w))
             || (self.is_word_at(at, "VALUES") && self.is_word_at(at + 1, "ROW"));
-        if at == ahead || !begins {
+        if !begins {
             return false;
         }
         // `((SELECT 1) UNION …)` is a query, `((SELECT 1) + 1)` is not: what follows the inner parentheses decides.

@@ -34,7 +34,7 @@ mod tests;
 
 pub use physical::{
     DeletePlan, InsertPlan, PhysicalPlan, RowLimit, RowsPlan, ShortOperator, ShortQuery, ShortSource, TableRead,
-    UpdatePlan,
+    UpdatePlan, row_count,
 };
 pub use short::SHORT_ROWS_MAX;
 

@@ -1,9 +1,11 @@
 //! What the planner decides: how a bound statement is run.
 
 use crate::catalog::model::Table;
+use crate::error::{Error, Result};
 use crate::plan::{AggregateCall, Delete, Insert, Locking, LogicalPlan, OutputColumn, Query, Scan, SortKey, Update};
 use crate::planner::access::AccessPath;
 use basalt_expr::expr::Expr;
+use basalt_expr::{EvalContext, Value, eval_scalar};
 use std::sync::Arc;
 
 /// A planned statement: immutable, shared by all executions.
@@ -68,6 +70,22 @@ pub struct RowLimit {
     pub offset: Option<Expr>,
     /// Rows at most.
     pub count: Option<Expr>,
+}
+
+/// More rows than there are anywhere, and little enough that DataFusion can add some such numbers.
+const ROWS_MAX: usize = 1 << 56;
+
+/// A number of rows that LIMIT or OFFSET says, [`ROWS_MAX`] at most.
+///
+/// # Errors
+/// As [`Error::not_a_row_number`].
+pub fn row_count(expr: &Expr, eval: &EvalContext) -> Result<usize> {
+    let value = eval_scalar(expr, eval)?;
+    if value == Value::Null {
+        return Ok(0);
+    }
+    let rows = value.as_u64().ok_or_else(|| Error::not_a_row_number(&value))?;
+    Ok(usize::try_from(rows).unwrap_or(ROWS_MAX).min(ROWS_MAX))
 }
 
 /// One operator of a short query.

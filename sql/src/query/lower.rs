@@ -13,13 +13,14 @@
 
 use super::hints::Hints;
 use super::lower_aggregate as aggregate;
-use super::lower_expr::{Exprs, NamedColumn, row_count};
+use super::lower_expr::{Exprs, NamedColumn};
 use super::lower_groups;
 use super::lower_window;
 use super::recursion::{LimitedWorkTable, RECURSION_DEPTH_MAX};
 use super::scan_plan::ScanPlanner;
 use crate::error::{Error, Result};
 use crate::plan::{JoinKind, LogicalPlan, OutputColumn, Scan, SetKind, SortKey, Subquery};
+use crate::planner::row_count;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use basalt_expr::EvalContext;
 use basalt_expr::datafusion::has_weight;

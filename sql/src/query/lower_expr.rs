@@ -1,13 +1,12 @@
 //! Expressions of a plan node as DataFusion's: columns by position become columns by name.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::plan::as_outer_column;
 use arrow::datatypes::FieldRef;
 use basalt_expr::EvalContext;
 use basalt_expr::datafusion::{self as lowering, Lowering};
 use basalt_expr::error::ExprError;
 use basalt_expr::expr::Expr;
-use basalt_expr::value::Value;
 use datafusion_common::Column;
 use datafusion_expr::Expr as DfExpr;
 use std::collections::BTreeMap;
@@ -89,20 +88,4 @@ fn missing(what: &str, index: usize) -> ExprError {
     ExprError::Eval(basalt_expr::error::EvalError::Internal(format!(
         "a plan refers to {what} {index}, which is not there"
     )))
-}
-
-/// More rows than there are anywhere, and little enough that DataFusion can add some such numbers.
-const ROWS_MAX: usize = 1 << 56;
-
-/// A row count of LIMIT or OFFSET, [`ROWS_MAX`] at most.
-///
-/// # Errors
-/// As [`Error::not_a_row_number`].
-pub fn row_count(expr: &Expr, context: &EvalContext) -> Result<usize> {
-    let value = basalt_expr::eval_scalar(expr, context)?;
-    if value == Value::Null {
-        return Ok(0);
-    }
-    let rows = value.as_u64().ok_or_else(|| Error::not_a_row_number(&value))?;
-    Ok(usize::try_from(rows).unwrap_or(ROWS_MAX).min(ROWS_MAX))
 }

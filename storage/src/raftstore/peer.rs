@@ -11,6 +11,7 @@ use super::apply::{ApplyTask, Change};
 use super::delegate::ReadDelegate;
 use super::message::{PeerStatus, ProposalReply, Proposed, RegionHash, Reply};
 use super::peer_storage::PeerStorage;
+use super::snapshot::snapshot_range;
 use super::store::{Effects, PdEvent};
 use crate::config::RaftConfig;
 use crate::error::RegionError;
@@ -24,7 +25,7 @@ use bytes::Bytes;
 use mend::mend_append;
 use prost::Message as _;
 use protobuf::Message as _;
-use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2, Entry, HardState, Message, MessageType, Snapshot};
+use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2, Entry, HardState, Message, MessageType};
 use raft::{RawNode, Ready, SnapshotStatus, StateRole, Storage};
 use rand::Rng;
 use rand::rngs::SmallRng;
@@ -755,12 +756,6 @@ impl Peer {
             raft.set_randomized_election_timeout(timeout);
         }
     }
-}
-
-/// The range that a snapshot has the data of.
-pub fn snapshot_range(snapshot: &Snapshot) -> Option<KeyRange> {
-    let meta = SnapshotMeta::decode(snapshot.data.clone()).ok()?;
-    meta.region.as_ref().map(|region| Region::from(region).range)
 }
 
 fn busy(reason: &'static str) -> RegionError {

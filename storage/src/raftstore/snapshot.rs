@@ -14,7 +14,7 @@
 use super::StoreError;
 use super::apply::ExportJob;
 use crate::engine::{Cf, DATA_CFS, Engine, EngineRange};
-use basalt_common::{Region, RegionId};
+use basalt_common::{KeyRange, Region, RegionId};
 use basalt_proto::raft::snapshot_chunk::Part;
 use basalt_proto::raft::{Envelope, SnapshotChunk, SnapshotFile, SnapshotHead, SnapshotMeta};
 use bytes::Bytes;
@@ -172,7 +172,17 @@ impl SnapshotFiles {
 /// What the snapshot of a raft message says of itself.
 pub fn snapshot_meta(envelope: &Envelope) -> Option<SnapshotMeta> {
     let message = raft::eraftpb::Message::parse_from_bytes(&envelope.message).ok()?;
-    SnapshotMeta::decode(message.get_snapshot().data.clone()).ok()
+    meta_of(message.get_snapshot())
+}
+
+fn meta_of(snapshot: &raft::eraftpb::Snapshot) -> Option<SnapshotMeta> {
+    SnapshotMeta::decode(snapshot.data.clone()).ok()
+}
+
+/// The range that a snapshot has the data of.
+pub fn snapshot_range(snapshot: &raft::eraftpb::Snapshot) -> Option<KeyRange> {
+    let meta = meta_of(snapshot)?;
+    meta.region.as_ref().map(|region| Region::from(region).range)
 }
 
 /// The parts of one snapshot stream.

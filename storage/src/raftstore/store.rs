@@ -15,9 +15,9 @@ use super::apply::{Applied, Applier, ApplyTask, Change, put_region, restore_regi
 use super::delegate::Delegates;
 use super::keys;
 use super::message::{Input, PeerStatus};
-use super::peer::{Peer, PeerParams, snapshot_range};
+use super::peer::{Peer, PeerParams};
 use super::peer_storage::{PeerStorage, conf_state_of, initial_apply_state};
-use super::snapshot::SnapshotFiles;
+use super::snapshot::{SnapshotFiles, snapshot_range};
 use crate::config::RaftConfig;
 use crate::engine::Engine;
 use crate::error::RegionError;
@@ -412,8 +412,8 @@ impl Store {
         }
         let config = self.config.clone();
         // The region may have been split since its snapshot was made: what counts is what the snapshot holds.
-        let held = snapshot_range(message.get_snapshot()).filter(|_| kind == MessageType::MsgSnapshot);
-        let occupied = held.is_some_and(|range| self.is_occupied(region_id, &range));
+        let occupied = kind == MessageType::MsgSnapshot
+            && snapshot_range(message.get_snapshot()).is_some_and(|range| self.is_occupied(region_id, &range));
         let Some(peer) = self.peers.get_mut(&region_id) else { return Ok(()) };
         let stranger = peer.is_initialized() && peer.region().peer(from.id).is_none();
         if stranger && asks_vote && epoch.conf_ver < peer.region().epoch.conf_ver {
