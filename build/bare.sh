@@ -24,7 +24,7 @@ step() { # NAME COMMAND...
   "$@" || { echo "basalt: bare: $name failed after $((SECONDS - began)) s" >&2; exit 1; }
   report+=("$(printf '%-42s %5d s  %5.1f min' "$name" $((SECONDS - began)) "$(awk "BEGIN { print ($SECONDS - $began) / 60 }")")")
 }
-unmount() { for at in proc dev/shm dev opt/rust; do mountpoint -q "$root/$at" && umount "$root/$at"; done; return 0; }
+unmount() { for at in proc dev/shm dev/pts dev opt/rust; do mountpoint -q "$root/$at" && umount "$root/$at"; done; return 0; }
 finish() { unmount; [ "$keep" = 1 ] && echo "basalt: bare: kept $dir" >&2 || rm -rf --one-file-system "$dir"; }
 trap finish EXIT
 
@@ -45,7 +45,8 @@ make_root() {
   local home=${CARGO_HOME:-$HOME/.cargo} file
   for file in config.toml config; do [ -f "$home/$file" ] && cp "$home/$file" "$root/root/.cargo/"; done
   mount --bind "$rust_home" "$root/opt/rust"; mount -o remount,ro,bind "$root/opt/rust"
-  mount -t proc proc "$root/proc"; mount --bind /dev "$root/dev"; mount -t tmpfs tmpfs "$root/dev/shm"
+  mount -t proc proc "$root/proc"; mount --bind /dev "$root/dev"
+  mount --bind /dev/pts "$root/dev/pts"; mount -t tmpfs tmpfs "$root/dev/shm"
   [ -x "$root/opt/rust/bin/cargo" ] || { echo "basalt: bare: no cargo in $rust_home ($cargo_bin)" >&2; return 1; }
 }
 clone() { git clone -q . "$root/root/basalt" && git -C "$root/root/basalt" log -1 --format='basalt: bare: %h %s' >&2; }

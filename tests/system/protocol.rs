@@ -22,7 +22,9 @@ fn error_number(error: mysql_async::Error) -> u16 {
 /// The client at a terminal: it reads tables for tab completion, and knows `\s` and tab keys.
 fn at_a_terminal(port: u16, keys: &str) -> String {
     let client = format!("mysql --no-defaults -h127.0.0.1 -P{port} -uroot d");
-    basalt_tests::cmd::run_with_input(Command::new("script").args(["-qec", &client, "/dev/null"]), keys).out
+    let ran = basalt_tests::cmd::run_with_input(Command::new("script").args(["-qec", &client, "/dev/null"]), keys);
+    assert!(!ran.out.is_empty(), "script(1) shows nothing: {}", ran.err);
+    ran.out
 }
 
 /// No user variable, autocommit, the usual SQL mode: three ones for a fresh session. And the connection's id.
