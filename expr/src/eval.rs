@@ -18,6 +18,7 @@ use crate::value_set::ValueSet;
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array};
 use arrow::compute::kernels::boolean::{and_kleene, or_kleene};
 use arrow::compute::{interleave, take};
+use arrow::datatypes::DataType;
 use std::collections::{BTreeSet, HashSet};
 
 /// A column of results, or one value for all rows.
@@ -57,7 +58,11 @@ impl ColumnarValue {
 /// [`EvalError`] of a row that fails.
 pub fn eval(expr: &Expr, batch: &RecordBatch, ctx: &EvalContext) -> Result<ColumnarValue, EvalError> {
     match expr {
-        Expr::Column { index, .. } => match batch.columns().get(*index) {
+        Expr::Column { index, ty } => match batch.columns().get(*index) {
+            // Of a column without a type Arrow says that no value of it is NULL.
+            Some(array) if *array.data_type() == DataType::Null => {
+                Ok(ColumnarValue::Array(new_null_array(&ty.arrow_type(), array.len())))
+            }
             Some(array) => Ok(ColumnarValue::Array(array.clone())),
             None => Err(EvalError::Internal(format!("no column {index}"))),
         },
