@@ -162,7 +162,7 @@ fn native_predicate(expr: &Expr, with: Lowering<'_>) -> Result<DfExpr, ExprError
                 Ok(binary(from, Operator::And, to))
             }
             (func, [left, right]) => match operator(*func) {
-                Some(op) if same_plain_type(left, right) => Ok(binary(lower(left, with)?, op, lower(right, with)?)),
+                Some(op) if is_native_pair(left, right) => Ok(binary(lower(left, with)?, op, lower(right, with)?)),
                 Some(op) if op == Operator::Eq && is_weight_join(left, right) => {
                     Ok(binary(lower_key(left, with)?, op, lower_key(right, with)?))
                 }
@@ -170,7 +170,13 @@ fn native_predicate(expr: &Expr, with: Lowering<'_>) -> Result<DfExpr, ExprError
             },
             _ => call(expr, true, with),
         },
-        Expr::InList { expr: needle, list, negated, .. } if list.iter().all(|item| same_plain_type(needle, item)) => {
+        Expr::InList { expr: needle, list, negated: false, .. } if matches!(&list[..], [item] if is_native_pair(needle, item)) => {
+            Ok(binary(lower(needle, with)?, Operator::Eq, lower(&list[0], with)?))
+        }
+        // Of constants only: DataFusion makes one list of two, and looks for equal items by how they are written.
+        Expr::InList { expr: needle, list, negated, .. }
+            if list.iter().all(|item| item.is_constant() && same_plain_type(needle, item)) =>
+        {
             let list = list.iter().map(|item| lower(item, with)).collect::<Result<_, _>>()?;
             Ok(DfExpr::InList(InList::new(Box::new(lower(needle, with)?), list, *negated)))
         }
@@ -270,6 +276,16 @@ fn same_plain_type(left: &Expr, right: &Expr) -> bool {
         && !has_weight(right)
 }
 
+/// Two sides that DataFusion may compare itself. Not `f(c)` and `c`: of equal sides it puts one wherever the other stands,
+/// and so on within what it put there, until a window no longer finds the order of its partitions.
+fn is_native_pair(left: &Expr, right: &Expr) -> bool {
+    let is_within = |part: &Expr, whole: &Expr| match (part, whole) {
+        (Expr::Column { index, .. }, Expr::Call { .. } | Expr::Case { .. }) => whole.columns().contains(index),
+        _ => false,
+    };
+    same_plain_type(left, right) && !is_within(left, right) && !is_within(right, left)
+}
+
 fn is_weight_join(left: &Expr, right: &Expr) -> bool {
     let both_texts = is_text(left.ty()) && is_text(right.ty()) && left.ty().collation == right.ty().collation;
     let both_reals = [left, right].iter().all(|side| side.ty().eval_type() == EvalType::Real);
@@ -280,7 +296,7 @@ fn is_native_predicate(expr: &Expr) -> bool {
     match expr {
         Expr::Call { func, args, .. } => match (func, &args[..]) {
             (Func::And | Func::Or | Func::Not | Func::IsNull | Func::IsNotNull, _) => true,
-            (func, [left, right]) => operator(*func).is_some() && same_plain_type(left, right),
+            (func, [left, right]) => operator(*func).is_some() && is_native_pair(left, right),
             _ => false,
         },
         _ => false,
