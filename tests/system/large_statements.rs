@@ -103,6 +103,21 @@ fn chains() -> Vec<(&'static str, String, Expected)> {
         ("subqueries too deep", format!("select {}1{}", "(select ".repeat(64), ")".repeat(64)), Error(1473)),
         ("subqueries", format!("select {}1{}", "(select ".repeat(63), ")".repeat(63)), Value(1)),
         (
+            "EXISTS within EXISTS",
+            format!("{count} exists (select 1{}{}", " from t where exists (select 1".repeat(15), ")".repeat(16)),
+            Value(ROWS as i64),
+        ),
+        (
+            "EXISTS too deep",
+            format!("{count} exists (select 1{}{}", " from t where exists (select 1".repeat(40), ")".repeat(41)),
+            Error(1473),
+        ),
+        (
+            "IN too deep",
+            format!("{count} k in (select k{} from t{}", " from t where k in (select k".repeat(40), ")".repeat(41)),
+            Error(1473),
+        ),
+        (
             "derived tables",
             format!("select count(*) from {}t{} y", "(select * from ".repeat(60), " x)".repeat(60)),
             Value(ROWS as i64),
