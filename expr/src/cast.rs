@@ -80,7 +80,9 @@ pub fn cast_value(value: &Value, from: &FieldType, to: &FieldType, ctx: &EvalCon
     if let (true, Some(number)) = (to.is_numeric(), crate::func::hybrid_number(value, from)) {
         return cast_value(&number, &FieldType::bigint_unsigned(), to, ctx);
     }
-    if let (Value::DateTime(date), TypeKind::Date, true) = (value, from.kind, to.is_numeric()) {
+    if let (Value::DateTime(date), TypeKind::Date, true) =
+        (value, from.kind, to.is_numeric() && to.kind != TypeKind::Year)
+    {
         // A DATE is YYYYMMDD as a number, without a time of day.
         let number = Value::Int(date.date_number() as i64);
         return cast_value(&number, &FieldType::bigint(), to, ctx);
@@ -355,9 +357,25 @@ fn datetime_kind(to: &FieldType) -> &'static str {
     if to.kind == TypeKind::Date { "date" } else { "datetime" }
 }
 
-/// True when the mode lets a date with zero parts be.
-pub fn zero_parts_allowed(date: DateTime, ctx: &EvalContext) -> bool {
-    if date.is_zero_date() { !ctx.mode.no_zero_date } else { date.is_real_date() || !ctx.mode.no_zero_in_date }
+/// Which dates with zero parts a conversion lets be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ZeroDates {
+    /// 0000-00-00.
+    pub whole: bool,
+    /// A day 0, or a month 0, of some year.
+    pub parts: bool,
+}
+
+impl ZeroDates {
+    /// What NO_ZERO_DATE and NO_ZERO_IN_DATE leave.
+    pub fn of_mode(ctx: &EvalContext) -> ZeroDates {
+        ZeroDates { whole: !ctx.mode.no_zero_date, parts: !ctx.mode.no_zero_in_date }
+    }
+
+    /// True for dates that are let be.
+    pub fn allow(self, date: DateTime) -> bool {
+        if date.is_zero_date() { self.whole } else { self.parts || date.is_real_date() }
+    }
 }
 
 /// The date and time of a value, fitted to `to` (midnight for DATE); `None` with a warning when it is none.
@@ -368,6 +386,20 @@ pub fn to_datetime(
     value: &Value,
     from: &FieldType,
     to: &FieldType,
+    ctx: &EvalContext,
+) -> Result<Option<DateTime>, EvalError> {
+    datetime_with(value, from, to, ZeroDates::of_mode(ctx), ctx)
+}
+
+/// [`to_datetime`] with a say in which dates with zero parts are dates.
+///
+/// # Errors
+/// As there.
+pub fn datetime_with(
+    value: &Value,
+    from: &FieldType,
+    to: &FieldType,
+    zeros: ZeroDates,
     ctx: &EvalContext,
 ) -> Result<Option<DateTime>, EvalError> {
     let fit = |value: DateTime| match to.kind {
@@ -396,7 +428,7 @@ pub fn to_datetime(
         _ => parse::datetime_of_number(to_i128(value, ctx)?, days(ctx)),
     };
     match parsed {
-        Some(p) if zero_parts_allowed(p.value, ctx) => {
+        Some(p) if zeros.allow(p.value) => {
             if p.truncated {
                 ctx.soften(EvalError::TruncatedWrongValue { kind: datetime_kind(to), value: display(value) })?;
             }
@@ -443,8 +475,8 @@ pub fn to_time(value: &Value, from: &FieldType, fsp: u8, ctx: &EvalContext) -> R
     let parsed = match value {
         Value::Time(v) => return Ok(Some(ctx.fit_time(*v, fsp))),
         Value::DateTime(v) => return Ok(Some(ctx.fit_time(v.time_of_day(), fsp))),
-        // A YEAR is a day of that year, at midnight; a BIT is its bytes.
-        Value::Int(_) if from.kind == TypeKind::Year => return Ok(Some(0)),
+        // A column of YEAR is a day of that year, at midnight; a BIT is its bytes.
+        Value::Int(_) if from.kind == TypeKind::Year && from.is_field() => return Ok(Some(0)),
         Value::UInt(_) if from.kind == TypeKind::Bit => read_time(&to_text(value, from), ctx),
         Value::String(_) | Value::Bytes(_) => read_time(value.as_bytes().unwrap_or_default(), ctx),
         // A number beyond the limits is no time; a text beyond them is the limit.

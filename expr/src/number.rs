@@ -84,7 +84,7 @@ pub fn format_within(value: f64, width: usize) -> Option<String> {
     if whole.len() <= width || !value.is_finite() {
         return None;
     }
-    (1..=DIGITS_MAX).rev().find_map(|digits| {
+    let fitted = (1..=DIGITS_MAX).rev().find_map(|digits| {
         let rounded = format!("{value:.*e}", digits - 1);
         let (mantissa, exponent) = rounded.split_once('e')?;
         let exponent: i32 = exponent.parse().ok()?;
@@ -98,7 +98,23 @@ pub fn format_within(value: f64, width: usize) -> Option<String> {
             () if mantissa.len() + 1 + exponent.to_string().len() <= width => Some(format!("{mantissa}e{exponent}")),
             () => None,
         }
-    })
+    });
+    fitted.or_else(|| Some(least_digits(value, width)))
+}
+
+/// A double whose first digit does not fit: as many digits behind the point as there is room for, down to 0; very small and
+/// very large ones by one digit and an exponent, which is then cut.
+fn least_digits(value: f64, width: usize) -> String {
+    const FIXED_FROM: f64 = 1e-3;
+    if !(FIXED_FROM..1.0).contains(&value.abs()) {
+        return format!("{value:.0e}");
+    }
+    let decimals = width.saturating_sub(usize::from(value < 0.0) + "0.".len());
+    let fixed = format!("{value:.decimals$}");
+    match fixed.bytes().any(|byte| (b'1'..=b'9').contains(&byte)) {
+        true => fixed,
+        false => "0".into(),
+    }
 }
 
 /// Appends a double as MySQL prints DOUBLE: the shortest digits that read back the same, plain from `1e-15` up to

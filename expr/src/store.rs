@@ -327,7 +327,7 @@ fn store_datetime(value: &Value, from: &FieldType, to: &FieldType, ctx: &StoreCo
         Value::DateTime(v) => Some((*v, false)),
         _ => cast::to_datetime(value, from, &FieldType::datetime(6), &quiet)?.map(|v| (v, false)),
     };
-    let Some((parsed, truncated)) = parsed.filter(|p| cast::zero_parts_allowed(p.0, ctx.eval)) else {
+    let Some((parsed, truncated)) = parsed.filter(|p| cast::ZeroDates::of_mode(ctx.eval).allow(p.0)) else {
         // A date that the calendar or the mode does not have is out of range; everything else is no date.
         let is_shaped = value.as_bytes().is_some_and(|text| parse::datetime(text, parse::Days::UpTo31).is_some());
         let warning = match parsed.is_some() || is_shaped {

@@ -262,14 +262,14 @@ impl SessionTxn {
     /// SAVEPOINT name. A savepoint of the same name moves here.
     ///
     /// # Errors
-    /// 1105 with too many savepoints.
+    /// 1235 with too many savepoints.
     pub fn set_savepoint(&mut self, name: &str) -> Result<()> {
         if !self.is_open() {
             return Ok(());
         }
         self.savepoints.retain(|(n, _)| !n.eq_ignore_ascii_case(name));
         if self.savepoints.len() >= SAVEPOINTS_MAX {
-            return Err(Error::Internal(format!("more than {SAVEPOINTS_MAX} savepoints")));
+            return Err(Error::unsupported(format!("more than {SAVEPOINTS_MAX} savepoints in a transaction")));
         }
         let savepoint = self.savepoint();
         self.savepoints.push((name.to_string(), savepoint));

@@ -11,7 +11,7 @@ use crate::cast::to_bits;
 use crate::collation::Collation;
 use crate::error::{EvalError, ExprError};
 use crate::expr::Expr;
-use crate::types::FieldType;
+use crate::types::{EvalType, FieldType};
 use crate::value::Value;
 
 pub(super) fn spec(func: Func) -> Option<Spec> {
@@ -32,25 +32,36 @@ fn bytes_type(ty: &FieldType) -> FieldType {
     text_result(ty.display_width(), Collation::Binary)
 }
 
-/// A date is the number of its digits.
-fn dates_as_numbers(args: &mut [Expr]) {
-    for arg in args.iter_mut().filter(|arg| arg.ty().is_temporal()) {
-        *arg = super::date_as_number(std::mem::replace(arg, Expr::null()));
+/// What bits are taken of: a date is the number of its digits, and of integers that met in a branch each keeps its own.
+fn as_bits(arg: Expr) -> Expr {
+    let is_branch = matches!(&arg, Expr::Case { .. } | Expr::Call { func: Func::Coalesce, .. });
+    match arg.ty() {
+        ty if ty.is_temporal() => super::date_as_number(arg),
+        ty if is_branch && ty.eval_type() == EvalType::Decimal && ty.decimals == 0 => {
+            super::cast(arg, FieldType::bigint_unsigned())
+        }
+        _ => arg,
+    }
+}
+
+fn all_as_bits(args: &mut [Expr]) {
+    for arg in args.iter_mut() {
+        *arg = as_bits(std::mem::replace(arg, Expr::null()));
     }
 }
 
 fn type_of_count(args: &mut [Expr]) -> Result<FieldType, ExprError> {
-    dates_as_numbers(args);
+    all_as_bits(args);
     Ok(FieldType::bigint())
 }
 
 fn type_of_first(args: &mut [Expr]) -> Result<FieldType, ExprError> {
-    dates_as_numbers(args);
+    all_as_bits(args);
     Ok(if of_bytes(args[0].ty()) { bytes_type(args[0].ty()) } else { FieldType::bigint_unsigned() })
 }
 
 fn type_of_both(args: &mut [Expr]) -> Result<FieldType, ExprError> {
-    dates_as_numbers(args);
+    all_as_bits(args);
     let types = [args[0].ty(), args[1].ty()];
     let is_bytes = types.iter().all(|ty| ty.is_binary_string()) && types.iter().any(|ty| of_bytes(ty));
     Ok(if is_bytes { bytes_type(types[0]) } else { FieldType::bigint_unsigned() })

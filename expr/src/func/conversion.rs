@@ -3,7 +3,7 @@
 use super::Func;
 use super::spec::{Arg, Call, Ret, Spec, text_result};
 use super::{date_number, infer};
-use crate::cast::cast_value;
+use crate::cast::{ZeroDates, cast_value, datetime_with};
 use crate::charset::Charset;
 use crate::collation::Collation;
 use crate::context::{EvalContext, Warnings};
@@ -33,6 +33,7 @@ pub(super) fn spec(func: Func) -> Option<Spec> {
         Func::Stored => Spec::new(2, 2, ANY, Ret::First, stored),
         Func::DateConstant => Spec::new(2, 2, ANY, Ret::First, date_constant),
         Func::ComparedTime => Spec::new(1, 1, ANY, Ret::First, compared_time).total(),
+        Func::LooseDate => Spec::new(1, 1, ANY, Ret::First, loose_date),
         _ => return None,
     })
 }
@@ -114,6 +115,14 @@ fn compared_time(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
         (Value::Null, _) => Value::DateTime(DateTime::ZERO),
         (value, _) => value,
     })
+}
+
+/// A text or a number that parts of a date are taken from: a part may be 0, in a number all of them.
+fn loose_date(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    let is_text = args[0].as_bytes().is_some();
+    let zeros = ZeroDates { whole: !(is_text && call.ctx.mode.no_zero_date), parts: true };
+    let date = datetime_with(&args[0], call.types[0], call.ty, zeros, call.ctx)?;
+    Ok(date.map_or(Value::Null, Value::DateTime))
 }
 
 /// A number without rounding.

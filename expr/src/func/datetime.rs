@@ -2,7 +2,7 @@
 
 use super::Func;
 use super::spec::{Arg, Call, Ret, Spec};
-use crate::cast::{cast_value, now_local, to_f64_quiet, to_i128};
+use crate::cast::{ZeroDates, cast_value, now_local, to_f64_quiet, to_i128};
 use crate::error::{EvalError, ExprError};
 use crate::expr::Expr;
 use crate::temporal::{self, DAY, DateTime, SECOND, TIME_MAX, calendar, zone::unix_epoch};
@@ -18,7 +18,8 @@ pub(super) fn spec(func: Func) -> Option<Spec> {
         Now | SysDate | UtcTimestamp => Spec::new(0, 1, INT, Ret::Custom(type_now), now).total(),
         CurrentDate | UtcDate => Spec::new(0, 0, INT, Ret::Date, now).total(),
         CurrentTime | UtcTime => Spec::new(0, 1, INT, Ret::Custom(type_now_time), now).total(),
-        Year | Quarter | Month | Day | DayOfWeek | DayOfYear | WeekDay | WeekOfYear | ToDays | ToSeconds => {
+        Year | Quarter | Month | Day => Spec::new(1, 1, &[Arg::LooseDate], Ret::Int, date_part),
+        DayOfWeek | DayOfYear | WeekDay | WeekOfYear | ToDays | ToSeconds => {
             Spec::new(1, 1, DATETIME, Ret::Int, date_part)
         }
         Week | YearWeek => Spec::new(1, 2, &[Arg::DateTime, Arg::Int], Ret::Int, date_part).sees_null(),
@@ -169,7 +170,8 @@ fn date_part(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     if args.get(1).is_some_and(Value::is_null) {
         return Ok(Value::Int(0));
     }
-    let mode = args.get(1).map_or(0, |m| m.as_i64().unwrap_or(0)) as u32;
+    // A negative mode is none.
+    let mode = args.get(1).map_or(0, |m| m.as_i64().unwrap_or(0).max(0)) as u32;
     Ok(Value::Int(match call.func {
         Func::DayOfWeek => i64::from((calendar::weekday(year, month, day) + 1) % 7 + 1),
         Func::WeekDay => i64::from(calendar::weekday(year, month, day)),
@@ -211,8 +213,13 @@ fn name(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     })
 }
 
-fn date(_: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
-    Ok(Value::DateTime(moment(&args[0]).date()))
+fn date(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    Ok(allowed(moment(&args[0]), call).map_or(Value::Null, |date| Value::DateTime(date.date())))
+}
+
+/// A date that the mode lets be where one is asked for: a column may hold others.
+fn allowed(date: DateTime, call: &Call<'_>) -> Option<DateTime> {
+    ZeroDates::of_mode(call.ctx).allow(date).then_some(date)
 }
 
 fn last_day(_: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
@@ -226,7 +233,7 @@ fn last_day(_: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
 
 fn timestamp(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     let Some(Value::Time(time)) = args.get(1) else {
-        return Ok(Value::DateTime(moment(&args[0])));
+        return Ok(allowed(moment(&args[0]), call).map_or(Value::Null, Value::DateTime));
     };
     if !moment(&args[0]).is_calendar_date() {
         return Ok(Value::Null);
@@ -272,11 +279,17 @@ fn make_time(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     Ok(Value::Time(if hour < 0 { -micros } else { micros }))
 }
 
-fn from_days(_: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+fn from_days(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     let days = args[0].as_i64().unwrap_or(0);
-    let date = calendar::from_days(days).map_or(DateTime::ZERO, |(y, m, d)| DateTime::from_date(y, m, d));
-    Ok(Value::DateTime(date))
+    if let Some((year, month, day)) = calendar::from_days(days) {
+        return Ok(Value::DateTime(DateTime::from_date(year, month, day)));
+    }
+    call.ctx.warnings.push(DATE_OUT_OF_RANGE, format!("DATE value is out of range in 'from_days({days})'"));
+    Ok(Value::Null)
 }
+
+/// ER_DATE_OUT_OF_RANGE of MySQL 9; older ones give the day 0 of no year.
+const DATE_OUT_OF_RANGE: u16 = 6527;
 
 fn sec_to_time(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     let micros = match args[0].as_i128() {

@@ -257,6 +257,17 @@ fn interval_of(call: &Call<'_>, value: &Value, ty: &FieldType, unit: Unit) -> Re
         };
         return Ok(result.map(|i| if negative { i.negate() } else { i }));
     }
+    // What only a BIGINT UNSIGNED holds is negative here.
+    let signed = match value {
+        Value::UInt(count) => Some(*count as i64),
+        Value::String(_) | Value::Bytes(_) if unit != Unit::Second => {
+            let number = crate::cast::to_i128(value, call.ctx)?;
+            let clamped = number.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64;
+            Some(u64::try_from(number).map_or(clamped, |count| count as i64))
+        }
+        _ => None,
+    };
+    let value = &signed.map_or_else(|| value.clone(), Value::Int);
     if unit == Unit::Second {
         let seconds = crate::cast::to_decimal(value, call.ctx)?;
         let scaled = seconds.rescale(6).and_then(|d| d.unscaled().to_i128()).and_then(|m| i64::try_from(m).ok());
@@ -492,7 +503,7 @@ fn type_extract(args: &mut [Expr]) -> Result<FieldType, ExprError> {
     if !args[1].ty().is_temporal() {
         let dated =
             !unit.has_time() || matches!(unit, Unit::DayHour | Unit::DayMinute | Unit::DaySecond | Unit::DayMicro);
-        let want = if dated { Arg::DateTime } else { Arg::Time };
+        let want = if dated { Arg::LooseDate } else { Arg::Time };
         args[1] = coerce(std::mem::replace(&mut args[1], Expr::null()), want);
     }
     Ok(FieldType::bigint())

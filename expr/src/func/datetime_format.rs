@@ -4,7 +4,7 @@ use super::Func;
 use super::datetime::{UNIX_MICROS_MAX, moment};
 use super::datetime_arith::decimal_micros;
 use super::spec::{Arg, Call, Ret, Spec};
-use crate::cast::to_decimal;
+use crate::cast::{ZeroDates, to_decimal};
 use crate::error::{EvalError, ExprError};
 use crate::expr::Expr;
 use crate::temporal::{DateTime, Fields, SECOND, calendar, parse};
@@ -14,7 +14,7 @@ use crate::value::Value;
 pub(super) fn spec(func: Func) -> Option<Spec> {
     use Func::*;
     Some(match func {
-        DateFormat => Spec::new(2, 2, &[Arg::DateTime, Arg::Text], Ret::Text(1024), date_format),
+        DateFormat => Spec::new(2, 2, &[Arg::LooseDate, Arg::Text], Ret::Text(1024), date_format),
         TimeFormat => Spec::new(2, 2, &[Arg::Time, Arg::Text], Ret::Text(1024), time_format),
         StrToDate => Spec::new(2, 2, &[Arg::Text], Ret::Custom(type_str_to_date), str_to_date),
         FromUnixTime => Spec::new(1, 2, &[Arg::Number, Arg::Text], Ret::Custom(type_from_unix), from_unixtime),
@@ -31,8 +31,14 @@ fn short(name: &str) -> &[u8] {
     &name.as_bytes()[..3]
 }
 
-/// Formats a date by DATE_FORMAT's letters; `None` where a letter asks for what a zero date has not.
-fn format_date(date: DateTime, hours: u32, format: &[u8]) -> Option<Vec<u8>> {
+/// The day of the year, counted on from days and months that no year has: the day 0 is one before the first of a month.
+fn day_of_year(date: &Fields) -> i64 {
+    let days = if (date.year, date.month) == (0, 0) { 0 } else { calendar::to_days(date.year, date.month, date.day) };
+    days - calendar::to_days(date.year, 1, 1) + 1
+}
+
+/// Formats a date, or a time that is one of no day, by DATE_FORMAT's letters; `None` where a letter asks for what it has not.
+fn format_date(date: DateTime, hours: u32, is_time: bool, format: &[u8]) -> Option<Vec<u8>> {
     let f = date.fields();
     // The day 0 of a month is the one before its first, and month 0 ends a year.
     let week = |mode: u32| (f.month != 0).then(|| calendar::week(f.year, f.month, f.day, mode));
@@ -72,8 +78,8 @@ fn format_date(date: DateTime, hours: u32, format: &[u8]) -> Option<Vec<u8>> {
             b'W' => out.extend_from_slice(calendar::WEEKDAYS[weekday()? as usize].as_bytes()),
             b'a' => out.extend_from_slice(short(calendar::WEEKDAYS[weekday()? as usize])),
             b'w' => push(&mut out, (weekday()? + 1) % 7, 1),
-            b'j' if f.month == 0 => return None,
-            b'j' => push(&mut out, calendar::day_of_year(f.year, f.month, f.day), 3),
+            b'j' if is_time => return None,
+            b'j' => out.extend_from_slice(format!("{:03}", day_of_year(&f)).as_bytes()),
             b'H' => push(&mut out, hours, 2),
             b'k' => push(&mut out, hours, 1),
             b'h' | b'I' => push(&mut out, twelve, 2),
@@ -105,7 +111,7 @@ fn formatted(call: &Call<'_>, date: DateTime, hours: u32, format: &Value) -> Res
     const GROWTH_MAX: usize = 6;
     let Some(format) = format.as_bytes().filter(|format| !format.is_empty()) else { return Ok(None) };
     call.check_length(format.len().saturating_mul(GROWTH_MAX))?;
-    Ok(format_date(date, hours, format))
+    Ok(format_date(date, hours, call.func == Func::TimeFormat, format))
 }
 
 fn date_format(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
@@ -227,8 +233,13 @@ impl Scanned {
             true => ((6 - first) % 7, weekday % 7),
             false => (if first <= 3 { -first } else { 7 - first }, weekday - 1),
         };
-        calendar::from_days(start + to_week + (i64::from(week.number) - 1) * 7 + i64::from(to_day))
+        date_of(start + to_week + (i64::from(week.number) - 1) * 7 + i64::from(to_day))
     }
+}
+
+/// The date of a day's number; no text has one of year 0.
+fn date_of(days: i64) -> Option<(u32, u32, u32)> {
+    calendar::from_days(days).filter(|(year, _, _)| *year > 0)
 }
 
 /// Reads a text by DATE_FORMAT's letters; also says whether all of the text was read.
@@ -237,19 +248,17 @@ fn scan_date(text: &[u8], format: &[u8]) -> Option<(Fields, bool)> {
     let mut found = Scanned::default();
     let mut letters = format.iter();
     while let Some(&byte) = letters.next() {
-        if byte.is_ascii_whitespace() {
-            scanner.spaces();
-            continue;
-        }
-        if byte != b'%' {
-            scanner.spaces();
-            scanner.text = scanner.text.strip_prefix(&[byte])?;
-            continue;
-        }
         scanner.spaces();
         // A text that ends early leaves the rest at zero.
         if scanner.text.is_empty() {
             break;
+        }
+        if byte.is_ascii_whitespace() {
+            continue;
+        }
+        if byte != b'%' {
+            scanner.text = scanner.text.strip_prefix(&[byte])?;
+            continue;
         }
         let Some(&letter) = letters.next() else {
             scanner.text = scanner.text.strip_prefix(b"%")?;
@@ -265,7 +274,7 @@ fn scan_date(text: &[u8], format: &[u8]) -> Option<(Fields, bool)> {
         fields.hour = fields.hour % 12 + if found.afternoon == Some(true) { 12 } else { 0 };
     }
     if let Some(day) = found.day_of_year.filter(|day| *day > 0) {
-        let (year, month, day) = calendar::from_days(calendar::to_days(fields.year, 1, 1) + i64::from(day) - 1)?;
+        let (year, month, day) = date_of(calendar::to_days(fields.year, 1, 1) + i64::from(day) - 1)?;
         fields = Fields { year, month, day, ..fields };
     }
     if let (Some(week), Some(weekday)) = (found.week, found.weekday) {
@@ -353,7 +362,7 @@ fn str_to_date(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     };
     let value = fields.pack();
     let is_time = call.ty.kind == TypeKind::Time;
-    if !is_time && !crate::cast::zero_parts_allowed(value, call.ctx) {
+    if !is_time && !ZeroDates::of_mode(call.ctx).allow(value) {
         call.ctx.soften(incorrect())?;
         return Ok(Value::Null);
     }

@@ -175,12 +175,28 @@ pub fn cast(expr: Expr, ty: FieldType) -> Expr {
 /// The explicit `CAST(expr AS ty)`: as [`cast`], but a string is always cut to its length, and has the collation asked for.
 pub fn cast_explicit(expr: Expr, ty: FieldType) -> Expr {
     let asked = ty.collation;
+    let expr = if ty.eval_type() == EvalType::DateTime { checked_date(expr) } else { expr };
     if ty.is_string() && ty.length != UNSPECIFIED || ty.kind == TypeKind::Decimal {
         let not_null = expr.ty().not_null && !may_fail(expr.ty(), &ty);
         let expr = if ty.kind == TypeKind::Decimal { as_number(with_hidden_digits(expr)) } else { expr };
         return converted(Expr::Call { func: Func::Cast, args: vec![expr], ty: FieldType { not_null, ..ty } }, asked);
     }
     converted(cast(expr, ty), asked)
+}
+
+/// A date that is asked for by name: NULL where it is one that the mode does not let be, which a column may hold.
+fn checked_date(expr: Expr) -> Expr {
+    let is_sure = matches!(&expr, Expr::Literal(Value::DateTime(date), _) if date.is_real_date());
+    if is_sure || expr.ty().eval_type() != EvalType::DateTime {
+        return expr;
+    }
+    let local = localize(expr);
+    let ty = match local.ty().kind {
+        TypeKind::Date => FieldType::date(),
+        _ => FieldType::datetime(local.ty().decimals),
+    };
+    let func = if ty.kind == TypeKind::Date { Func::Date } else { Func::Timestamp };
+    Expr::Call { func, args: vec![local], ty }
 }
 
 fn may_fail(from: &FieldType, to: &FieldType) -> bool {
@@ -526,6 +542,9 @@ fn common(exprs: &[(&FieldType, Side)]) -> Result<FieldType, ExprError> {
     let ty = if all(&|t| t == *first || FieldType { not_null: first.not_null, ..t.clone() } == **first) {
         let coercibility = known.iter().map(|t| t.coercibility).min();
         FieldType { coercibility: coercibility.unwrap_or(first.coercibility), ..(*first).clone() }
+    } else if all(&|t| t.kind == TypeKind::Bit) {
+        let length = known.iter().map(|t| t.length).max().unwrap_or(first.length);
+        FieldType { length, ..(*first).clone() }
     } else if all(&|t| t.is_integer()) {
         common_integer(&known)
     } else if all(&|t| t.is_numeric()) {

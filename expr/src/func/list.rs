@@ -42,7 +42,8 @@ functions! {
     // Names that nobody can call: comparisons put them around constants, branches around subqueries.
     ExactNumber: "exact number"; YearNumber: "year number"; DateConstant: "date constant"; ComparedTime: "compared time";
     DateNumber: "date number"; TimeNumber: "time number"; Stored: "stored as"; Recollate: "recollate to";
-    OnlyRow: "only row"; NoTime: "no time"; Cast: "cast"; Weight: "sort_key"; WeightString: "weight_string"; CollateTo: "collate"; Binary: "binary";
+    OnlyRow: "only row"; NoTime: "no time"; LooseDate: "loose date";
+    Cast: "cast"; Weight: "sort_key"; WeightString: "weight_string"; CollateTo: "collate"; Binary: "binary";
     // math.rs
     Abs: "abs"; Ceil: "ceiling" "ceil"; Floor: "floor"; Round: "round"; Truncate: "truncate"; Power: "pow" "power";
     Sqrt: "sqrt"; Ln: "ln"; Log: "log"; Log2: "log2"; Log10: "log10"; Exp: "exp"; Sign: "sign"; Rand: "rand"; Pi: "pi";
@@ -54,7 +55,7 @@ functions! {
     Left: "left"; Right: "right"; Trim: "trim"; LTrim: "ltrim"; RTrim: "rtrim"; Replace: "replace"; Repeat: "repeat";
     Reverse: "reverse"; LPad: "lpad"; RPad: "rpad"; Locate: "locate" "position"; InStr: "instr"; Hex: "hex";
     Unhex: "unhex"; Ascii: "ascii"; Ord: "ord"; Char: "char"; Space: "space"; Field: "field"; Elt: "elt";
-    FindInSet: "find_in_set"; MakeSet: "make_set"; Format: "format"; SubstringIndex: "substring_index"; Quote: "quote";
+    FindInSet: "find_in_set"; MakeSet: "make_set"; ExportSet: "export_set"; Soundex: "soundex"; Format: "format"; SubstringIndex: "substring_index"; Quote: "quote";
     Insert: "insert"; Md5: "md5"; Sha1: "sha1" "sha"; Sha2: "sha2"; ToBase64: "to_base64"; FromBase64: "from_base64";
     // datetime.rs, datetime_arith.rs, datetime_format.rs
     Now: "now" "current_timestamp" "localtime" "localtimestamp"; SysDate: "sysdate"; CurrentDate: "curdate" "current_date";

@@ -3,7 +3,8 @@
 use super::Func;
 use super::infer::number_class;
 use super::spec::{Arg, Call, Ret, Spec};
-use crate::cast::{to_decimal, to_f64, to_i128};
+use crate::cast::{to_decimal, to_f64, to_i128, to_text};
+use crate::context::EvalContext;
 use crate::decimal::Decimal;
 use crate::error::{EvalError, ExprError};
 use crate::expr::Expr;
@@ -32,7 +33,7 @@ pub(super) fn spec(func: Func) -> Option<Spec> {
         Sqrt | Exp | Sin | Cos | Tan | Cot | Asin | Acos | Degrees | Radians => {
             Spec::new(1, 1, REAL, Ret::Real, real_function)
         }
-        Conv => Spec::new(3, 3, &[Arg::Text, Arg::Int, Arg::Int], Ret::Text(64), conv),
+        Conv => Spec::new(3, 3, &[Arg::Any, Arg::Int, Arg::Int], Ret::Text(64), conv),
         Bin | Oct => Spec::new(1, 1, &[Arg::Any], Ret::Text(64), radix),
         _ => return None,
     })
@@ -68,17 +69,29 @@ fn type_round(args: &mut [Expr]) -> Result<FieldType, ExprError> {
         EvalType::Decimal => {
             let scale = match args.get(1) {
                 None => 0,
-                Some(Expr::Literal(value, _)) => {
+                Some(digits) => match constant_of(digits) {
                     // Digits that the number does not have are not made up.
-                    value.as_i64().unwrap_or(0).clamp(0, i64::from(ty.scale())) as u8
-                }
-                Some(_) => ty.scale(),
+                    Some(value) => value.as_i64().unwrap_or(0).clamp(0, i64::from(ty.scale())) as u8,
+                    None => ty.scale(),
+                },
             };
             let whole = ty.decimal_precision().saturating_sub(u32::from(ty.scale())) + 1;
             FieldType::decimal(whole + u32::from(scale), scale)
         }
         _ => FieldType { unsigned: ty.unsigned, ..FieldType::bigint() },
     })
+}
+
+/// What an argument is whatever the row and the session: a literal, or a calculation of literals that says nothing.
+fn constant_of(expr: &Expr) -> Option<Value> {
+    match expr {
+        Expr::Literal(value, _) => Some(value.clone()),
+        expr if expr.is_immutable() => {
+            let quiet = EvalContext::default();
+            crate::eval::eval_scalar(expr, &quiet).ok().filter(|_| quiet.warnings.count() == 0)
+        }
+        _ => None,
+    }
 }
 
 fn type_pi(_: &mut [Expr]) -> Result<FieldType, ExprError> {
@@ -279,23 +292,12 @@ fn conv(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     if !(2..=36).contains(&from.unsigned_abs()) || !(2..=36).contains(&to.unsigned_abs()) {
         return Ok(Value::Null);
     }
-    let text = String::from_utf8_lossy(args[0].as_bytes().unwrap_or_default()).into_owned();
-    let text = text.trim();
-    if text.is_empty() {
-        return Ok(Value::Null);
-    }
-    let (negative, digits) = match text.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    let value = match &args[0] {
+        // A BIT is its number, in any base.
+        Value::UInt(bits) if call.types[0].kind == TypeKind::Bit => Some(*bits),
+        other => leading_digits(&to_text(other, call.types[0]), from.unsigned_abs()),
     };
-    let mut value = 0u64;
-    for c in digits.chars() {
-        let Some(digit) = c.to_digit(from.unsigned_abs() as u32) else { break };
-        value = value.saturating_mul(from.unsigned_abs()).saturating_add(u64::from(digit));
-    }
-    if negative {
-        value = value.wrapping_neg();
-    }
+    let Some(mut value) = value else { return Ok(Value::Null) };
     let mut out = Vec::new();
     if to < 0 && (value as i64) < 0 {
         out.push(b'-');
@@ -305,9 +307,28 @@ fn conv(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     Ok(call.text(out))
 }
 
+/// The number at the front of a text, modulo 2^64 where it is negative and the largest one where it is too large; `None` for
+/// a text of nothing.
+fn leading_digits(text: &[u8], base: u64) -> Option<u64> {
+    let text = text.trim_ascii();
+    let (negative, digits) = match text.first()? {
+        b'-' => (true, &text[1..]),
+        b'+' => (false, &text[1..]),
+        _ => (false, text),
+    };
+    let digit = |byte: &u8| char::from(*byte).to_digit(base as u32).map(u64::from);
+    let value =
+        digits.iter().map_while(digit).fold(0u64, |value, digit| value.saturating_mul(base).saturating_add(digit));
+    Some(if negative { value.wrapping_neg() } else { value })
+}
+
+/// BIN and OCT: as CONV from base 10.
 fn radix(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     let base = if call.func == Func::Bin { 2 } else { 8 };
-    // As CONV reads it: a number with a point is no signed integer on its way, other than for the operators on bits.
-    let number = to_i128(&args[0], call.ctx)?.clamp(i128::from(i64::MIN), i128::from(u64::MAX));
-    Ok(call.text(digits_in(number as u64, base)))
+    let value = match &args[0] {
+        Value::Int(value) => Some(*value as u64),
+        Value::UInt(value) => Some(*value),
+        other => leading_digits(&to_text(other, call.types[0]), 10),
+    };
+    Ok(value.map_or(Value::Null, |value| call.text(digits_in(value, base))))
 }

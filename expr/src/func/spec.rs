@@ -106,6 +106,8 @@ pub(crate) enum Arg {
     Bytes,
     /// DATETIME; dates and timestamps stay.
     DateTime,
+    /// DATETIME, of which text and numbers may leave out the day or the month: `'2020-00-00'` has a year in any mode.
+    LooseDate,
     /// TIME.
     Time,
 }
@@ -214,14 +216,18 @@ pub(crate) fn coerce(arg: Expr, want: Arg) -> Expr {
             let length = ty.text_width();
             super::cast(arg, FieldType::varchar(length).with_coercibility(Coercibility::Numeric))
         }
-        Arg::DateTime if eval == EvalType::DateTime => arg,
-        Arg::DateTime => {
+        Arg::DateTime | Arg::LooseDate if eval == EvalType::DateTime => arg,
+        Arg::DateTime | Arg::LooseDate => {
             let fsp = match eval {
                 EvalType::Int => 0,
                 EvalType::Duration | EvalType::Decimal => ty.decimals.min(6),
                 _ => literal_fsp(&arg),
             };
-            super::cast(arg, FieldType::datetime(fsp))
+            let to = FieldType::datetime(fsp);
+            match want == Arg::LooseDate && eval != EvalType::Duration {
+                true => Expr::Call { func: Func::LooseDate, args: vec![arg], ty: to },
+                false => super::cast(arg, to),
+            }
         }
         Arg::Time if eval == EvalType::Duration => arg,
         Arg::Time => {

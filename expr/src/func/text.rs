@@ -28,6 +28,11 @@ pub(super) fn spec(func: Func) -> Option<Spec> {
         Elt => Spec::new(2, MANY, &[Arg::Int, Arg::Text], Ret::Joined, elt).sees_null(),
         FindInSet => Spec::new(2, 2, TEXT, Ret::Custom(type_find), find_in_set).total(),
         MakeSet => Spec::new(2, MANY, &[Arg::Int, Arg::Text], Ret::Joined, make_set).sees_null(),
+        ExportSet => {
+            const ARGS: &[Arg] = &[Arg::Int, Arg::Text, Arg::Text, Arg::Text, Arg::Int];
+            Spec::new(3, 5, ARGS, Ret::Custom(type_export_set), export_set).total()
+        }
+        Soundex => Spec::new(1, 1, TEXT, Ret::Custom(type_soundex), soundex).total(),
         Format => Spec::new(2, 3, &[Arg::Number, Arg::Int, Arg::Text], Ret::Text(100), format).sees_null().total(),
         Quote => Spec::new(1, 1, TEXT, Ret::Custom(type_quote), quote).sees_null(),
         _ => return None,
@@ -51,6 +56,18 @@ fn type_char(args: &mut [Expr]) -> Result<FieldType, ExprError> {
 
 fn type_quote(args: &mut [Expr]) -> Result<FieldType, ExprError> {
     Ok(text_result(args[0].ty().display_width().saturating_mul(2).saturating_add(2), args[0].ty().collation))
+}
+
+fn type_export_set(args: &mut [Expr]) -> Result<FieldType, ExprError> {
+    let texts = args.len().min(4);
+    let collation = join_collations(&mut args[1..texts], "export_set")?;
+    let width = |at: usize| args.get(at).map_or(1, |arg| arg.ty().display_width());
+    let each = width(1).max(width(2)).saturating_add(width(3));
+    Ok(text_result(each.saturating_mul(SET_BITS), collation))
+}
+
+fn type_soundex(args: &mut [Expr]) -> Result<FieldType, ExprError> {
+    Ok(text_result(args[0].ty().display_width().max(SOUNDEX_LETTERS as u32), args[0].ty().collation))
 }
 
 fn type_find(args: &mut [Expr]) -> Result<FieldType, ExprError> {
@@ -156,6 +173,53 @@ fn make_set(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     let chosen: Vec<&[u8]> = chosen.map(|(_, v)| bytes(v)).collect();
     call.check_length(chosen.iter().map(|text| text.len() + 1).sum())?;
     Ok(call.text(chosen.join(&b","[..])))
+}
+
+/// Bits that MAKE_SET and EXPORT_SET look at.
+const SET_BITS: u32 = 64;
+
+/// One of two texts for each bit, the lowest first.
+fn export_set(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    let bits = to_bits(&args[0], call.ctx)?;
+    let separator = args.get(3).map_or(&b","[..], bytes);
+    // A count that is negative is a large one.
+    let count = args
+        .get(4)
+        .map_or(SET_BITS, |count| u32::try_from(count.as_i64().unwrap_or(0)).unwrap_or(SET_BITS).min(SET_BITS));
+    let parts: Vec<&[u8]> = (0..count).map(|bit| bytes(&args[if bits >> bit & 1 == 1 { 1 } else { 2 }])).collect();
+    call.check_length(parts.iter().map(|part| part.len() + separator.len()).sum())?;
+    Ok(call.text(parts.join(separator)))
+}
+
+/// Letters that a SOUNDEX has at least.
+const SOUNDEX_LETTERS: usize = 4;
+
+/// The first letter, and the digit of each letter behind it that sounds otherwise than the last that had one. Every letter
+/// that is not English counts as a vowel, which has none.
+fn soundex(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    const DIGITS: &[u8; 26] = b"01230120022455012623010202";
+    let digit = |letter: char| match letter.to_ascii_uppercase() {
+        english @ 'A'..='Z' => DIGITS[english as usize - 'A' as usize],
+        _ => b'0',
+    };
+    let is_letter = |c: &char| c.is_ascii_alphabetic() || *c >= '\u{C0}';
+    let text = match &args[0] {
+        Value::String(text) => std::borrow::Cow::from(&**text),
+        // A binary string has English letters only.
+        other => bytes(other).iter().map(|byte| if byte.is_ascii() { char::from(*byte) } else { ' ' }).collect(),
+    };
+    let mut letters = text.chars().filter(is_letter);
+    let Some(first) = letters.next() else { return Ok(call.text(Vec::new())) };
+    let mut out = String::from(first.to_ascii_uppercase());
+    let (mut count, mut last) = (1, digit(first));
+    for next in letters.map(digit) {
+        if next != b'0' && next != last {
+            out.push(char::from(next));
+            (count, last) = (count + 1, next);
+        }
+    }
+    out.extend(std::iter::repeat_n('0', SOUNDEX_LETTERS.saturating_sub(count)));
+    Ok(call.text(out.into_bytes()))
 }
 
 fn format(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {

@@ -52,9 +52,15 @@ pub fn to_days(year: u32, month: u32, day: u32) -> i64 {
     if year == 0 && month <= 2 { days + 1 } else { days }
 }
 
-/// `FROM_DAYS`, the inverse of [`to_days`] from year 1 on.
+/// `FROM_DAYS`, the inverse of [`to_days`] from 0000-01-01 on.
 pub fn from_days(days: i64) -> Option<(u32, u32, u32)> {
-    if days < 366 { None } else { civil_from_days(days) }
+    // The leap day of year 0 has no number.
+    const MARCH: i64 = 60;
+    match days {
+        ..1 => None,
+        1..MARCH => civil_from_days(days - 1),
+        _ => civil_from_days(days),
+    }
 }
 
 /// Monday is 0.

@@ -204,7 +204,11 @@ impl super::Binder<'_> {
             BinaryOp::BitXor => Func::BitXor,
             BinaryOp::Concat => Func::Concat,
             BinaryOp::JsonExtract | BinaryOp::JsonUnquote => return Err(Error::unsupported("JSON")),
-            BinaryOp::SoundsLike => return Err(Error::unsupported("SOUNDS LIKE")),
+            BinaryOp::SoundsLike => {
+                let soundex = |side: Expr| func::infer_in(Func::Soundex, vec![side], self.ctx.collation);
+                let sides = vec![soundex(self.expr(left, block)?)?, soundex(self.expr(right, block)?)?];
+                return Ok(func::infer_in(Func::Eq, sides, self.ctx.collation)?);
+            }
         };
         let is_calculation = matches!(func, Func::Add | Func::Sub | Func::Mul | Func::Div | Func::IntDiv | Func::Mod);
         let mut operand = |expr: &ast::Expr| match literal::as_number(expr).filter(|_| is_calculation) {

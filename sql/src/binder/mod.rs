@@ -39,6 +39,7 @@ mod set_chain;
 mod settings;
 mod show;
 mod window;
+mod zero_dates;
 
 pub use literal::{collation_of, column_type, literal_value};
 pub use settings::Settings;

@@ -95,8 +95,7 @@ impl super::Binder<'_> {
         values: Vec<Expr>,
         written: &[TableInSight],
     ) -> Result<(LogicalPlan, Vec<Expr>)> {
-        block.clause = Clause::Where;
-        let filter = rest.filter.map(|e| self.condition(e, &mut block).and_then(Self::check_depth)).transpose()?;
+        let filter = self.filter(rest.filter, &relation, &mut block)?;
         block.clause = Clause::OrderBy;
         let keys = self.sort_keys(rest.order_by, &mut block)?;
         block.refuse_groups()?;

@@ -8,7 +8,7 @@ use crate::parser::ast::{self, Cte, LockClause, OrderItem, QueryBody, SetOperato
 use crate::plan::{LockWait, Locking, LogicalPlan, OutputColumn, Query, SetKind, SortKey, walk};
 use basalt_expr::expr::Expr;
 use basalt_expr::func::{self, Func};
-use basalt_expr::types::{EvalType, FieldType};
+use basalt_expr::types::{EvalType, FieldType, TypeKind};
 use std::rc::Rc;
 
 /// A common table expression that names may refer to.
@@ -265,6 +265,9 @@ pub(super) fn set_operation(kind: SetKind, all: bool, inputs: Vec<LogicalPlan>) 
 
 fn cast_to(expr: Expr, ty: &FieldType) -> Result<Expr> {
     let same = expr.ty().clone().nullable() == ty.clone().nullable();
+    // A BIT is a number here, also where the column becomes a text.
+    let is_text = expr.ty().kind == TypeKind::Bit && ty.is_string();
+    let expr = if is_text { func::cast(expr, FieldType::bigint_unsigned()) } else { expr };
     if same { Ok(expr) } else { Ok(func::cast_among(expr, ty.clone())?) }
 }
 

@@ -112,6 +112,8 @@ pub(super) struct Block {
     pub groupings: Vec<Vec<Expr>>,
     /// Within the arguments of an aggregate: no other aggregate may stand there.
     pub in_aggregate: bool,
+    /// Within an item of ORDER BY that is more than a name.
+    pub in_order_expr: bool,
     /// Columns that HAVING may name; `None` before they are known.
     pub in_having: Option<Vec<usize>>,
     /// Within the clauses of the window of this name: no other window may stand there.
@@ -134,6 +136,7 @@ impl Block {
             subqueries: Vec::new(),
             groupings: Vec::new(),
             in_aggregate: false,
+            in_order_expr: false,
             in_having: None,
             in_window: None,
             in_window_args: false,
@@ -210,12 +213,15 @@ impl super::Binder<'_> {
     /// Resolves a column's name as MySQL does in the block's clause.
     pub(super) fn column(&mut self, name: &ColumnName, block: &Block) -> Result<Expr> {
         let bare = name.table.is_none();
-        // ORDER BY and HAVING see the select list first, GROUP BY the tables first.
-        if bare
-            && matches!(block.clause, Clause::Having | Clause::OrderBy)
-            && !block.in_aggregate
-            && let Some(expr) = block.alias(&name.name)
-        {
+        // HAVING and an item of ORDER BY see the select list first; GROUP BY and expressions of ORDER BY the tables.
+        let sees_list = bare && !block.in_aggregate;
+        let (list_first, list_last) = match block.clause {
+            Clause::Having => (sees_list, false),
+            Clause::OrderBy => (sees_list && !block.in_order_expr, sees_list && block.in_order_expr),
+            Clause::GroupBy => (false, bare),
+            _ => (false, false),
+        };
+        if let Some(expr) = block.alias(&name.name).filter(|_| list_first) {
             return Ok(expr.clone());
         }
         let having = block.in_having.as_ref().filter(|_| block.clause == Clause::Having && !block.in_aggregate);
@@ -224,10 +230,7 @@ impl super::Binder<'_> {
         {
             return Ok(Expr::Column { index, ty: block.columns[index].ty.clone() });
         }
-        if bare
-            && block.clause == Clause::GroupBy
-            && let Some(expr) = block.alias(&name.name)
-        {
+        if let Some(expr) = block.alias(&name.name).filter(|_| list_last) {
             return Ok(expr.clone());
         }
         for depth in 0..self.frames.len() {

@@ -4,6 +4,7 @@ use super::dependencies::Dependencies;
 use super::groups::{Grouping, Groups, Keys};
 use super::pending::{self, Stage};
 use super::scope::{Block, Clause, Named, Relation};
+use super::zero_dates;
 use crate::catalog::information_schema;
 use crate::error::{Error, Result};
 use crate::parser::ast::{self, LimitClause, OrderItem, Select, SelectItem};
@@ -36,7 +37,7 @@ impl super::Binder<'_> {
         let relation = self.from(&select.from)?;
         let mut block = Block::new(relation.columns.clone());
         block.named_windows = select.windows.clone();
-        let filter = self.filter(select.filter.as_ref(), &mut block)?;
+        let filter = self.filter(select.filter.as_ref(), &relation, &mut block)?;
         let mut items = self.items(select, &relation, &mut block)?;
         let mut group_by = self.group_by(select, &items, &mut block)?;
         block.clause = Clause::Fields;
@@ -95,11 +96,17 @@ impl super::Binder<'_> {
         self.put_up_output(stage, &block, select.distinct, items, keys, limit)
     }
 
-    fn filter(&mut self, filter: Option<&ast::Expr>, block: &mut Block) -> Result<Option<Expr>> {
+    /// Binds WHERE, over the tables of FROM.
+    pub(super) fn filter(
+        &mut self,
+        filter: Option<&ast::Expr>,
+        relation: &Relation,
+        block: &mut Block,
+    ) -> Result<Option<Expr>> {
         block.clause = Clause::Where;
         let bound = filter.map(|e| self.condition(e, block).and_then(Self::check_depth)).transpose()?;
         block.clause = Clause::Fields;
-        Ok(bound)
+        Ok(bound.map(|predicate| zero_dates::found_by_null(predicate, &relation.columns, &relation.tables)))
     }
 
     fn items(&mut self, select: &Select, relation: &Relation, block: &mut Block) -> Result<Vec<Item>> {
@@ -165,7 +172,10 @@ impl super::Binder<'_> {
         for item in order_by {
             let expr = match Self::position(&item.expr) {
                 Some(position) => at_position(items, position, Clause::OrderBy)?.expr.clone(),
-                None => self.expr(&item.expr, block)?,
+                None => {
+                    block.in_order_expr = !matches!(item.expr, ast::Expr::Column(_));
+                    self.expr(&item.expr, block)?
+                }
             };
             // A constant orders nothing, unless ROLLUP makes NULLs of it.
             if rollup || !matches!(expr, Expr::Literal(..)) {

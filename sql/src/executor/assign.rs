@@ -5,6 +5,7 @@ use crate::context::StatementContext;
 use crate::error::Result;
 use crate::executor::column_value::{self, StoreMode};
 use crate::plan::Assignment;
+use basalt_expr::expr::Expr;
 
 /// The table whose columns are assigned, and where they stand in the row.
 pub struct Target<'a> {
@@ -34,6 +35,8 @@ pub fn assign(
         let column = &target.table.columns[assignment.column];
         let value = match &assignment.value {
             None => column_value::default(column, mode, ctx)?,
+            // A column's own value is let be, whatever the mode thinks of it.
+            Some(Expr::Column { index, .. }) if *index == place(assignment) => continue,
             Some(expr) => column_value::store(&ctx.eval_row(expr, row)?, expr.ty(), column, mode, ctx)?,
         };
         row[place(assignment)] = value;

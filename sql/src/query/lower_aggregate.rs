@@ -26,7 +26,7 @@ use basalt_expr::Decimal;
 use basalt_expr::aggregate::{AggregateFunc, of_bytes};
 use basalt_expr::datafusion::has_weight;
 use basalt_expr::expr::Expr;
-use basalt_expr::func::Func;
+use basalt_expr::func::{self, Func};
 use basalt_expr::sum_in_order::SumInOrder;
 use basalt_expr::temporal::DateTime;
 use basalt_expr::types::{EvalType, FieldType, TypeKind};
@@ -212,7 +212,14 @@ fn bits(call: &AggregateCall, arg: &Expr, exprs: &Exprs<'_>) -> Result<Lowered> 
         _ => (df::bit_and_or_xor::bit_xor_udaf(), 0),
     };
     let unsigned = FieldType::bigint_unsigned();
-    let value = exprs.value(&arg.clone().cast(unsigned.clone()))?;
+    // A number with a point is a signed integer on its way, as beside the operators on bits.
+    let bits = match arg.ty().eval_type() {
+        EvalType::Decimal | EvalType::Real => {
+            func::infer(Func::BitOr, vec![arg.clone(), Expr::literal(Value::UInt(0))])?
+        }
+        _ => arg.clone().cast(unsigned.clone()),
+    };
+    let value = exprs.value(&bits)?;
     let args = vec![Expr::column(0, unsigned.clone()), Expr::Literal(Value::UInt(none), unsigned.clone().required())];
     let result = Expr::Call { func: Func::Coalesce, args, ty: unsigned.clone() };
     Ok(Lowered { parts: vec![part(function, vec![value], unsigned)], result: converted(result, &call.ty) })
