@@ -109,7 +109,9 @@ fn client_error(error: &basalt_client::Error) -> (u16, &'static str, String) {
         E::RegionUnavailable(_) => (9005, "HY000", text),
         E::DiskFull(place) => (1021, "HY000", format!("Disk full ({place}); free some space and try again")),
         E::PdUnavailable(_) => (9001, "HY000", text),
-        E::TxnTooLarge { .. } => (8004, "HY000", format!("Transaction is too large, {text}")),
+        E::TxnTooLarge { size, limit } => {
+            (8004, "HY000", format!("Transaction is too large, size: {size}, limit: {limit}"))
+        }
         E::EntryTooLarge { .. } => (8025, "HY000", text),
         E::CommitTsTooLarge { .. } => (8028, "HY000", text),
         E::Sql { code, message, .. } => (*code, basalt_expr::error::sqlstate(*code), message.clone()),
