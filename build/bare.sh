@@ -24,8 +24,15 @@ step() { # NAME COMMAND...
   "$@" || { echo "basalt: bare: $name failed after $((SECONDS - began)) s" >&2; exit 1; }
   report+=("$(printf '%-42s %5d s  %5.1f min' "$name" $((SECONDS - began)) "$(awk "BEGIN { print ($SECONDS - $began) / 60 }")")")
 }
+# What a failed test left running keeps the mounts busy.
+end_processes() {
+  local process
+  for process in /proc/[0-9]*; do
+    if [ "$(readlink "$process/root" 2>/dev/null)" = "$root" ]; then kill -KILL "${process#/proc/}" 2>/dev/null || true; fi
+  done
+}
 unmount() { for at in proc dev/shm dev/pts dev opt/rust; do mountpoint -q "$root/$at" && umount "$root/$at"; done; return 0; }
-finish() { unmount; [ "$keep" = 1 ] && echo "basalt: bare: kept $dir" >&2 || rm -rf --one-file-system "$dir"; }
+finish() { end_processes; unmount; [ "$keep" = 1 ] && echo "basalt: bare: kept $dir" >&2 || rm -rf --one-file-system "$dir"; }
 trap finish EXIT
 
 inside() { # COMMAND...: in the bare root, with nothing of this machine's environment

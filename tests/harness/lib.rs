@@ -62,6 +62,10 @@ fn is_free(port: u16) -> bool {
     TcpListener::bind(("127.0.0.1", port)).is_ok()
 }
 
+/// How long a server may take to greet a client. One that is killed in the middle of TCP's handshake leaves the client with a
+/// connection that nobody will ever write to.
+const GREETING_TIME: Duration = Duration::from_secs(30);
+
 /// A connection to a server, by mysql_async.
 pub async fn connect(port: u16, db: Option<&str>) -> anyhow::Result<mysql_async::Conn> {
     let options = mysql_async::OptsBuilder::default()
@@ -70,7 +74,7 @@ pub async fn connect(port: u16, db: Option<&str>) -> anyhow::Result<mysql_async:
         .user(Some("root"))
         .db_name(db)
         .prefer_socket(false);
-    Ok(mysql_async::Conn::new(options).await?)
+    Ok(tokio::time::timeout(GREETING_TIME, mysql_async::Conn::new(options)).await??)
 }
 
 /// How long something takes.
