@@ -18,6 +18,9 @@ const PROGRESS: Duration = Duration::from_secs(10);
 /// Differences of one scenario that are followed.
 const PER_SCENARIO_MAX: usize = 4;
 
+/// Scenarios that could not be set up, behind which a run gives up: a server is gone.
+const LOST_MAX: usize = 20;
+
 struct Shared {
     next_seed: AtomicU64,
     statements: AtomicUsize,
@@ -86,7 +89,8 @@ async fn progress(shared: &Shared) {
 }
 
 async fn work(mut pair: Pair, shared: &Shared) {
-    while shared.statements.load(Ordering::Relaxed) < shared.wanted {
+    let is_lost = || shared.report.lock().expect("no worker panicked").lost.len() >= LOST_MAX;
+    while shared.statements.load(Ordering::Relaxed) < shared.wanted && !is_lost() {
         let seed = shared.next_seed.fetch_add(1, Ordering::Relaxed);
         let scenario = Scenario::new(seed, pair.dialect == Dialect::MySql);
         one(&mut pair, &scenario, shared).await;
