@@ -82,11 +82,14 @@ fn type_round(args: &mut [Expr]) -> Result<FieldType, ExprError> {
     })
 }
 
-/// What an argument is whatever the row and the session: a literal, or a calculation of literals that says nothing.
+/// What an argument is whatever the row and the session: a literal, or a calculation of literals and numbers that says
+/// nothing and, since it runs while the statement is bound, cannot take long.
 fn constant_of(expr: &Expr) -> Option<Value> {
+    let mut is_light = expr.is_immutable();
+    expr.visit(&mut |node| is_light &= matches!(node, Expr::Literal(..)) || node.ty().is_numeric());
     match expr {
         Expr::Literal(value, _) => Some(value.clone()),
-        expr if expr.is_immutable() => {
+        expr if is_light => {
             let quiet = EvalContext::default();
             crate::eval::eval_scalar(expr, &quiet).ok().filter(|_| quiet.warnings.count() == 0)
         }
