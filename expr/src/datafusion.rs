@@ -170,16 +170,17 @@ fn native_predicate(expr: &Expr, with: Lowering<'_>) -> Result<DfExpr, ExprError
             },
             _ => call(expr, true, with),
         },
-        Expr::InList { expr: needle, list, negated: false, .. } if matches!(&list[..], [item] if is_native_pair(needle, item)) => {
-            Ok(binary(lower(needle, with)?, Operator::Eq, lower(&list[0], with)?))
-        }
-        // Of constants only: DataFusion makes one list of two, and looks for equal items by how they are written.
-        Expr::InList { expr: needle, list, negated, .. }
-            if list.iter().all(|item| item.is_constant() && same_plain_type(needle, item)) =>
-        {
-            let list = list.iter().map(|item| lower(item, with)).collect::<Result<_, _>>()?;
-            Ok(DfExpr::InList(InList::new(Box::new(lower(needle, with)?), list, *negated)))
-        }
+        Expr::InList { expr: needle, list, negated, .. } => match &list[..] {
+            [item] if !negated && is_native_pair(needle, item) => {
+                Ok(binary(lower(needle, with)?, Operator::Eq, lower(item, with)?))
+            }
+            // Of constants only: DataFusion makes one list of two, and looks for equal items by how they are written.
+            list if list.iter().all(|item| item.is_constant() && same_plain_type(needle, item)) => {
+                let list = list.iter().map(|item| lower(item, with)).collect::<Result<_, _>>()?;
+                Ok(DfExpr::InList(InList::new(Box::new(lower(needle, with)?), list, *negated)))
+            }
+            _ => call(expr, true, with),
+        },
         Expr::Column { ty, .. } if ty.is_integer() => {
             let zero = literal(&if ty.unsigned { Value::UInt(0) } else { Value::Int(0) }, ty)?;
             Ok(binary(lower(expr, with)?, Operator::NotEq, zero))

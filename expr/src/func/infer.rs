@@ -191,11 +191,10 @@ fn checked_date(expr: Expr) -> Expr {
         return expr;
     }
     let local = localize(expr);
-    let ty = match local.ty().kind {
-        TypeKind::Date => FieldType::date(),
-        _ => FieldType::datetime(local.ty().decimals),
+    let (func, ty) = match local.ty().kind {
+        TypeKind::Date => (Func::Date, FieldType::date()),
+        _ => (Func::Timestamp, FieldType::datetime(local.ty().decimals)),
     };
-    let func = if ty.kind == TypeKind::Date { Func::Date } else { Func::Timestamp };
     Expr::Call { func, args: vec![local], ty }
 }
 

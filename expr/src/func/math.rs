@@ -87,14 +87,9 @@ fn type_round(args: &mut [Expr]) -> Result<FieldType, ExprError> {
 fn constant_of(expr: &Expr) -> Option<Value> {
     let mut is_light = expr.is_immutable();
     expr.visit(&mut |node| is_light &= matches!(node, Expr::Literal(..)) || node.ty().is_numeric());
-    match expr {
-        Expr::Literal(value, _) => Some(value.clone()),
-        expr if is_light => {
-            let quiet = EvalContext::default();
-            crate::eval::eval_scalar(expr, &quiet).ok().filter(|_| quiet.warnings.count() == 0)
-        }
-        _ => None,
-    }
+    let quiet = EvalContext::default();
+    let value = if is_light { crate::eval::eval_scalar(expr, &quiet).ok() } else { None };
+    value.filter(|_| quiet.warnings.count() == 0)
 }
 
 fn type_pi(_: &mut [Expr]) -> Result<FieldType, ExprError> {

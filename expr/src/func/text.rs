@@ -169,7 +169,8 @@ fn make_set(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
         return Ok(Value::Null);
     }
     let bits = to_bits(&args[0], call.ctx)?;
-    let chosen = args[1..].iter().take(64).enumerate().filter(|(at, v)| bits >> at & 1 == 1 && !v.is_null());
+    let chosen =
+        args[1..].iter().take(SET_BITS as usize).enumerate().filter(|(at, v)| bits >> at & 1 == 1 && !v.is_null());
     let chosen: Vec<&[u8]> = chosen.map(|(_, v)| bytes(v)).collect();
     call.check_length(chosen.iter().map(|text| text.len() + 1).sum())?;
     Ok(call.text(chosen.join(&b","[..])))
