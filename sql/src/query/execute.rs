@@ -72,6 +72,7 @@ pub async fn plan_query(
         dirty: view.dirty.clone(),
         eval: ctx.eval.clone(),
         kill: ctx.kill.clone(),
+        time_max: ctx.limits.execution_time_max,
         concurrency: ctx.limits.scan_concurrency,
     };
     let planning = plan_with(plan, &scans, virtual_tables, QuerySession::shared(), &ctx.memory);
@@ -93,7 +94,7 @@ pub async fn plan_with(
     session: &QuerySession,
     statement: &Arc<Tracker>,
 ) -> Result<PlannedQuery> {
-    let checkpoint = Checkpoint::new(scans.kill.clone());
+    let checkpoint = Checkpoint::new(scans.kill.clone(), scans.time_max);
     let mut lowerer = Lowerer::new(&scans.eval, scans, virtual_tables);
     let lowered = lowerer.lower(plan, super::hints::Hints::default())?;
     let wanted: Vec<_> = lowered.columns.iter().map(|c| c.column.clone()).collect();

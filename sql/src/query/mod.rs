@@ -36,6 +36,7 @@ mod group_concat;
 mod guarded_rules;
 mod hints;
 mod in_order;
+mod interruptible;
 mod large_top;
 mod literal_rows;
 mod lookup;

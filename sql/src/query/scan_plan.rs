@@ -28,6 +28,7 @@ use datafusion_expr::Expr as DfExpr;
 use datafusion_physical_plan::ExecutionPlan;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Column id under which the hidden handle is asked for; no stored column has it.
 pub const HIDDEN_HANDLE_ID: u32 = u32::MAX;
@@ -49,6 +50,8 @@ pub struct ScanPlanner {
     pub eval: Arc<EvalContext>,
     /// Ends scans.
     pub kill: Arc<KillSwitch>,
+    /// How long the statement may run.
+    pub time_max: Option<Duration>,
     /// Regions that one scan reads at a time.
     pub concurrency: usize,
 }

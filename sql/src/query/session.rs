@@ -12,6 +12,7 @@ use super::checkpoint::Checkpoint;
 use super::cut::CutLongRows;
 use super::guarded_rules::{Guarded, NullSafeCrossJoins};
 use super::in_order::ReadInOrder;
+use super::interruptible::InterruptJoins;
 use super::large_top::SortThenLimit;
 use super::pushdown::PushIntoStorage;
 use super::sort_again::SortAgain;
@@ -78,9 +79,11 @@ impl QuerySession {
         let runtime = self.runtime(statement)?;
         let logical: Arc<dyn OptimizerRule + Send + Sync> = Arc::new(checkpoint.clone());
         let physical: Arc<dyn PhysicalOptimizerRule + Send + Sync> = Arc::new(checkpoint.clone());
+        let mut rules = Checkpoint::among(&self.physical_rules, &physical);
+        rules.push(Arc::new(InterruptJoins { checkpoint: checkpoint.clone() }));
         let state = SessionStateBuilder::from(self.state.clone())
             .with_optimizer_rules(Checkpoint::among(&self.logical_rules, &logical))
-            .with_physical_optimizer_rules(Checkpoint::among(&self.physical_rules, &physical));
+            .with_physical_optimizer_rules(rules);
         let mut config = self.state.config().clone();
         let reserved = config.options().execution.sort_spill_reservation_bytes;
         config.options_mut().execution.sort_spill_reservation_bytes = reserved.min(statement.limit() / SORT_RESERVED);

@@ -302,6 +302,7 @@ async fn run_plan(plan: &LogicalPlan, data: &Arc<MemoryFanOut>, dirty: Option<Ar
         dirty,
         eval: Arc::default(),
         kill: Arc::new(KillSwitch::new()),
+        time_max: None,
         concurrency: 2,
     };
     let planned = plan_with(plan, &scans, &VirtualTables::new(), &session, &quota(64 << 20)).await.unwrap();
@@ -631,6 +632,7 @@ async fn two_rows_where_one_is_needed_are_error_1242() {
             dirty: None,
             eval: Arc::default(),
             kill: Arc::new(KillSwitch::new()),
+            time_max: None,
             concurrency: 2,
         };
         let planned = plan_with(&plan, &scans, &VirtualTables::new(), &session, &quota(64 << 20)).await.unwrap();

@@ -10,7 +10,8 @@
 //! right side has; forty of them over tables of three rows keep millions of batches, each a thousand bytes around three
 //! rows, and batches without columns are nothing but that. What passes here has [`CHUNK_ROWS`] rows or is the last.
 //!
-//! Not done: a nested loop that finds nothing does not rest within one batch of its probe side times its whole build side.
+//! A nested loop that finds nothing does not rest within one batch of its probe side times its whole build side: its condition
+//! does what can be done there ([`super::interruptible`]).
 
 use crate::error::Error;
 use arrow::compute::BatchCoalescer;
