@@ -156,24 +156,21 @@ fn native_predicate(expr: &Expr, with: Lowering<'_>) -> Result<DfExpr, ExprError
             (Func::Not, [arg]) => Ok(DfExpr::Not(Box::new(native_predicate(arg, with)?))),
             (Func::IsNull, [arg]) => Ok(DfExpr::IsNull(Box::new(lower(arg, with)?))),
             (Func::IsNotNull, [arg]) => Ok(DfExpr::IsNotNull(Box::new(lower(arg, with)?))),
-            (Func::Between, [value, low, high]) if same_plain_type(value, low) && same_plain_type(value, high) => {
-                let from = binary(lower(value, with)?, Operator::GtEq, lower(low, with)?);
-                let to = binary(lower(value, with)?, Operator::LtEq, lower(high, with)?);
+            (Func::Between, [value, low, high]) if is_native_pair(value, low) && is_native_pair(value, high) => {
+                let from = comparison(value, Operator::GtEq, low, with)?;
+                let to = comparison(value, Operator::LtEq, high, with)?;
                 Ok(binary(from, Operator::And, to))
             }
             (func, [left, right]) => match operator(*func) {
-                Some(op) if is_native_pair(left, right) => Ok(binary(lower(left, with)?, op, lower(right, with)?)),
-                Some(op) if op == Operator::Eq && is_weight_join(left, right) => {
-                    Ok(binary(lower_key(left, with)?, op, lower_key(right, with)?))
+                Some(op) if is_native_pair(left, right) || op == Operator::Eq && is_weight_join(left, right) => {
+                    comparison(left, op, right, with)
                 }
                 _ => call(expr, true, with),
             },
             _ => call(expr, true, with),
         },
         Expr::InList { expr: needle, list, negated, .. } => match &list[..] {
-            [item] if !negated && is_native_pair(needle, item) => {
-                Ok(binary(lower(needle, with)?, Operator::Eq, lower(item, with)?))
-            }
+            [item] if !negated && is_native_pair(needle, item) => comparison(needle, Operator::Eq, item, with),
             // Of constants only: DataFusion makes one list of two, and looks for equal items by how they are written.
             list if list.iter().all(|item| item.is_constant() && same_plain_type(needle, item)) => {
                 let list = list.iter().map(|item| lower(item, with)).collect::<Result<_, _>>()?;
@@ -239,6 +236,16 @@ fn truth_of(value: &Value) -> Option<bool> {
 
 fn binary(left: DfExpr, op: Operator, right: DfExpr) -> DfExpr {
     DfExpr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)))
+}
+
+/// A comparison, a constant behind what it is compared with: `c = 3` and `3 = c` contradict each other to DataFusion, and of
+/// `c >= 3` and `3 < c` it keeps the first.
+fn comparison(left: &Expr, op: Operator, right: &Expr, with: Lowering<'_>) -> Result<DfExpr, ExprError> {
+    let lowered = |expr: &Expr| if is_weight_join(left, right) { lower_key(expr, with) } else { lower(expr, with) };
+    Ok(match op.swap().filter(|_| left.is_constant() && !right.is_constant()) {
+        Some(swapped) => binary(lowered(right)?, swapped, lowered(left)?),
+        None => binary(lowered(left)?, op, lowered(right)?),
+    })
 }
 
 fn fold_logic(args: &[Expr], op: Operator, with: Lowering<'_>) -> Result<DfExpr, ExprError> {
@@ -495,7 +502,9 @@ impl ScalarUDFImpl for MySqlFunction {
 
     fn schema_name(&self, args: &[DfExpr]) -> DfResult<String> {
         let name = |i: usize| args.get(i).map_or_else(|| format!("#{i}"), |arg| arg.schema_name().to_string());
-        if self.payload.len() > NAMED_BYTES_MAX {
+        // Where projections become one, `x + x` stands for a calculation twice: written out, n of them are 2^n long.
+        let is_nested = args.iter().any(|arg| !matches!(arg, DfExpr::Column(_) | DfExpr::OuterReferenceColumn(..)));
+        if is_nested || self.payload.len() > NAMED_BYTES_MAX {
             let args: Vec<_> = (0..args.len()).map(name).collect();
             return Ok(format!("{FUNCTION_NAME}[#{:016x}]({})", self.hash, args.join(", ")));
         }
