@@ -28,6 +28,9 @@ use std::sync::Arc;
 /// 90 ms for 14 of them.
 const MEMBERSHIPS_MAX: usize = 16;
 
+/// `IN` within each other where its value is calculated with: each stands in the plan twice as often as the one around it.
+const CONTAINED_MAX: usize = 8;
+
 impl Lowerer<'_> {
     /// An apply on its own: its input's columns and one a subquery.
     pub(super) fn apply(&mut self, input: &LogicalPlan, subqueries: &[Subquery], hints: &Hints) -> Result<Lowered> {
@@ -189,10 +192,7 @@ impl Lowerer<'_> {
                     let (input, found) = self.contains(input, columns, subquery, operand)?;
                     Ok((input, lit(1i64) - found))
                 }
-                _ => {
-                    let value = self.quantified(&columns, subquery, operand, *op, *all)?;
-                    Ok((input, value))
-                }
+                _ => self.quantified(input, &columns, subquery, operand, *op, *all),
             },
             SubqueryKind::InRows { .. } | SubqueryKind::AnyValue | SubqueryKind::Rows => {
                 Err(Error::internal("a subquery that is joined"))
@@ -207,6 +207,27 @@ impl Lowerer<'_> {
         Ok(DfExpr::ScalarSubquery(self.df_subquery(plan)?))
     }
 
+    /// `input` with aggregates over all of `plan` in each of its rows.
+    fn beside_totals<const N: usize>(
+        &mut self,
+        input: Lowered,
+        plan: DfPlan,
+        aggregates: [DfExpr; N],
+    ) -> Result<(Lowered, [DfExpr; N])> {
+        let names = aggregates.each_ref().map(|_| self.column_name());
+        let named = aggregates.into_iter().zip(&names).map(|(aggregate, name)| aggregate.alias(name));
+        let totals = LogicalPlanBuilder::from(plan).aggregate(Vec::<DfExpr>::new(), named)?.build()?;
+        // The one row is the side that a join keeps.
+        let joined = LogicalPlanBuilder::from(totals).cross_join(input.plan)?.build()?;
+        let totals = names.map(|name| DfExpr::Column(Column::from_name(name)));
+        Ok((Lowered { columns: input.columns, ..in_schema_order(joined) }, totals))
+    }
+
+    /// What [`Lowerer::contains`] asks stands in the plan twice.
+    fn check_copies(&self) -> Result<()> {
+        if self.outer.len() >= CONTAINED_MAX { Err(Error::select_nesting()) } else { Ok(()) }
+    }
+
     /// `operand IN (subquery)` as 1, 0 or NULL.
     fn contains(
         &mut self,
@@ -215,12 +236,15 @@ impl Lowerer<'_> {
         subquery: &Subquery,
         operand: &Expr,
     ) -> Result<(Lowered, DfExpr)> {
+        self.check_copies()?;
         let inner = self.subquery(subquery, &columns)?;
         let inner = self.single_key(inner, subquery)?;
         let key = inner.columns[0].column.clone();
-        let rows = self.aggregate_of(inner.plan.clone(), df::count::count_udaf().call(vec![lit(1i64)]))?;
-        let known =
-            self.aggregate_of(inner.plan.clone(), df::count::count_udaf().call(vec![DfExpr::Column(key.clone())]))?;
+        let counts = [
+            df::count::count_udaf().call(vec![lit(1i64)]),
+            df::count::count_udaf().call(vec![DfExpr::Column(key.clone())]),
+        ];
+        let (input, [rows, known]) = self.beside_totals(input, inner.plan.clone(), counts)?;
         let (found, hit) = (self.column_name(), self.column_name());
         let distinct = LogicalPlanBuilder::from(inner.plan)
             .distinct()?
@@ -242,20 +266,24 @@ impl Lowerer<'_> {
     /// `operand op ANY/ALL (subquery)` for an order comparison, by the extreme that decides it.
     fn quantified(
         &mut self,
+        input: Lowered,
         columns: &[NamedColumn],
         subquery: &Subquery,
         operand: &Expr,
         op: CompareOp,
         all: bool,
-    ) -> Result<DfExpr> {
+    ) -> Result<(Lowered, DfExpr)> {
         let inner = self.subquery(subquery, columns)?;
         let inner = self.single_key(inner, subquery)?;
         let key = DfExpr::Column(inner.columns[0].column.clone());
         let greater = matches!(op, CompareOp::Gt | CompareOp::Ge);
         let function = if greater == all { df::min_max::max_udaf() } else { df::min_max::min_udaf() };
-        let rows = self.aggregate_of(inner.plan.clone(), df::count::count_udaf().call(vec![lit(1i64)]))?;
-        let known = self.aggregate_of(inner.plan.clone(), df::count::count_udaf().call(vec![key.clone()]))?;
-        let extreme = self.aggregate_of(inner.plan, function.call(vec![key]))?;
+        let totals = [
+            df::count::count_udaf().call(vec![lit(1i64)]),
+            df::count::count_udaf().call(vec![key.clone()]),
+            function.call(vec![key]),
+        ];
+        let (input, [rows, known, extreme]) = self.beside_totals(input, inner.plan, totals)?;
         let value = self.exprs(columns).key(operand)?;
         let holds = match op {
             CompareOp::Gt => value.clone().gt(extreme),
@@ -265,11 +293,12 @@ impl Lowerer<'_> {
         };
         let null = || lit(datafusion_common::ScalarValue::Int64(None));
         let decided = if all { holds.clone().is_false() } else { holds.clone().is_true() };
-        Ok(when(rows.clone().eq(lit(0i64)), lit(i64::from(all)))
+        let result = when(rows.clone().eq(lit(0i64)), lit(i64::from(all)))
             .when(value.is_null(), null())
             .when(decided, lit(i64::from(!all)))
             .when(known.lt(rows), null())
-            .otherwise(lit(i64::from(all)))?)
+            .otherwise(lit(i64::from(all)))?;
+        Ok((input, result))
     }
 }
 
