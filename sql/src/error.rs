@@ -338,6 +338,8 @@ user_errors! {
     1568 "25001" in_transaction() = "Transaction characteristics can't be changed while a transaction is in progress";
     /// 1690; `place` as in `EXECUTE`
     1690 "22003" unsigned_out_of_range(place) = "unsigned integer value is out of range in '{place}'";
+    /// 1706
+    1706 "HY000" key_of_two_names(one, other) = "Primary key/partition key update is not allowed since the table is updated both as '{one}' and '{other}'.";
     /// 1707: the index was written with other weights of its collation
     1707 "HY000" stale_index(table, index) = "Table rebuild required: key '{index}' of '{table}' was made with another version of its collation. Drop and add it, or dump the table with the version of Basalt that made it";
     /// 1582

@@ -10,6 +10,20 @@ use crate::plan::{Assignment, Delete, DeleteTarget, LogicalPlan, Scan, SortKey, 
 use crate::privilege::Privileges;
 use basalt_expr::expr::Expr;
 
+/// A row that is changed under two names is found by its key the second time.
+fn refuse_moved_keys(targets: &[UpdateTarget], tables: &[TableInSight]) -> Result<()> {
+    for (at, target) in targets.iter().enumerate() {
+        let Some(other) = targets[at + 1..].iter().find(|other| other.table.id == target.table.id) else { continue };
+        let is_moved = |target: &UpdateTarget| target.assignments.iter().any(|a| target.table.handle.has(a.column));
+        if is_moved(target) || is_moved(other) {
+            let name =
+                |target: &UpdateTarget| tables.iter().find(|t| t.first == target.offset).map(|t| t.alias.as_str());
+            return Err(Error::key_of_two_names(name(target).unwrap_or_default(), name(other).unwrap_or_default()));
+        }
+    }
+    Ok(())
+}
+
 impl super::Binder<'_> {
     /// Binds an UPDATE.
     pub(super) fn update(&mut self, update: &UpdateTree) -> Result<Update> {
@@ -53,6 +67,9 @@ impl super::Binder<'_> {
                 }),
             }
         }
+        // Where a table stands under two names, what the later one assigns stays.
+        targets.sort_by_key(|target| target.offset);
+        refuse_moved_keys(&targets, &tables)?;
         Ok(Update { source, targets, ignore: update.ignore })
     }
 

@@ -130,6 +130,15 @@ pub enum Handle {
 }
 
 impl Handle {
+    /// True when a column is part of the row key.
+    pub fn has(&self, column: usize) -> bool {
+        match self {
+            Handle::Integer(offset) => *offset == column,
+            Handle::Common(offsets) => offsets.contains(&column),
+            Handle::Hidden => false,
+        }
+    }
+
     /// True when row keys end in eight bytes: an integer primary key, or the hidden number.
     pub fn is_integer(&self) -> bool {
         !matches!(self, Handle::Common(_))

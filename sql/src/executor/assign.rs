@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::executor::column_value::{self, StoreMode};
 use crate::plan::Assignment;
 use basalt_expr::expr::Expr;
+use basalt_expr::value::Value;
 
 /// The table whose columns are assigned, and where they stand in the row.
 pub struct Target<'a> {
@@ -17,17 +18,27 @@ pub struct Target<'a> {
     pub assignments: &'a [Assignment],
 }
 
+impl Target<'_> {
+    /// The next AUTO_INCREMENT value is above one that was assigned.
+    ///
+    /// # Errors
+    /// When the counter cannot be raised.
+    pub async fn raise_auto_increment(&self, values: &[Value], ctx: &StatementContext) -> Result<()> {
+        let Some(offset) = self.table.auto_increment_column() else { return Ok(()) };
+        let given = values[offset].as_u64().filter(|_| self.assignments.iter().any(|a| a.column == offset));
+        match given {
+            Some(given) => ctx.catalog.sequences().observe_auto_increment(self.table.id, given).await,
+            None => Ok(()),
+        }
+    }
+}
+
 /// Assigns, and says whether the table's row is another one now. A row that changes gets new values for its
 /// ON UPDATE CURRENT_TIMESTAMP columns that are not assigned themselves.
 ///
 /// # Errors
 /// When a value cannot be calculated or stored.
-pub fn assign(
-    target: &Target<'_>,
-    row: &mut [basalt_expr::Value],
-    mode: StoreMode,
-    ctx: &StatementContext,
-) -> Result<bool> {
+pub fn assign(target: &Target<'_>, row: &mut [Value], mode: StoreMode, ctx: &StatementContext) -> Result<bool> {
     // Against the row as it was: a column may be assigned twice, and get its own value back.
     let place = |assignment: &Assignment| target.offset + assignment.column;
     let before: Vec<_> = target.assignments.iter().map(|a| row[place(a)].clone()).collect();

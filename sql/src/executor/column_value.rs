@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use basalt_expr::decimal::Decimal;
 use basalt_expr::store::{StoreContext, cast_for_store};
 use basalt_expr::temporal::DateTime;
-use basalt_expr::types::{EvalType, FieldType};
+use basalt_expr::types::{EvalType, FieldType, TypeKind};
 use basalt_expr::value::Value;
 use basalt_expr::{Expr, Func, eval_scalar};
 use std::sync::Arc;
@@ -110,6 +110,8 @@ fn implicit_default(ty: &FieldType) -> Value {
         EvalType::Decimal => Value::Decimal(Decimal::new(0, ty.decimals)),
         EvalType::DateTime => Value::DateTime(DateTime::ZERO),
         EvalType::Duration => Value::Time(0),
+        // A BINARY has all its bytes.
+        EvalType::String if ty.kind == TypeKind::Binary => Value::from(vec![0; ty.length as usize]),
         EvalType::String if ty.is_binary_string() => Value::Bytes(bytes::Bytes::new()),
         EvalType::String => Value::String(Arc::from("")),
     }

@@ -220,6 +220,7 @@ impl Batch<'_> {
             outcome => outcome?,
         }
         self.writer.replace(&encoded, &changed, txn).await?;
+        target.raise_auto_increment(&values, self.ctx).await?;
         tally.affected += 2;
         tally.found += 1;
         tally.wrote(table, &values, false);

@@ -14,7 +14,7 @@ use crate::planner::{RowsPlan, UpdatePlan};
 use crate::transaction::SessionTxn;
 use basalt_expr::value::Value;
 use bytes::Bytes;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Rows after which other connections get their turn.
@@ -30,27 +30,29 @@ pub async fn update(plan: &UpdatePlan, ctx: &Arc<StatementContext>, txn: &mut Se
         txn.note_written(&target.table)?;
     }
     let writers: Vec<_> = targets.iter().map(|t| TableWriter::new(&t.table, ctx)).collect();
-    // A join may bring a row several times; it is changed once.
+    // A join may bring a row several times; it is changed once under each name.
     let is_join = targets.len() > 1 || matches!(plan.source, RowsPlan::Query(_));
-    let mut seen: HashSet<Bytes> = HashSet::new();
+    let mut seen: HashSet<(usize, Bytes)> = HashSet::new();
+    let mut twice: HashMap<Bytes, ChangedTwice> = HashMap::new();
     let mut source = RowSource::open(&plan.source, ctx, txn).await?;
     let view = txn.current_read_view()?;
     let (mut matched, mut changed) = (0u64, 0);
     while let Some(mut batch) = source.next().await? {
         lock_rows(targets, &writers, &batch, ctx, txn).await?;
         for row in &mut batch {
-            for (target, writer) in targets.iter().zip(&writers) {
+            for (at, (target, writer)) in targets.iter().zip(&writers).enumerate() {
                 let Some(old) = old_row(target, writer, row)? else { continue };
-                if is_join && !seen.insert(old.key.clone()) {
+                if is_join && !seen.insert((at, old.key.clone())) {
                     continue;
                 }
+                let other_name = has_other_name(targets, at).then(|| twice.entry(old.key.clone()).or_default());
                 matched += 1;
                 if matched.is_multiple_of(ROWS_BETWEEN_YIELDS) {
                     tokio::task::yield_now().await;
                 }
                 let mode = StoreMode { row: matched, ignore: plan.update.ignore, null_fails: false };
-                let run = UpdateRow { target, writer, old, mode };
-                match run.apply(row, &view, ctx, txn).await {
+                let run = UpdateRow { at, target, writer, old, mode };
+                match run.apply(row, other_name, &view, ctx, txn).await {
                     Ok(is_changed) => changed += u64::from(is_changed),
                     Err(error) if plan.update.ignore && error.code() == 1062 => {
                         ctx.eval.warnings.push(1062, error.to_string());
@@ -62,6 +64,36 @@ pub async fn update(plan: &UpdatePlan, ctx: &Arc<StatementContext>, txn: &mut Se
     }
     let info = update_info(matched, changed, ctx.eval.warnings.count());
     Ok(DmlResult { affected_rows: changed, found_rows: matched, info, ..DmlResult::default() })
+}
+
+/// A row of a table that stands under several names: what it holds by now, and who assigned it.
+#[derive(Default, Clone)]
+struct ChangedTwice {
+    /// Its columns, once it was changed.
+    values: Vec<Value>,
+    /// By column, the position of the last target that assigned it.
+    assigned_by: HashMap<usize, usize>,
+}
+
+impl ChangedTwice {
+    /// Makes a target's new values of the row the row's, but for what a later target has assigned.
+    fn merge(&mut self, at: usize, target: &UpdateTarget, new: &mut [Value]) {
+        if self.values.is_empty() {
+            self.values = new.to_vec();
+        }
+        for column in target.assignments.iter().map(|a| a.column) {
+            let by = self.assigned_by.entry(column).or_insert(at);
+            if *by <= at {
+                *by = at;
+                self.values[column] = new[column].clone();
+            }
+        }
+        new.clone_from_slice(&self.values);
+    }
+}
+
+fn has_other_name(targets: &[UpdateTarget], at: usize) -> bool {
+    targets.iter().enumerate().any(|(other, target)| other != at && target.table.id == targets[at].table.id)
 }
 
 /// The stored form of a target's row; `None` where an outer join found none.
@@ -106,6 +138,8 @@ async fn lock_rows(
 }
 
 struct UpdateRow<'a> {
+    /// The target's position.
+    at: usize,
     target: &'a UpdateTarget,
     writer: &'a TableWriter<'a>,
     old: EncodedRow,
@@ -117,6 +151,7 @@ impl UpdateRow<'_> {
     async fn apply(
         &self,
         row: &mut [Value],
+        other_name: Option<&mut ChangedTwice>,
         view: &ReadView,
         ctx: &StatementContext,
         txn: &mut SessionTxn,
@@ -126,12 +161,27 @@ impl UpdateRow<'_> {
         if !assign::assign(&assigned, row, self.mode, ctx)? {
             return Ok(false);
         }
-        let values = &row[self.target.offset..];
+        let values = &mut row[self.target.offset..];
         let hidden = rows::hidden_number(table, values);
-        let values = &values[..table.columns.len()];
-        let new = self.writer.encode(values, &self.writer.handle(values, hidden)?)?;
-        self.writer.check_changed(&self.old, &new, view, txn).await?;
-        self.writer.replace(&self.old, &new, txn).await?;
+        let values = &mut values[..table.columns.len()];
+        let encode = |values: &[Value]| self.writer.encode(values, &self.writer.handle(values, hidden)?);
+        let mut before = None;
+        let mut merged = other_name.as_deref().cloned();
+        if let Some(merged) = &mut merged {
+            if !merged.values.is_empty() {
+                before = Some(encode(&merged.values)?);
+            }
+            merged.merge(self.at, self.target, values);
+        }
+        let old = before.as_ref().unwrap_or(&self.old);
+        let new = encode(values)?;
+        self.writer.check_changed(old, &new, view, txn).await?;
+        self.writer.replace(old, &new, txn).await?;
+        assigned.raise_auto_increment(values, ctx).await?;
+        // Not before: IGNORE lets a row be whose change failed.
+        if let (Some(other_name), Some(merged)) = (other_name, merged) {
+            *other_name = merged;
+        }
         Ok(true)
     }
 }

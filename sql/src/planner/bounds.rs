@@ -18,6 +18,7 @@ use crate::planner::interval::{Interval, IntervalSet};
 use basalt_common::codec;
 use basalt_common::table_key::prefix_end;
 use basalt_expr::EvalContext;
+use basalt_expr::collation::Collation;
 use basalt_expr::expr::Expr;
 use basalt_expr::key::{IndexPart, encode_value};
 use basalt_expr::types::{EvalType, FieldType, TypeKind};
@@ -239,13 +240,14 @@ impl Bounds<'_> {
         let (prefix, has_wildcard) = like_prefix(text, escape);
         // Only a key of bytes begins with the key of the string's beginning. Trailing spaces are not kept in all of them.
         let collation = self.part.ty.collation;
-        let first = self.cut_text(&prefix).trim_end_matches(' ');
-        let Some(first) = collation.key_prefix(first.as_bytes()).filter(|_| collation.is_bin()) else {
+        let first = self.cut(&prefix);
+        let kept = first.iter().rposition(|byte| *byte != b' ').map_or(0, |last| last + 1);
+        let Some(first) = collation.key_prefix(&first[..kept]).filter(|_| collation.is_bin()) else {
             return self.everything();
         };
         let text_end = match has_wildcard {
             true => prefix_end(&first),
-            false => [&*collation.weight(self.cut_text(&prefix).as_bytes()), &[0]].concat(),
+            false => [&*collation.weight(self.cut(&prefix)), &[0]].concat(),
         };
         let (mut start, mut end) = (vec![BYTES_FLAG], vec![BYTES_FLAG]);
         codec::encode_bytes(&mut start, &first);
@@ -257,10 +259,15 @@ impl Bounds<'_> {
         IntervalSet::new(vec![Interval::range(start, end)])
     }
 
-    fn cut_text<'a>(&self, text: &'a str) -> &'a str {
+    /// What a prefix key keeps of a text: so many characters, of a binary column so many bytes.
+    fn cut<'a>(&self, text: &'a str) -> &'a [u8] {
         let length = self.part.prefix_length as usize;
-        let end = if length == 0 { None } else { text.char_indices().nth(length).map(|(end, _)| end) };
-        &text[..end.unwrap_or(text.len())]
+        let end = match self.part.ty.collation {
+            _ if length == 0 => None,
+            Collation::Binary => Some(length.min(text.len())),
+            _ => text.char_indices().nth(length).map(|(end, _)| end),
+        };
+        &text.as_bytes()[..end.unwrap_or(text.len())]
     }
 }
 
