@@ -18,6 +18,7 @@
 //! | `GENERATOR_STATEMENTS=1000000` | so many statements |
 //! | `GENERATOR_SEED=7` | the first scenario's seed; with `GENERATOR_STATEMENTS=1` that scenario alone |
 //! | `MYSQL_URL=mysql://root@127.0.0.1:3406` | a peer that runs already, MariaDB or MySQL; without it a MariaDB of its own |
+//! | `GENERATOR_JUDGE=mysql://root@127.0.0.1:3306` | a MySQL beside a MariaDB as the peer: where it answers as Basalt does, nothing is reported |
 //! | `GENERATOR_BASALT=5150` | a Basalt that runs already, by its port |
 //! | `GENERATOR_FOUND=/tmp/found` | a file a difference in that folder; of expected ones, ten a reason |
 

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// A statement that takes longer has no answer.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Seconds after which a server ends by itself a statement that nobody waits for any more.
+const SERVER_PATIENCE: u64 = PATIENCE.as_secs() + 5;
 /// How far apart two floating-point numbers may lie, of the larger one: sums are added up in any order.
 const TOLERANCE: f64 = 1e-5;
 /// "This version of MySQL doesn't yet support": what Basalt refuses it does not answer wrongly.
@@ -146,6 +148,10 @@ impl Pair {
             let mut out = vec![
                 format!("SET NAMES utf8mb4 COLLATE {}", scenario.collation.name(dialect)),
                 format!("SET time_zone = '+00:00', sql_mode = '{MODE}{rounds}'"),
+                match dialect {
+                    Dialect::MariaDb => format!("SET max_statement_time = {SERVER_PATIENCE}"),
+                    Dialect::MySql => format!("SET max_execution_time = {}", SERVER_PATIENCE * 1000),
+                },
             ];
             out.extend(way.setup().iter().map(|sql| sql.to_string()));
             out

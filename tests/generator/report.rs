@@ -74,6 +74,15 @@ impl Report {
         self.shapes.entry(shape).or_insert((0, text)).0 += 1;
     }
 
+    /// Notes a difference in which a MySQL sides with Basalt.
+    pub fn judged(&mut self, what: &What, case: &Case, outcomes: &[Outcome; 2]) {
+        const REASON: &str = "the judge answers as Basalt does";
+        *self.reasons.entry(REASON.into()).or_default() += 1;
+        if matches!(what, What::Error(_) | What::NoError(_)) {
+            self.expected_errors.insert(shape(what, &case.step.tree.sql(), outcomes), REASON.into());
+        }
+    }
+
     /// A file of its own, where there is a folder for them.
     fn keep(&self, name: &str, text: &str) {
         if let Some(folder) = &self.folder {

@@ -19,12 +19,14 @@ const PROGRESS: Duration = Duration::from_secs(10);
 const PER_SCENARIO_MAX: usize = 4;
 
 /// Scenarios that could not be set up, behind which a run gives up: a server is gone.
-const LOST_MAX: usize = 20;
+const UNREACHED_MAX: usize = 20;
 
 struct Shared {
     next_seed: AtomicU64,
     statements: AtomicUsize,
     differences: AtomicUsize,
+    /// Scenarios that could not be set up.
+    unreached: AtomicUsize,
     is_over: AtomicBool,
     report: Mutex<Report>,
     wanted: usize,
@@ -37,14 +39,19 @@ pub async fn run(basalt: Opts, peer: &Peer, first_seed: u64, wanted: usize) -> S
         next_seed: AtomicU64::new(first_seed),
         statements: AtomicUsize::new(0),
         differences: AtomicUsize::new(0),
+        unreached: AtomicUsize::new(0),
         is_over: AtomicBool::new(false),
         report: Mutex::new(Report::new()),
         wanted,
     };
     let workers = if wanted == 1 { 1 } else { WORKERS };
+    let judge = judge();
     let work = (0..workers).map(|at| {
         let database = format!("generator{at}_{first_seed}");
-        work(Pair::new(basalt.clone(), peer.options.clone(), dialect, &database), &shared)
+        let pair = Pair::new(basalt.clone(), peer.options.clone(), dialect, &database);
+        let of_judge =
+            |options: &Opts| Pair::new(basalt.clone(), options.clone(), Dialect::MySql, &format!("{database}_judged"));
+        work(pair, judge.as_ref().map(of_judge), &shared)
     });
     let all = async {
         futures::future::join_all(work).await;
@@ -53,7 +60,17 @@ pub async fn run(basalt: Opts, peer: &Peer, first_seed: u64, wanted: usize) -> S
     tokio::join!(all, progress(&shared));
     let report = shared.report.into_inner().expect("no worker panicked");
     say(&report.remarks());
-    report.text()
+    if shared.unreached.into_inner() < UNREACHED_MAX {
+        return report.text();
+    }
+    format!("given up after {} statements: a server is gone\n{}", shared.statements.into_inner(), report.text())
+}
+
+/// The MySQL that has the last word where a MariaDB differs.
+fn judge() -> Option<Opts> {
+    let url = std::env::var("GENERATOR_JUDGE").ok()?;
+    let options = Opts::from_url(&url).unwrap_or_else(|error| panic!("GENERATOR_JUDGE: {error}"));
+    Some(mysql_async::OptsBuilder::from_opts(options).prefer_socket(false).into())
 }
 
 /// Progress that the test harness does not swallow: a run takes minutes.
@@ -88,20 +105,21 @@ async fn progress(shared: &Shared) {
     }
 }
 
-async fn work(mut pair: Pair, shared: &Shared) {
-    let is_lost = || shared.report.lock().expect("no worker panicked").lost.len() >= LOST_MAX;
-    while shared.statements.load(Ordering::Relaxed) < shared.wanted && !is_lost() {
+async fn work(mut pair: Pair, mut judge: Option<Pair>, shared: &Shared) {
+    let is_gone = || shared.unreached.load(Ordering::Relaxed) >= UNREACHED_MAX;
+    while shared.statements.load(Ordering::Relaxed) < shared.wanted && !is_gone() {
         let seed = shared.next_seed.fetch_add(1, Ordering::Relaxed);
         let scenario = Scenario::new(seed, pair.dialect == Dialect::MySql);
-        one(&mut pair, &scenario, shared).await;
+        one(&mut pair, judge.as_mut(), &scenario, shared).await;
     }
 }
 
 /// One scenario; after a difference in what a table holds there is nothing more to compare.
-async fn one(pair: &mut Pair, scenario: &Scenario, shared: &Shared) {
+async fn one(pair: &mut Pair, mut judge: Option<&mut Pair>, scenario: &Scenario, shared: &Shared) {
     if let Err(error) = pair.set_up(scenario, &scenario.tables).await {
         let mut report = shared.report.lock().expect("no worker panicked");
         report.lost.push(format!("seed {}: {error}", scenario.seed));
+        shared.unreached.fetch_add(1, Ordering::Relaxed);
         return;
     }
     let mut changes: Vec<Step> = Vec::new();
@@ -134,25 +152,50 @@ async fn one(pair: &mut Pair, scenario: &Scenario, shared: &Shared) {
     }
     for (what, case) in found {
         shared.differences.fetch_add(1, Ordering::Relaxed);
-        follow(pair, scenario, case, what, shared).await;
+        follow(pair, judge.as_deref_mut(), scenario, case, what, shared).await;
     }
 }
 
-async fn follow(pair: &mut Pair, scenario: &Scenario, case: Case, what: What, shared: &Shared) {
+async fn follow(
+    pair: &mut Pair,
+    judge: Option<&mut Pair>,
+    scenario: &Scenario,
+    case: Case,
+    what: What,
+    shared: &Shared,
+) {
     let expected = shared.report.lock().expect("no worker panicked").expected.clone();
-    let mut judge = Differs { pair, what, expected: Some(expected) };
+    let mut differs = Differs { pair, what, expected: Some(expected) };
     let first = format!("seed {}: {}", scenario.seed, case.step.tree.sql());
-    let small = Shrinker::new(&mut judge, scenario).shrink(case).await;
-    let dialect = judge.pair.dialect;
+    let small = Shrinker::new(&mut differs, scenario).shrink(case).await;
+    let dialect = differs.pair.dialect;
     let again = match &small {
-        Some(case) => judge.outcomes(scenario, case).await,
+        Some(case) => differs.outcomes(scenario, case).await,
         None => None,
+    };
+    let is_judged = match (&small, judge) {
+        (Some(case), Some(judge)) => same_on(judge, scenario, case).await,
+        _ => false,
     };
     let mut report = shared.report.lock().expect("no worker panicked");
     match (small, again) {
-        (Some(case), Some(outcomes)) => report.add(scenario, &case, &judge.what, &outcomes, dialect),
+        (Some(case), Some(outcomes)) if is_judged => report.judged(&differs.what, &case, &outcomes),
+        (Some(case), Some(outcomes)) => report.add(scenario, &case, &differs.what, &outcomes, dialect),
         _ => report.lost.push(first),
     }
+}
+
+/// Whether a pair's answers are the same all the way.
+async fn same_on(pair: &mut Pair, scenario: &Scenario, case: &Case) -> bool {
+    if pair.set_up(scenario, &case.tables).await.is_err() {
+        return false;
+    }
+    for step in case.before.iter().chain([&case.step]) {
+        if pair.compare(step).await.0.is_some() {
+            return false;
+        }
+    }
+    true
 }
 
 /// The same difference between Basalt and its peer.
