@@ -412,20 +412,7 @@ pub fn datetime_with(
             let today = now_local(ctx).date().to_micros().unwrap_or_default();
             return Ok(DateTime::from_micros(today + v).map(fit));
         }
-        Value::String(_) | Value::Bytes(_) => read_datetime(value.as_bytes().unwrap_or_default(), ctx),
-        Value::Double(_) | Value::Decimal(_) => {
-            let decimal = to_decimal(value, ctx)?;
-            let whole = decimal.truncate(0).to_i128().unwrap_or(i128::MAX);
-            let micro = decimal.rescale(6).and_then(|d| d.unscaled().to_i128()).unwrap_or_default() % 1_000_000;
-            parse::datetime_of_number(whole, days(ctx)).map(|p| {
-                let with_fraction = p.value.to_micros().and_then(|m| DateTime::from_micros(m + micro as i64));
-                parse::Parsed { value: with_fraction.filter(|_| p.has_time).unwrap_or(p.value), ..p }
-            })
-        }
-        Value::Int(year) if from.kind == TypeKind::Year => {
-            parse::datetime_of_number(i128::from(*year) * 10_000 + 101, days(ctx))
-        }
-        _ => parse::datetime_of_number(to_i128(value, ctx)?, days(ctx)),
+        _ => datetime_of(value, from, ctx)?,
     };
     match parsed {
         Some(p) if zeros.allow(p.value) => {
@@ -443,6 +430,34 @@ pub fn datetime_with(
             Ok(None)
         }
     }
+}
+
+/// What a text or a number says of a date and a time.
+///
+/// # Errors
+/// As [`to_decimal`].
+pub fn datetime_of(
+    value: &Value,
+    from: &FieldType,
+    ctx: &EvalContext,
+) -> Result<Option<parse::Parsed<DateTime>>, EvalError> {
+    Ok(match value {
+        Value::String(_) | Value::Bytes(_) => read_datetime(value.as_bytes().unwrap_or_default(), ctx),
+        Value::Double(_) | Value::Decimal(_) => {
+            let decimal = to_decimal(value, ctx)?;
+            let whole = decimal.truncate(0).to_i128().unwrap_or(i128::MAX);
+            let micro = decimal.rescale(6).and_then(|d| d.unscaled().to_i128()).unwrap_or_default() % 1_000_000;
+            parse::datetime_of_number(whole, days(ctx)).map(|p| {
+                let with_fraction = p.value.to_micros().and_then(|m| DateTime::from_micros(m + micro as i64));
+                parse::Parsed { value: with_fraction.filter(|_| p.has_time).unwrap_or(p.value), ..p }
+            })
+        }
+        Value::Int(year) if from.kind == TypeKind::Year => {
+            let first_day = parse::datetime_of_number(i128::from(*year) * 10_000 + 101, days(ctx));
+            first_day.map(|parsed| parse::Parsed { has_time: true, ..parsed })
+        }
+        _ => parse::datetime_of_number(to_i128(value, ctx)?, days(ctx)),
+    })
 }
 
 /// A number as a TIME, with its fraction; the limit, as truncated, beyond it.

@@ -121,6 +121,11 @@ impl Warnings {
     pub fn count(&self) -> u64 {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).total
     }
+    /// A list of its own with what this one has, which is empty then.
+    pub fn moved(&self) -> Warnings {
+        let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Warnings(Arc::new(Mutex::new(std::mem::take(&mut *list))))
+    }
     /// Takes those kept, leaving none.
     pub fn take(&self) -> Vec<Warning> {
         let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -140,6 +145,8 @@ pub struct EvalContext {
     pub time_zone: TimeZone,
     /// The statement's time, microseconds since 1970.
     pub now_unix_micros: i64,
+    /// The clock's time, where SET timestamp gave the statement another one: of SYSDATE, which is never pushed down.
+    pub clock_unix_micros: Option<i64>,
     /// Seed of RAND() without arguments.
     pub seed: u64,
     /// Calls of [`EvalContext::next_seed`] so far.
@@ -162,6 +169,7 @@ impl Default for EvalContext {
             in_write: false,
             time_zone: TimeZone::utc(),
             now_unix_micros: 0,
+            clock_unix_micros: None,
             seed: 0,
             seeds_used: Arc::default(),
             session: Arc::default(),
@@ -286,6 +294,7 @@ impl EvalContext {
             in_write: mode & MODE_WRITE != 0,
             time_zone: TimeZone::parse(&zone).ok_or(CodecError::Malformed("time zone"))?,
             now_unix_micros: now as i64,
+            clock_unix_micros: None,
             seed,
             session: Arc::new(SessionInfo {
                 database: (has_database != 0).then_some(database),

@@ -219,13 +219,17 @@ impl Rights {
         }
     }
 
-    /// Takes privileges away; false when nothing was granted there at all.
+    /// Takes privileges away; false when none of them was granted there.
     pub fn remove(&mut self, database: &str, table: &str, privileges: Privileges) -> bool {
         if database.is_empty() {
             self.global = self.global.without(privileges);
             return true;
         }
         let Some(at) = self.grants.iter().position(|g| is_of(g, database, table)) else { return false };
+        // USAGE is none, and everybody's.
+        if privileges.0 != 0 && self.grants[at].privileges & privileges.0 == 0 {
+            return false;
+        }
         self.grants[at].privileges &= !privileges.0;
         if self.grants[at].privileges == 0 {
             self.grants.remove(at);

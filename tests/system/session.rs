@@ -127,3 +127,22 @@ fn mariadb_dump_reads_back() {
     up.mysql(&dump).expect_ok();
     check(&up);
 }
+
+/// A dump writes a BLOB's bytes as they are, in a plain literal.
+#[test]
+fn bytes_of_a_dump_read_back() {
+    let _alone = alone();
+    let up = Up::start(&[]);
+    let rows = "insert into d.b values (1, x'61FF00', x'FEFF'), (2, x'C3A9', x''), (3, x'80275C0A0D1A22', x'E697')";
+    up.mysql("create database d; create table d.b (id int primary key, v varbinary(20), b blob)").expect_ok();
+    up.mysql(rows).expect_ok();
+    let ask = || up.mysql("select id, hex(v), hex(b) from d.b order by id").expect_ok();
+    let before = ask();
+    let client = format!("--no-defaults -h127.0.0.1 -P{} -uroot", up.port);
+    let round = format!(
+        "mariadb-dump {client} --databases d > $0 && mysql {client} -e 'drop database d' && mysql {client} --binary-mode < $0"
+    );
+    let file = tempfile::NamedTempFile::new().expect("a temporary file can be made");
+    basalt_tests::cmd::run(std::process::Command::new("sh").args(["-c", &round]).arg(file.path())).expect_ok();
+    assert_eq!(ask(), before);
+}

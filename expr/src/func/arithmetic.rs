@@ -7,7 +7,7 @@ use crate::cast::{to_decimal, to_f64};
 use crate::decimal::{DIVISION_SCALE, Decimal};
 use crate::error::{EvalError, ExprError};
 use crate::expr::Expr;
-use crate::types::{DECIMAL_SCALE_MAX, EvalType, FieldType};
+use crate::types::{DECIMAL_SCALE_MAX, EvalType, FieldType, NOT_FIXED, TypeKind};
 use crate::value::Value;
 
 pub(super) fn spec(func: Func) -> Option<Spec> {
@@ -56,9 +56,20 @@ fn operands(args: &[Expr]) -> ((u32, u32), (u32, u32)) {
     (digits(args[0].ty()), digits(args[1].ty()))
 }
 
+/// A DOUBLE: of fixed digits behind the point where its operands have such (FLOAT(7,2) and its like).
+fn real_type(args: &[Expr], joined: impl Fn(u32, u32) -> u32) -> FieldType {
+    let fixed = |ty: &FieldType| match ty.kind {
+        TypeKind::Null => Some(0),
+        _ => (ty.is_numeric() && ty.scale() != NOT_FIXED).then(|| u32::from(ty.scale())),
+    };
+    let digits: Option<Vec<u32>> = args.iter().map(|arg| fixed(arg.ty())).collect();
+    let scale = digits.and_then(|digits| digits.into_iter().reduce(joined)).unwrap_or(u32::from(NOT_FIXED));
+    FieldType { decimals: scale.min(u32::from(NOT_FIXED)) as u8, ..FieldType::double() }
+}
+
 fn type_add(args: &mut [Expr]) -> Result<FieldType, ExprError> {
     Ok(match class(args) {
-        EvalType::Real => FieldType::double(),
+        EvalType::Real => real_type(args, u32::max),
         EvalType::Decimal => {
             let ((w1, s1), (w2, s2)) = operands(args);
             decimal_type(w1.max(w2) + 1, s1.max(s2))
@@ -69,7 +80,7 @@ fn type_add(args: &mut [Expr]) -> Result<FieldType, ExprError> {
 
 fn type_multiply(args: &mut [Expr]) -> Result<FieldType, ExprError> {
     Ok(match class(args) {
-        EvalType::Real => FieldType::double(),
+        EvalType::Real => real_type(args, |a, b| a + b),
         EvalType::Decimal => {
             let ((w1, s1), (w2, s2)) = operands(args);
             decimal_type(w1 + w2, s1 + s2)
@@ -80,7 +91,7 @@ fn type_multiply(args: &mut [Expr]) -> Result<FieldType, ExprError> {
 
 fn type_divide(args: &mut [Expr]) -> Result<FieldType, ExprError> {
     if class(args) == EvalType::Real {
-        return Ok(FieldType::double());
+        return Ok(real_type(args, |a, b| a.max(b) + u32::from(DIVISION_SCALE)));
     }
     let ((w1, s1), (_, s2)) = operands(args);
     Ok(decimal_type(w1 + s2, s1 + u32::from(DIVISION_SCALE)))
@@ -92,7 +103,7 @@ fn type_integer_divide(args: &mut [Expr]) -> Result<FieldType, ExprError> {
 
 fn type_modulo(args: &mut [Expr]) -> Result<FieldType, ExprError> {
     Ok(match class(args) {
-        EvalType::Real => FieldType::double(),
+        EvalType::Real => real_type(args, u32::max),
         EvalType::Decimal => {
             let ((w1, s1), (w2, s2)) = operands(args);
             decimal_type(w1.max(w2), s1.max(s2))
@@ -103,7 +114,7 @@ fn type_modulo(args: &mut [Expr]) -> Result<FieldType, ExprError> {
 
 fn type_negate(args: &mut [Expr]) -> Result<FieldType, ExprError> {
     Ok(match (class(args), &args[0]) {
-        (EvalType::Real, _) => FieldType::double(),
+        (EvalType::Real, _) => real_type(args, u32::max),
         (EvalType::Decimal, arg) => FieldType::decimal(arg.ty().decimal_precision(), arg.ty().scale()),
         // -9223372036854775809 and beyond: a decimal
         (_, Expr::Literal(Value::UInt(v), _)) if *v > 1 << 63 => FieldType::decimal(20, 0),

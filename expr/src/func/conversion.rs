@@ -27,6 +27,7 @@ pub(super) fn spec(func: Func) -> Option<Spec> {
         Func::Binary => Spec::new(1, 1, ANY, Ret::Custom(type_binary), convert).total(),
         Func::ExactNumber => Spec::new(1, 1, ANY, Ret::Custom(type_exact), exact_number).total(),
         Func::YearNumber => Spec::new(1, 1, ANY, Ret::Custom(type_exact), year_number).total(),
+        Func::YearStart => Spec::new(1, 1, ANY, Ret::Custom(type_moment), year_start).total(),
         Func::NoTime => Spec::new(1, 1, ANY, Ret::First, no_time).total(),
         Func::DateNumber => Spec::new(1, 1, ANY, Ret::First, date_number::date_number).total(),
         Func::TimeNumber => Spec::new(2, 2, ANY, Ret::First, date_number::time_number_of).total(),
@@ -40,6 +41,10 @@ pub(super) fn spec(func: Func) -> Option<Spec> {
 
 fn type_binary(args: &mut [Expr]) -> Result<FieldType, ExprError> {
     Ok(text_result(args[0].ty().display_width().saturating_mul(4), Collation::Binary))
+}
+
+fn type_moment(_: &mut [Expr]) -> Result<FieldType, ExprError> {
+    Ok(FieldType::datetime(0))
 }
 
 /// Every BIGINT, and every DECIMAL of up to 35 digits before the point.
@@ -74,6 +79,14 @@ fn year_number(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     };
     let year = number.to_i128().and_then(|whole| crate::store::year_of(whole, value.as_bytes()));
     Ok(Value::Decimal(at_full_scale(year.map_or(number, Decimal::from))))
+}
+
+/// A YEAR beside a date: before its first day, after all of the year before.
+fn year_start(_: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    Ok(match args[0] {
+        Value::Int(year) => Value::DateTime(DateTime::from_date(year as u32, 0, 0)),
+        _ => Value::Null,
+    })
 }
 
 /// A constant text beside a date: it must be one. The second argument is the kind that the error names.

@@ -116,7 +116,10 @@ fn now(call: &Call<'_>, _: &[Value]) -> Result<Value, EvalError> {
     let local = if utc {
         DateTime::from_micros(call.ctx.now_unix_micros + unix_epoch()).unwrap_or_default()
     } else {
-        now_local(call.ctx)
+        match call.ctx.clock_unix_micros.filter(|_| call.func == Func::SysDate) {
+            Some(clock) => call.ctx.time_zone.local_of_unix(clock).unwrap_or_default(),
+            None => now_local(call.ctx),
+        }
     };
     let cut = local.truncate(call.ty.decimals);
     Ok(match call.func {

@@ -181,10 +181,15 @@ fn type_date_add(args: &mut [Expr]) -> Result<FieldType, ExprError> {
     let ty = added_type(args[0].ty(), args[1].ty(), unit);
     if args[0].ty().is_string() && is_moment(&args[0]) {
         args[0] = cast(std::mem::replace(&mut args[0], Expr::null()), FieldType::datetime(6));
-    } else if !args[0].ty().is_temporal() {
+    } else if !args[0].ty().is_temporal() && !is_plain_number(args[0].ty()) {
         args[0] = coerce(std::mem::replace(&mut args[0], Expr::null()), Arg::Text);
     }
     Ok(ty)
+}
+
+/// A number is read as a date by its digits, not as the text that it would be.
+fn is_plain_number(ty: &FieldType) -> bool {
+    ty.is_numeric() && ty.kind != TypeKind::Bit
 }
 
 /// What these calculate is a date with a time for the next one, even where it shows as a date alone.
@@ -304,10 +309,10 @@ fn date_add(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
             Value::DateTime(v) => (v, true),
             _ => return Ok(Value::Null),
         },
-        text => match crate::cast::read_datetime(text.as_bytes().unwrap_or_default(), call.ctx) {
+        value => match crate::cast::datetime_of(value, call.types[0], call.ctx)? {
             Some(parsed) => (parsed.value, parsed.has_time),
             None => {
-                let value = crate::cast::display(text);
+                let value = crate::cast::display(value);
                 call.ctx.soften(EvalError::IncorrectTemporal { kind: "datetime", value })?;
                 return Ok(Value::Null);
             }

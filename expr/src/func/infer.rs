@@ -20,7 +20,7 @@ use crate::context::EvalContext;
 use crate::decimal::Decimal;
 use crate::error::ExprError;
 use crate::expr::Expr;
-use crate::types::{DECIMAL_PRECISION_MAX, DECIMAL_SCALE_MAX, EvalType, FieldType, TypeKind, UNSPECIFIED};
+use crate::types::{DECIMAL_PRECISION_MAX, DECIMAL_SCALE_MAX, EvalType, FieldType, NOT_FIXED, TypeKind, UNSPECIFIED};
 use crate::value::Value;
 
 /// Builds the call of `func`: finds the result's type and puts implicit casts around the arguments. IF, IFNULL and NULLIF
@@ -234,8 +234,7 @@ fn same_representation(from: &FieldType, to: &FieldType) -> bool {
 /// What a type counts as in arithmetic.
 pub(crate) fn number_class(ty: &FieldType) -> EvalType {
     match ty.eval_type() {
-        EvalType::Null => EvalType::Int,
-        EvalType::String => EvalType::Real,
+        EvalType::Null | EvalType::String => EvalType::Real,
         EvalType::DateTime | EvalType::Duration if ty.decimals == 0 => EvalType::Int,
         EvalType::DateTime | EvalType::Duration => EvalType::Decimal,
         other => other,
@@ -306,9 +305,21 @@ pub fn unify(left: Expr, right: Expr, operation: &str) -> Result<(Expr, Expr), E
     // What stands first decides for all that IN and BETWEEN compare it with.
     let is_right_column = |e: &Expr| is_column(e) && !matches!(operation, "in" | "between");
     let is_year = |e: &Expr| e.ty().kind == TypeKind::Year;
+    // Lists and ranges compare numbers, and so does CASE; a column turns a constant into a year.
+    let has_year_start = |year: &Expr, date: &Expr| {
+        is_year(year) && !matches!(operation, "in" | "between" | "case") && !(is_column(year) && date.is_constant())
+    };
     let double = |e: Expr| spec::coerce(e, spec::Arg::Real);
     Ok(match (a, b) {
         (Null, _) | (_, Null) => (left, right),
+        (DateTime, Int) if has_year_start(&right, &left) => {
+            let ty = FieldType { not_null: right.ty().not_null, ..FieldType::datetime(0) };
+            return unify(left, Expr::Call { func: Func::YearStart, args: vec![right], ty }, operation);
+        }
+        (Int, DateTime) if has_year_start(&left, &right) => {
+            let (right, left) = unify(right, left, operation)?;
+            (left, right)
+        }
         (DateTime, _) | (_, DateTime) if is_moment(&left) != is_moment(&right) => {
             moment::unify(left, right, operation)?
         }
@@ -462,12 +473,23 @@ pub fn in_list(expr: Expr, list: Vec<Expr>, negated: bool) -> Result<Expr, ExprE
     let ty = FieldType { not_null, ..FieldType::boolean() };
     // A list of one is an equality.
     let operation = if list.len() == 1 { "=" } else { "in" };
+    check_copies(&expr, list.len())?;
     let pairs = list.into_iter().map(|item| unify(expr.clone(), item, operation));
     super::membership::of_pairs(pairs, negated, ty)
 }
 
 /// Parts of an expression that stand for one part of the statement.
 const REPEATED_MAX: usize = 300_000;
+
+/// Parts of an expression that are copied while a list is bound.
+const COPIED_MAX: usize = 20_000_000;
+
+/// An expression that each of so many items is bound with, though most of them share one form of it afterwards.
+fn check_copies(expr: &Expr, times: usize) -> Result<(), ExprError> {
+    let mut parts = 0usize;
+    expr.visit(&mut |_| parts += 1);
+    if parts.saturating_mul(times) <= COPIED_MAX { Ok(()) } else { Err(ExprError::TooLarge) }
+}
 
 /// An expression that is going to stand in so many places: within each other, NULLIF, BETWEEN and their like double it at
 /// each level.
@@ -577,7 +599,10 @@ fn common_integer(types: &[&FieldType]) -> FieldType {
 fn common_number(types: &[&FieldType]) -> FieldType {
     if types.iter().any(|t| t.eval_type() == EvalType::Real) {
         let fits_float = |t: &&FieldType| t.kind == TypeKind::Float || t.is_integer() && !needs_double(t.kind);
-        return FieldType::new(if types.iter().all(fits_float) { TypeKind::Float } else { TypeKind::Double });
+        let kind = if types.iter().all(fits_float) { TypeKind::Float } else { TypeKind::Double };
+        // FLOAT(7,2) and DOUBLE(12,3) keep their digits beside anything that has a fixed number of them.
+        let decimals = types.iter().map(|t| t.scale()).max().unwrap_or(NOT_FIXED);
+        return FieldType { decimals, ..FieldType::new(kind) };
     }
     let scale = types.iter().map(|t| t.scale()).max().unwrap_or(0);
     let whole = types.iter().map(|t| t.decimal_precision().saturating_sub(u32::from(t.scale()))).max().unwrap_or(1);

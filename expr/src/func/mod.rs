@@ -86,14 +86,13 @@ impl Func {
     /// When its result may be kept.
     pub fn volatility(self) -> Volatility {
         match self {
-            Func::Rand | Func::Uuid | Func::Sleep => Volatility::Volatile,
+            Func::Rand | Func::Uuid | Func::Sleep | Func::SysDate => Volatility::Volatile,
             Func::Now
             | Func::CurrentDate
             | Func::CurrentTime
             | Func::UtcTimestamp
             | Func::UtcDate
             | Func::UtcTime
-            | Func::SysDate
             | Func::UnixTimestamp
             | Func::FromUnixTime
             | Func::Database

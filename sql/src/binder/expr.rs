@@ -19,7 +19,7 @@ impl super::Binder<'_> {
     pub(super) fn expr(&mut self, expr: &ast::Expr, block: &mut Block) -> Result<Expr> {
         self.check_stack()?;
         match expr {
-            ast::Expr::Literal(literal) => literal::literal_value(literal, self.ctx.collation),
+            ast::Expr::Literal(literal) => literal::literal_value(literal, self.ctx.collation, self.ctx.warnings),
             ast::Expr::Parameter(index) => Ok(self.parameter(*index)),
             ast::Expr::Column(name) => self.column(name, block),
             ast::Expr::SystemVariable { scope, name } => {

@@ -2,7 +2,6 @@
 
 use crate::error::{Error, Result};
 use crate::parser::ast::{DataType, Literal, TemporalKind};
-use basalt_expr::EvalContext;
 use basalt_expr::cast::cast_value;
 use basalt_expr::charset::Charset;
 use basalt_expr::collation::Collation;
@@ -12,6 +11,7 @@ use basalt_expr::func::{self, Func};
 use basalt_expr::temporal::parse::has_offset;
 use basalt_expr::types::{DECIMAL_PRECISION_MAX, DECIMAL_SCALE_MAX, FieldType, NOT_FIXED, TypeKind, UNSPECIFIED};
 use basalt_expr::value::Value;
+use basalt_expr::{EvalContext, Warnings};
 
 /// Most fractional digits of seconds.
 const FSP_MAX: u32 = 6;
@@ -26,8 +26,8 @@ const BIT_DIGITS_MAX: u32 = 64;
 /// A literal as an expression.
 ///
 /// # Errors
-/// 1300 for a string that is not text, 1292 or 1525 for a bad date.
-pub fn literal_value(literal: &Literal, collation: Collation) -> Result<Expr> {
+/// 1300 for a string that is not text of the character set that it names, 1292 or 1525 for a bad date.
+pub fn literal_value(literal: &Literal, collation: Collation, warnings: &Warnings) -> Result<Expr> {
     let value = match literal {
         Literal::Null => return Ok(Expr::null()),
         Literal::Bool(b) => Value::Int(i64::from(*b)),
@@ -40,7 +40,7 @@ pub fn literal_value(literal: &Literal, collation: Collation) -> Result<Expr> {
             Ok(v) if v.is_finite() => Value::Double(v),
             _ => return Err(illegal_number(text)),
         },
-        Literal::String { bytes, charset } => return string(bytes, charset.as_deref(), collation),
+        Literal::String { bytes, charset } => return string(bytes, charset.as_deref(), collation, warnings),
         Literal::Hex(bytes) | Literal::Bit(bytes) => {
             let value = Value::from(bytes.clone());
             let ty = func::literal_type(&value);
@@ -63,18 +63,27 @@ fn integer(value: u64) -> Value {
     i64::try_from(value).map_or(Value::UInt(value), Value::Int)
 }
 
-/// A string: in the connection's character set, or in the one that it names itself.
-fn string(bytes: &[u8], charset: Option<&str>, connection: Collation) -> Result<Expr> {
+/// A string: in the connection's character set, or in the one that it names itself. What is no text stands for its bytes, as a
+/// dump writes them for a BLOB.
+fn string(bytes: &[u8], charset: Option<&str>, connection: Collation, warnings: &Warnings) -> Result<Expr> {
     let collation = charset.map_or(Ok(connection), Collation::of_charset)?;
     if collation == Collation::Binary {
         return Ok(Expr::literal(Value::from(bytes.to_vec())));
     }
     // Text of the connection has been UTF-8 since it came from the client.
     let written = if charset.is_some() { collation.character_set() } else { Charset::Utf8mb4 };
-    let text = written.decode(bytes).map_err(|at| {
-        let shown: String = bytes[at..].iter().take(3).map(|byte| format!("{byte:02X}")).collect();
-        Error::invalid_string(written.name(), &shown)
-    })?;
+    let text = match written.decode(bytes) {
+        Ok(text) => text,
+        Err(at) => {
+            let shown: String = bytes[at..].iter().take(3).map(|byte| format!("{byte:02X}")).collect();
+            let error = Error::invalid_string(written.name(), &shown);
+            if charset.is_some() {
+                return Err(error);
+            }
+            warnings.push(error.code(), error.to_string());
+            return Ok(Expr::literal(Value::from(bytes.to_vec())));
+        }
+    };
     let value = Value::from(&*collation.character_set().fit(&text));
     let ty = func::literal_type(&value).with_collation(collation);
     Ok(Expr::Literal(value, ty))

@@ -54,6 +54,7 @@ use crate::plan::UseIndexes;
 use crate::plan::{BoundStatement, OutputColumn};
 use crate::privilege::Privileges;
 use basalt_common::stack;
+use basalt_expr::Warnings;
 use basalt_expr::collation::Collation;
 use basalt_expr::expr::Expr;
 use basalt_expr::types::FieldType;
@@ -110,6 +111,8 @@ pub struct BindContext<'a> {
     pub use_indexes: UseIndexes,
     /// User and host, for SHOW GRANTS.
     pub account: (&'a str, &'a str),
+    /// Where warnings about the statement's text go.
+    pub warnings: &'a Warnings,
 }
 
 /// A bound statement.

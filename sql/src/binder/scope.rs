@@ -116,6 +116,8 @@ pub(super) struct Block {
     pub in_order_expr: bool,
     /// Columns that HAVING may name; `None` before they are known.
     pub in_having: Option<Vec<usize>>,
+    /// Columns that GROUP BY names.
+    pub grouped: Vec<usize>,
     /// Within the clauses of the window of this name: no other window may stand there.
     pub in_window: Option<String>,
     /// Within the arguments of a window function.
@@ -138,6 +140,7 @@ impl Block {
             in_aggregate: false,
             in_order_expr: false,
             in_having: None,
+            grouped: Vec::new(),
             in_window: None,
             in_window_args: false,
             inserted_from: None,
@@ -210,6 +213,29 @@ fn qualifies(column: &Named, name: &ColumnName) -> bool {
 }
 
 impl super::Binder<'_> {
+    /// A column of GROUP BY that HAVING names: it goes before an alias that is something else.
+    fn grouped_column(&self, name: &ColumnName, block: &Block) -> Option<Expr> {
+        if block.clause != Clause::Having {
+            return None;
+        }
+        let index = find(&block.columns, name, block.clause).ok()??;
+        if !block.grouped.contains(&index) {
+            return None;
+        }
+        self.warn_of_alias(name, index, block);
+        Some(Expr::Column { index, ty: block.columns[index].ty.clone() })
+    }
+
+    /// Says that a name is taken for a column's that the select list gives to something else.
+    fn warn_of_alias(&self, name: &ColumnName, index: usize, block: &Block) {
+        let is_other = |expr: &Expr| !matches!(expr, Expr::Column { index: column, .. } if *column == index);
+        if block.alias(&name.name).is_some_and(is_other) {
+            let place = if block.clause == Clause::GroupBy { "group statement" } else { block.clause.text() };
+            let error = Error::ambiguous_column(&name.name, place);
+            self.ctx.warnings.push(error.code(), error.to_string());
+        }
+    }
+
     /// Resolves a column's name as MySQL does in the block's clause.
     pub(super) fn column(&mut self, name: &ColumnName, block: &Block) -> Result<Expr> {
         let bare = name.table.is_none();
@@ -221,6 +247,9 @@ impl super::Binder<'_> {
             Clause::GroupBy => (false, bare),
             _ => (false, false),
         };
+        if list_first && let Some(grouped) = self.grouped_column(name, block) {
+            return Ok(grouped);
+        }
         if let Some(expr) = block.alias(&name.name).filter(|_| list_first) {
             return Ok(expr.clone());
         }
@@ -228,6 +257,9 @@ impl super::Binder<'_> {
         if let Some(index) = find(&block.columns, name, block.clause)?
             && having.is_none_or(|seen| seen.contains(&index))
         {
+            if bare && block.clause == Clause::GroupBy {
+                self.warn_of_alias(name, index, block);
+            }
             return Ok(Expr::Column { index, ty: block.columns[index].ty.clone() });
         }
         if let Some(expr) = block.alias(&name.name).filter(|_| list_last) {

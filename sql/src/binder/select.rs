@@ -44,6 +44,7 @@ impl super::Binder<'_> {
         self.check_windows(&mut block)?;
         block.clause = Clause::Having;
         block.in_having = Some(seen_by_having(&items, &group_by));
+        block.grouped = columns_of(&group_by);
         let mut having = select.having.as_ref().map(|e| self.condition(e, &mut block)).transpose()?;
         block.clause = Clause::OrderBy;
         let aggregates = block.aggregates.len();
@@ -290,8 +291,13 @@ impl super::Binder<'_> {
 
 /// Columns of FROM that HAVING sees: those of the select list and of GROUP BY.
 fn seen_by_having(items: &[Item], group_by: &[Expr]) -> Vec<usize> {
-    let exprs = items.iter().map(|item| &item.expr).chain(group_by);
-    exprs.filter_map(|e| if let Expr::Column { index, .. } = e { Some(*index) } else { None }).collect()
+    columns_of(items.iter().map(|item| &item.expr).chain(group_by))
+}
+
+/// Which of these are columns.
+fn columns_of<'e>(exprs: impl IntoIterator<Item = &'e Expr>) -> Vec<usize> {
+    let column = |expr: &Expr| if let Expr::Column { index, .. } = expr { Some(*index) } else { None };
+    exprs.into_iter().filter_map(column).collect()
 }
 
 /// Which key of ORDER BY, counted from 1, holds an aggregate.

@@ -13,11 +13,11 @@ use crate::plan::{
     BoundStatement, InsertSource, LogicalPlan, OutputColumn, SortKey, Subquery, SubqueryKind, as_outer_column,
 };
 use basalt_common::TableId;
-use basalt_expr::EvalContext;
 use basalt_expr::collation::Collation;
 use basalt_expr::expr::Expr;
 use basalt_expr::types::{FieldType, TypeKind};
 use basalt_expr::value::Value;
+use basalt_expr::{EvalContext, Warnings};
 use goldenscript::{Command, Context, Runner};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -80,6 +80,7 @@ impl Bind {
                 collation: Collation::default(),
                 use_indexes: UseIndexes::Auto,
                 account: ("root", "%"),
+                warnings: &Warnings::default(),
             };
             let bound = bind(&parsed.statement, &ctx)?;
             print_statement(&bound.statement, &mut out);

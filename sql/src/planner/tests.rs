@@ -18,7 +18,7 @@ use basalt_common::TableId;
 use basalt_expr::collation::Collation;
 use basalt_expr::key::{Handle as RowHandle, IndexPart, IndexTarget, encode_index_entry, encode_row_key};
 use basalt_expr::types::FieldType;
-use basalt_expr::{EvalContext, Expr, Func, Value, eval_row};
+use basalt_expr::{EvalContext, Expr, Func, Value, Warnings, eval_row};
 use goldenscript::{Command, Context, Runner};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -83,6 +83,7 @@ impl Plans {
             collation: Collation::default(),
             use_indexes: UseIndexes::Auto,
             account: ("root", "%"),
+            warnings: &Warnings::default(),
         };
         let rows = explain::explain(&plan(bind(&parsed.statement, &ctx)?.statement, ShortPath::Allowed));
         if rows.is_empty() {

@@ -64,7 +64,14 @@ impl SqlSession {
             pads_chars: self.has_mode("PAD_CHAR_TO_FULL_LENGTH"),
             use_indexes: self.variables.typed().use_indexes,
             account: (&self.connection.account.user, &self.connection.account.host),
+            warnings: &self.text_warnings,
         }
+    }
+
+    /// A statement begins that has not warned of anything yet.
+    pub(super) fn forget_diagnostics(&mut self) {
+        self.diagnostics.clear();
+        self.text_warnings.take();
     }
 
     /// Does work that keeps memory for the statement which no account counts: reading its text, binding, planning.
@@ -115,10 +122,9 @@ impl SqlSession {
     pub(super) fn eval_context(&self, parameters: Arc<[Value]>, in_write: bool) -> EvalContext {
         let typed = self.variables.typed();
         let timestamp = self.variables.get(variables::definition("timestamp").expect("a variable of the table"));
-        let now_unix_micros = match timestamp.parse::<f64>() {
-            Ok(fixed) if fixed > 0.0 => (fixed * 1e6).round() as i64,
-            _ => self.server.env.wall_micros() as i64,
-        };
+        let clock = self.server.env.wall_micros() as i64;
+        let fixed =
+            timestamp.parse::<f64>().ok().filter(|fixed| *fixed > 0.0).map(|fixed| (fixed * 1e6).round() as i64);
         EvalContext {
             mode: SqlMode {
                 strict: typed.strict,
@@ -131,7 +137,8 @@ impl SqlSession {
             },
             in_write,
             time_zone: typed.time_zone.clone(),
-            now_unix_micros,
+            now_unix_micros: fixed.unwrap_or(clock),
+            clock_unix_micros: fixed.map(|_| clock),
             seed: self.server.env.random_u64(),
             session: Arc::new(SessionInfo {
                 database: self.database.clone(),
@@ -147,6 +154,7 @@ impl SqlSession {
                 group_concat_bytes_max: Some(typed.group_concat_bytes_max),
             }),
             parameters,
+            warnings: self.text_warnings.moved(),
             ..EvalContext::default()
         }
     }

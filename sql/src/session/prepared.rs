@@ -160,7 +160,7 @@ impl SqlSession {
         params: &[Param<'_>],
         out: &mut ResultWriter,
     ) -> Result<()> {
-        self.diagnostics.clear();
+        self.forget_diagnostics();
         self.server.questions.fetch_add(1, Ordering::Relaxed);
         let prepared = self.statements.get(&id).ok_or_else(|| unknown_name(&id.to_string(), "EXECUTE"))?;
         let (mode, database) = (prepared.mode.clone(), prepared.database.clone());

@@ -20,6 +20,7 @@ use async_trait::async_trait;
 use basalt_common::env::Monotonic;
 use basalt_common::memory::{Account, process};
 use basalt_common::metrics;
+use basalt_expr::Warnings;
 use basalt_expr::memory_pool::Size;
 use basalt_expr::value::Value;
 use std::collections::{BTreeMap, HashMap};
@@ -52,6 +53,8 @@ pub struct SqlSession {
     /// SET TRANSACTION without scope: for the next transaction only.
     pub(super) next_transaction: BTreeMap<&'static str, String>,
     pub(super) diagnostics: Vec<Diagnostic>,
+    /// What the binder has to say of the statement before it runs.
+    pub(super) text_warnings: Warnings,
     pub(super) statements: HashMap<u32, PreparedStatement>,
     pub(super) named: HashMap<String, NamedStatement>,
     /// What prepared statements hold.
@@ -98,6 +101,7 @@ impl SqlSession {
             last_insert_id: 0,
             found_rows: 0,
             row_count: 0,
+            text_warnings: Warnings::default(),
             scratch: Vec::new(),
             seen: None,
             account,
@@ -234,7 +238,7 @@ impl Session for SqlSession {
     }
 
     async fn prepare(&mut self, sql: &[u8]) -> Result<Prepared, MySqlError> {
-        self.diagnostics.clear();
+        self.forget_diagnostics();
         self.connection.memory.begin(self.variables.typed().memory_quota);
         match self.prepare_statement(sql) {
             Ok(prepared) => Ok(prepared),
@@ -281,7 +285,7 @@ impl Session for SqlSession {
         self.statements.clear();
         self.named.clear();
         self.prepared_memory.set(0);
-        self.diagnostics.clear();
+        self.forget_diagnostics();
         (self.last_insert_id, self.found_rows, self.row_count) = (0, 0, 0);
         Ok(())
     }

@@ -25,8 +25,8 @@ impl SqlSession {
         let mut rest = sql;
         let mut first = true;
         loop {
-            let parsed = self.measured(rest.len(), || parse_one(rest, self.parse_options()))?;
-            let Some(parsed) = parsed else {
+            let parsed = self.measured(rest.len(), || parse_one(rest, self.parse_options()));
+            let Some(parsed) = parsed.inspect_err(|_| self.forget_diagnostics())? else {
                 return if first && rest.iter().all(|b| b.is_ascii_whitespace() || *b == b';') {
                     Err(Error::empty_query())
                 } else if first {
@@ -101,7 +101,7 @@ impl SqlSession {
                 (plan, template.params)
             }
         };
-        self.diagnostics.clear();
+        self.forget_diagnostics();
         let schema = self.use_schema()?;
         if schema.newest().version != current.version {
             return Ok(false);
@@ -122,7 +122,7 @@ impl SqlSession {
     ) -> Result<()> {
         let statement = &parsed.statement;
         if !keeps_diagnostics(statement) {
-            self.diagnostics.clear();
+            self.forget_diagnostics();
         }
         self.check_statement(statement)?;
         match statement {
