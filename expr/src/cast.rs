@@ -444,9 +444,7 @@ pub fn datetime_of(
     Ok(match value {
         Value::String(_) | Value::Bytes(_) => read_datetime(value.as_bytes().unwrap_or_default(), ctx),
         Value::Double(_) | Value::Decimal(_) => {
-            let decimal = to_decimal(value, ctx)?;
-            let whole = decimal.truncate(0).to_i128().unwrap_or(i128::MAX);
-            let micro = decimal.rescale(6).and_then(|d| d.unscaled().to_i128()).unwrap_or_default() % 1_000_000;
+            let (whole, micro) = whole_and_micros(value, ctx)?;
             parse::datetime_of_number(whole, days(ctx)).map(|p| {
                 let with_fraction = p.value.to_micros().and_then(|m| DateTime::from_micros(m + micro as i64));
                 parse::Parsed { value: with_fraction.filter(|_| p.has_time).unwrap_or(p.value), ..p }
@@ -460,6 +458,13 @@ pub fn datetime_of(
     })
 }
 
+/// A number's digits before the point, and the first six behind it.
+fn whole_and_micros(value: &Value, ctx: &EvalContext) -> Result<(i128, i128), EvalError> {
+    let decimal = to_decimal(value, ctx)?;
+    let micro = decimal.rescale(6).and_then(|d| d.unscaled().to_i128()).unwrap_or_default() % 1_000_000;
+    Ok((decimal.truncate(0).to_i128().unwrap_or(i128::MAX), micro))
+}
+
 /// A number as a TIME, with its fraction; the limit, as truncated, beyond it.
 ///
 /// # Errors
@@ -468,9 +473,7 @@ pub fn time_of_number(value: &Value, ctx: &EvalContext) -> Result<Option<parse::
     if !matches!(value, Value::Double(_) | Value::Decimal(_)) {
         return Ok(parse::time_of_number(to_i128(value, ctx)?));
     }
-    let decimal = to_decimal(value, ctx)?;
-    let whole = decimal.truncate(0).to_i128().unwrap_or(i128::MAX);
-    let micro = decimal.rescale(6).and_then(|d| d.unscaled().to_i128()).unwrap_or_default() % 1_000_000;
+    let (whole, micro) = whole_and_micros(value, ctx)?;
     let with_fraction = |p: parse::Parsed<i64>| match p.truncated {
         true => p,
         false => parse::Parsed {

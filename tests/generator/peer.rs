@@ -22,15 +22,20 @@ pub struct Peer {
     _folder: Option<tempfile::TempDir>,
 }
 
+/// The server that a URL in the environment names.
+pub fn options_of(variable: &str) -> Option<Opts> {
+    let url = std::env::var(variable).ok()?;
+    let options = Opts::from_url(&url).unwrap_or_else(|error| panic!("{variable}: {error}"));
+    Some(OptsBuilder::from_opts(options).prefer_socket(false).into())
+}
+
 impl Peer {
     /// The one of `MYSQL_URL`, or a MariaDB started for this test.
     pub fn start() -> Peer {
-        if let Ok(url) = std::env::var("MYSQL_URL") {
-            let options = Opts::from_url(&url).unwrap_or_else(|error| panic!("MYSQL_URL: {error}"));
-            let options = OptsBuilder::from_opts(options).prefer_socket(false).into();
-            return Peer { options, child: None, _folder: None };
+        match options_of("MYSQL_URL") {
+            Some(options) => Peer { options, child: None, _folder: None },
+            None => Peer::private(),
         }
-        Peer::private()
     }
 
     /// Nothing of it must last, so it never waits for a disk.

@@ -54,15 +54,10 @@ impl Report {
         let sql = case.step.tree.sql();
         let text = script(scenario, case, what, outcomes, dialect);
         if let Some(reason) = self.expected.reason(what, &text, dialect) {
-            let count = self.reasons.entry(reason.to_string()).or_default();
-            *count += 1;
-            if *count <= EXAMPLES {
-                let number = self.expected.number(reason);
-                let name = format!("expected-{number:02}-seed{:05}-{count:03}", scenario.seed);
-                self.keep(&name, &text);
-            }
-            if matches!(what, What::Error(_) | What::NoError(_)) {
-                self.expected_errors.insert(shape(what, &sql, outcomes), reason.to_string());
+            let (reason, number) = (reason.to_string(), self.expected.number(reason));
+            let count = self.explain(&reason, what, &sql, outcomes);
+            if count <= EXAMPLES {
+                self.keep(&format!("expected-{number:02}-seed{:05}-{count:03}", scenario.seed), &text);
             }
             return;
         }
@@ -76,11 +71,17 @@ impl Report {
 
     /// Notes a difference in which a MySQL sides with Basalt.
     pub fn judged(&mut self, what: &What, case: &Case, outcomes: &[Outcome; 2]) {
-        const REASON: &str = "the judge answers as Basalt does";
-        *self.reasons.entry(REASON.into()).or_default() += 1;
+        self.explain("the judge answers as Basalt does", what, &case.step.tree.sql(), outcomes);
+    }
+
+    /// Counts a difference that has a reason; returns how many have it now.
+    fn explain(&mut self, reason: &str, what: &What, sql: &str, outcomes: &[Outcome; 2]) -> usize {
         if matches!(what, What::Error(_) | What::NoError(_)) {
-            self.expected_errors.insert(shape(what, &case.step.tree.sql(), outcomes), REASON.into());
+            self.expected_errors.insert(shape(what, sql, outcomes), reason.to_string());
         }
+        let count = self.reasons.entry(reason.to_string()).or_default();
+        *count += 1;
+        *count
     }
 
     /// A file of its own, where there is a folder for them.

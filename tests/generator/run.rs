@@ -3,7 +3,7 @@
 use crate::expected::Expected;
 use crate::maker::{Scenario, Step};
 use crate::pair::{Outcome, Pair, REFUSED, What};
-use crate::peer::{Dialect, Peer};
+use crate::peer::{Dialect, Peer, options_of};
 use crate::report::{Report, script};
 use crate::shrink::{Case, Judge, Shrinker};
 use mysql_async::Opts;
@@ -45,7 +45,8 @@ pub async fn run(basalt: Opts, peer: &Peer, first_seed: u64, wanted: usize) -> S
         wanted,
     };
     let workers = if wanted == 1 { 1 } else { WORKERS };
-    let judge = judge();
+    // A MySQL has the last word where a MariaDB differs.
+    let judge = options_of("GENERATOR_JUDGE");
     let work = (0..workers).map(|at| {
         let database = format!("generator{at}_{first_seed}");
         let pair = Pair::new(basalt.clone(), peer.options.clone(), dialect, &database);
@@ -64,13 +65,6 @@ pub async fn run(basalt: Opts, peer: &Peer, first_seed: u64, wanted: usize) -> S
         return report.text();
     }
     format!("given up after {} statements: a server is gone\n{}", shared.statements.into_inner(), report.text())
-}
-
-/// The MySQL that has the last word where a MariaDB differs.
-fn judge() -> Option<Opts> {
-    let url = std::env::var("GENERATOR_JUDGE").ok()?;
-    let options = Opts::from_url(&url).unwrap_or_else(|error| panic!("GENERATOR_JUDGE: {error}"));
-    Some(mysql_async::OptsBuilder::from_opts(options).prefer_socket(false).into())
 }
 
 /// Progress that the test harness does not swallow: a run takes minutes.
@@ -173,8 +167,8 @@ async fn follow(
         Some(case) => differs.outcomes(scenario, case).await,
         None => None,
     };
-    let is_judged = match (&small, judge) {
-        (Some(case), Some(judge)) => same_on(judge, scenario, case).await,
+    let is_judged = match (&small, &again, judge) {
+        (Some(case), Some(_), Some(judge)) => matches!(replay(judge, scenario, case).await, Some((None, _))),
         _ => false,
     };
     let mut report = shared.report.lock().expect("no worker panicked");
@@ -185,17 +179,15 @@ async fn follow(
     }
 }
 
-/// Whether a pair's answers are the same all the way.
-async fn same_on(pair: &mut Pair, scenario: &Scenario, case: &Case) -> bool {
-    if pair.set_up(scenario, &case.tables).await.is_err() {
-        return false;
-    }
-    for step in case.before.iter().chain([&case.step]) {
+/// In what a case's last step differs, and both outcomes; none where a step before does.
+async fn replay(pair: &mut Pair, scenario: &Scenario, case: &Case) -> Option<(Option<What>, [Outcome; 2])> {
+    pair.set_up(scenario, &case.tables).await.ok()?;
+    for step in &case.before {
         if pair.compare(step).await.0.is_some() {
-            return false;
+            return None;
         }
     }
-    true
+    Some(pair.compare(&case.step).await)
 }
 
 /// The same difference between Basalt and its peer.
@@ -211,13 +203,7 @@ pub struct Differs<'a> {
 impl Differs<'_> {
     /// Both outcomes, if they show it.
     pub async fn outcomes(&mut self, scenario: &Scenario, case: &Case) -> Option<[Outcome; 2]> {
-        self.pair.set_up(scenario, &case.tables).await.ok()?;
-        for step in &case.before {
-            if self.pair.compare(step).await.0.is_some() {
-                return None;
-            }
-        }
-        let (what, outcomes) = self.pair.compare(&case.step).await;
+        let (what, outcomes) = replay(self.pair, scenario, case).await?;
         (what.as_ref() == Some(&self.what)).then_some(outcomes)
     }
 }

@@ -98,12 +98,17 @@ impl Job {
     /// Waits until the job is in a state.
     fn until_at(&self, port: u16, position: usize) {
         let (state, schema_state) = self.path.states[position];
+        let wanted = format!("{state}\t{schema_state}");
+        until(&format!("{} is {wanted}", self.table), STEP, || self.ask(port, "state, schema_state") == wanted);
+    }
+
+    /// Columns of the job's row in the list of jobs.
+    fn ask(&self, port: u16, columns: &str) -> String {
         let ask = format!(
-            "select concat(state, '/', schema_state) from information_schema.basalt_ddl_jobs where statement like 'alter table {} %' order by job_id desc limit 1",
+            "select {columns} from information_schema.basalt_ddl_jobs where statement like 'alter table {} %' order by job_id desc limit 1",
             self.table
         );
-        let wanted = format!("{state}/{schema_state}");
-        until(&format!("{} is {wanted}", self.table), STEP, || mysql(port, &["-N"], &ask).expect_ok().trim() == wanted);
+        mysql(port, &["-N"], &ask).expect_ok().trim().to_string()
     }
 
     /// Index and rows agree with each other, and with a table that nobody changed.
@@ -184,8 +189,7 @@ fn the_owner_dies_in_every_state() {
     cluster.run(&["kill", "sql-1"]).expect_ok();
     commit(beside);
     mysql(second, &[], &everywhere(&|table| writes(table, 1201).join(";"))).expect_ok();
-    let across = transaction(1502);
-    commit(across);
+    commit(transaction(1502));
     drop((gate, statements));
     let waiting = "select count(*) from information_schema.basalt_ddl_jobs where state in ('running', 'rolling back')";
     let mut round = 0;
@@ -198,11 +202,7 @@ fn the_owner_dies_in_every_state() {
         mysql(second, &["-N"], waiting).expect_ok().trim() == "0"
     });
     for job in &jobs {
-        let ask = format!(
-            "select state from information_schema.basalt_ddl_jobs where statement like 'alter table {} %' order by job_id desc limit 1",
-            job.table
-        );
-        assert_eq!(mysql(second, &["-N"], &ask).expect_ok().trim(), job.path.end, "{}: {}", job.table, job.path.change);
+        assert_eq!(job.ask(second, "state"), job.path.end, "{}: {}", job.table, job.path.change);
         job.agrees(second);
     }
 }

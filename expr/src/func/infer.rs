@@ -486,9 +486,13 @@ const COPIED_MAX: usize = 20_000_000;
 
 /// An expression that each of so many items is bound with, though most of them share one form of it afterwards.
 fn check_copies(expr: &Expr, times: usize) -> Result<(), ExprError> {
-    let mut parts = 0usize;
+    if parts_of(expr).saturating_mul(times) <= COPIED_MAX { Ok(()) } else { Err(ExprError::TooLarge) }
+}
+
+fn parts_of(expr: &Expr) -> usize {
+    let mut parts = 0;
     expr.visit(&mut |_| parts += 1);
-    if parts.saturating_mul(times) <= COPIED_MAX { Ok(()) } else { Err(ExprError::TooLarge) }
+    parts
 }
 
 /// An expression that is going to stand in so many places: within each other, NULLIF, BETWEEN and their like double it at
@@ -497,8 +501,7 @@ fn check_copies(expr: &Expr, times: usize) -> Result<(), ExprError> {
 /// # Errors
 /// [`ExprError::TooLarge`].
 pub fn check_repeated(expr: &Expr, times: usize) -> Result<(), ExprError> {
-    let mut parts = 0usize;
-    expr.visit(&mut |_| parts += 1);
+    let parts = parts_of(expr);
     let is_small = parts == 1 || parts.saturating_mul(times) <= REPEATED_MAX;
     if is_small { Ok(()) } else { Err(ExprError::TooLarge) }
 }

@@ -40,8 +40,8 @@ functions! {
     RegexpSubstr: "regexp_substr";
     // conversion.rs
     // Names that nobody can call: comparisons put them around constants, branches around subqueries.
-    ExactNumber: "exact number"; YearNumber: "year number"; YearStart: "year start"; DateConstant: "date constant"; ComparedTime: "compared time";
-    DateNumber: "date number"; TimeNumber: "time number"; Stored: "stored as"; Recollate: "recollate to";
+    ExactNumber: "exact number"; YearNumber: "year number"; YearStart: "year start"; DateConstant: "date constant";
+    ComparedTime: "compared time"; DateNumber: "date number"; TimeNumber: "time number"; Stored: "stored as"; Recollate: "recollate to";
     OnlyRow: "only row"; NoTime: "no time"; LooseDate: "loose date";
     Cast: "cast"; Weight: "sort_key"; WeightString: "weight_string"; CollateTo: "collate"; Binary: "binary";
     // math.rs

@@ -34,6 +34,8 @@ pub async fn update(plan: &UpdatePlan, ctx: &Arc<StatementContext>, txn: &mut Se
     let is_join = targets.len() > 1 || matches!(plan.source, RowsPlan::Query(_));
     let mut seen: HashSet<(usize, Bytes)> = HashSet::new();
     let mut twice: HashMap<Bytes, ChangedTwice> = HashMap::new();
+    let has_other_name: Vec<bool> =
+        targets.iter().map(|target| targets.iter().filter(|t| t.table.id == target.table.id).count() > 1).collect();
     let mut source = RowSource::open(&plan.source, ctx, txn).await?;
     let view = txn.current_read_view()?;
     let (mut matched, mut changed) = (0u64, 0);
@@ -45,7 +47,7 @@ pub async fn update(plan: &UpdatePlan, ctx: &Arc<StatementContext>, txn: &mut Se
                 if is_join && !seen.insert((at, old.key.clone())) {
                     continue;
                 }
-                let other_name = has_other_name(targets, at).then(|| twice.entry(old.key.clone()).or_default());
+                let other_name = has_other_name[at].then(|| twice.entry(old.key.clone()).or_default());
                 matched += 1;
                 if matched.is_multiple_of(ROWS_BETWEEN_YIELDS) {
                     tokio::task::yield_now().await;
@@ -90,10 +92,6 @@ impl ChangedTwice {
         }
         new.clone_from_slice(&self.values);
     }
-}
-
-fn has_other_name(targets: &[UpdateTarget], at: usize) -> bool {
-    targets.iter().enumerate().any(|(other, target)| other != at && target.table.id == targets[at].table.id)
 }
 
 /// The stored form of a target's row; `None` where an outer join found none.

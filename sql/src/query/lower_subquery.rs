@@ -115,9 +115,7 @@ impl Lowerer<'_> {
 
     /// `EXISTS` or `IN` as a Boolean that DataFusion turns into a join.
     fn membership(&mut self, input: &[NamedColumn], subquery: &Subquery, negated: bool) -> Result<DfExpr> {
-        if self.outer.len() >= MEMBERSHIPS_MAX {
-            return Err(Error::select_nesting());
-        }
+        self.check_nesting(MEMBERSHIPS_MAX)?;
         let operand = match &subquery.kind {
             SubqueryKind::In { operand } => Some(operand),
             _ => None,
@@ -181,7 +179,7 @@ impl Lowerer<'_> {
             SubqueryKind::Exists => {
                 let inner = self.subquery(subquery, &columns)?;
                 let inner = LogicalPlanBuilder::from(inner.plan).limit(0, Some(1))?.build()?;
-                let count = self.aggregate_of(inner, df::count::count_udaf().call(vec![lit(1i64)]))?;
+                let count = self.aggregate_of(inner, count(lit(1i64)))?;
                 let exists = when(count.gt(lit(0i64)), lit(1i64)).otherwise(lit(0i64))?;
                 Ok((input, exists))
             }
@@ -223,9 +221,8 @@ impl Lowerer<'_> {
         Ok((Lowered { columns: input.columns, ..in_schema_order(joined) }, totals))
     }
 
-    /// What [`Lowerer::contains`] asks stands in the plan twice.
-    fn check_copies(&self) -> Result<()> {
-        if self.outer.len() >= CONTAINED_MAX { Err(Error::select_nesting()) } else { Ok(()) }
+    fn check_nesting(&self, max: usize) -> Result<()> {
+        if self.outer.len() >= max { Err(Error::select_nesting()) } else { Ok(()) }
     }
 
     /// `operand IN (subquery)` as 1, 0 or NULL.
@@ -236,14 +233,11 @@ impl Lowerer<'_> {
         subquery: &Subquery,
         operand: &Expr,
     ) -> Result<(Lowered, DfExpr)> {
-        self.check_copies()?;
+        self.check_nesting(CONTAINED_MAX)?;
         let inner = self.subquery(subquery, &columns)?;
         let inner = self.single_key(inner, subquery)?;
         let key = inner.columns[0].column.clone();
-        let counts = [
-            df::count::count_udaf().call(vec![lit(1i64)]),
-            df::count::count_udaf().call(vec![DfExpr::Column(key.clone())]),
-        ];
+        let counts = [count(lit(1i64)), count(DfExpr::Column(key.clone()))];
         let (input, [rows, known]) = self.beside_totals(input, inner.plan.clone(), counts)?;
         let (found, hit) = (self.column_name(), self.column_name());
         let distinct = LogicalPlanBuilder::from(inner.plan)
@@ -278,11 +272,7 @@ impl Lowerer<'_> {
         let key = DfExpr::Column(inner.columns[0].column.clone());
         let greater = matches!(op, CompareOp::Gt | CompareOp::Ge);
         let function = if greater == all { df::min_max::max_udaf() } else { df::min_max::min_udaf() };
-        let totals = [
-            df::count::count_udaf().call(vec![lit(1i64)]),
-            df::count::count_udaf().call(vec![key.clone()]),
-            function.call(vec![key]),
-        ];
+        let totals = [count(lit(1i64)), count(key.clone()), function.call(vec![key])];
         let (input, [rows, known, extreme]) = self.beside_totals(input, inner.plan, totals)?;
         let value = self.exprs(columns).key(operand)?;
         let holds = match op {
@@ -300,6 +290,10 @@ impl Lowerer<'_> {
             .otherwise(lit(i64::from(all)))?;
         Ok((input, result))
     }
+}
+
+fn count(of: DfExpr) -> DfExpr {
+    df::count::count_udaf().call(vec![of])
 }
 
 /// `plan`, which starts with the columns of `input`, with the answers of the wanted subqueries that need a join.
