@@ -165,11 +165,11 @@ impl Buffer {
         }
         let size = self.bytes + key.len() + value_bytes;
         if size > self.bytes_max {
-            return Err(Error::TxnTooLarge { size, limit: self.bytes_max });
+            return Err(Error::TxnTooLarge { size, unit: "bytes", limit: self.bytes_max });
         }
         // The journal grows with every write, the entries only with new keys: the bound is on both.
         if self.journal.len() >= self.keys_max {
-            return Err(Error::TxnTooLarge { size: self.journal.len(), limit: self.keys_max });
+            return Err(Error::TxnTooLarge { size: self.journal.len(), unit: "keys", limit: self.keys_max });
         }
         let before = self.replace(key.clone(), entry);
         self.undo_bytes += stored_bytes(&before);
@@ -238,11 +238,14 @@ mod tests {
         let mut buffer = Buffer::new(1_049);
         assert_eq!((buffer.keys_max(), Buffer::new(TXN_BYTES_MAX).keys_max()), (20, TXN_KEYS_MAX));
         buffer.put(b("a"), Bytes::from(vec![0; 1_048])).expect("fits");
-        assert!(matches!(buffer.put(b("b"), b("")), Err(Error::TxnTooLarge { size: 1_050, limit: 1_049 })));
+        assert!(matches!(
+            buffer.put(b("b"), b("")),
+            Err(Error::TxnTooLarge { size: 1_050, unit: "bytes", limit: 1_049 })
+        ));
         let mut buffer = Buffer::new(1_049);
         let keys = (0..21).map(|i| buffer.put(Bytes::from(format!("{i}")), b("")));
         let refused: Vec<_> = keys.filter_map(Result::err).collect();
-        assert!(matches!(refused[..], [Error::TxnTooLarge { limit: 20, .. }, ..]), "{refused:?}");
+        assert!(matches!(refused[..], [Error::TxnTooLarge { unit: "keys", limit: 20, .. }, ..]), "{refused:?}");
     }
 
     #[test]

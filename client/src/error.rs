@@ -63,10 +63,12 @@ pub enum Error {
     #[error("placement driver unavailable: {0}")]
     PdUnavailable(String),
     /// The transaction buffers too much: split it.
-    #[error("transaction is too large: {size} over {limit}")]
+    #[error("transaction is too large: {size} {unit} over {limit}")]
     TxnTooLarge {
-        /// Bytes, or keys.
+        /// What it has.
         size: usize,
+        /// Of what: `bytes` or `keys`.
+        unit: &'static str,
         /// The bound.
         limit: usize,
     },

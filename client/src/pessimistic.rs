@@ -102,7 +102,7 @@ impl Transaction {
         Box::pin(async move {
             let size = self.held.len() + self.marked.len() + request.keys.len();
             if size > self.buffer.keys_max() {
-                return Err(Error::TxnTooLarge { size, limit: self.buffer.keys_max() });
+                return Err(Error::TxnTooLarge { size, unit: "keys", limit: self.buffer.keys_max() });
             }
             if self.options.mode == TxnMode::Optimistic {
                 self.marked.extend(request.keys.into_iter().map(|(key, _)| key));

@@ -432,6 +432,9 @@ pub fn datetime_with(
     }
 }
 
+/// Larger than the number of any date or time.
+const NO_DATE: f64 = 1e20;
+
 /// What a text or a number says of a date and a time.
 ///
 /// # Errors
@@ -443,6 +446,8 @@ pub fn datetime_of(
 ) -> Result<Option<parse::Parsed<DateTime>>, EvalError> {
     Ok(match value {
         Value::String(_) | Value::Bytes(_) => read_datetime(value.as_bytes().unwrap_or_default(), ctx),
+        // Beyond what a DECIMAL holds.
+        Value::Double(number) if number.abs() >= NO_DATE => None,
         Value::Double(_) | Value::Decimal(_) => {
             let (whole, micro) = whole_and_micros(value, ctx)?;
             parse::datetime_of_number(whole, days(ctx)).map(|p| {
@@ -472,6 +477,11 @@ fn whole_and_micros(value: &Value, ctx: &EvalContext) -> Result<(i128, i128), Ev
 pub fn time_of_number(value: &Value, ctx: &EvalContext) -> Result<Option<parse::Parsed<i64>>, EvalError> {
     if !matches!(value, Value::Double(_) | Value::Decimal(_)) {
         return Ok(parse::time_of_number(to_i128(value, ctx)?));
+    }
+    if let Value::Double(number) = value
+        && number.abs() >= NO_DATE
+    {
+        return Ok(parse::time_of_number(if *number < 0.0 { i128::MIN } else { i128::MAX }));
     }
     let (whole, micro) = whole_and_micros(value, ctx)?;
     let with_fraction = |p: parse::Parsed<i64>| match p.truncated {

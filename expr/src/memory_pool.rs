@@ -63,15 +63,12 @@ impl TrackedPool {
     }
 
     fn refused(&self, reservation: &MemoryReservation, additional: usize) -> DataFusionError {
-        let text = format!(
-            "{} holds {} and {} asks for {} more; {} allows {}",
-            self.tracker.label(),
-            Size(self.tracker.used()),
-            reservation.consumer().name(),
-            Size(additional),
-            self.limit_name,
-            Size(self.tracker.limit()),
-        );
+        let more = match additional {
+            0 => String::new(),
+            more => format!(" and {} asks for {} more", reservation.consumer().name(), Size(more)),
+        };
+        let (holder, held) = (self.tracker.label(), Size(self.tracker.used()));
+        let text = format!("{holder} holds {held}{more}; {} allows {}", self.limit_name, Size(self.tracker.limit()));
         DataFusionError::ResourcesExhausted(text)
     }
 }

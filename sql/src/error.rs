@@ -109,9 +109,13 @@ fn client_error(error: &basalt_client::Error) -> (u16, &'static str, String) {
         E::RegionUnavailable(_) => (9005, "HY000", text),
         E::DiskFull(place) => (1021, "HY000", format!("Disk full ({place}); free some space and try again")),
         E::PdUnavailable(_) => (9001, "HY000", text),
-        E::TxnTooLarge { size, limit } => {
-            (8004, "HY000", format!("Transaction is too large, size: {size}, limit: {limit}"))
-        }
+        E::TxnTooLarge { size, unit, limit } => (
+            8004,
+            "HY000",
+            format!(
+                "Transaction is too large, size: {size} {unit}, limit: {limit} (by basalt_txn_bytes_max); write less at a time"
+            ),
+        ),
         E::EntryTooLarge { .. } => (8025, "HY000", text),
         E::CommitTsTooLarge { .. } => (8028, "HY000", text),
         E::Sql { code, message, .. } => (*code, basalt_expr::error::sqlstate(*code), message.clone()),
@@ -292,6 +296,8 @@ user_errors! {
     1286 "42000" unknown_engine(name) = "Unknown storage engine '{name}'";
     /// 1288; `statement` as in `UPDATE`
     1288 "HY000" not_updatable(table, statement) = "The target table {table} of the {statement} is not updatable";
+    /// 1292: a number beyond a variable's bounds
+    1292 "22007" truncated_setting(name, value) = "Truncated incorrect {name} value: '{value}'";
     /// 1294
     1294 "HY000" wrong_on_update(column) = "Invalid ON UPDATE clause for '{column}' column";
     /// 1295

@@ -36,6 +36,11 @@ fn bytes_type(ty: &FieldType) -> FieldType {
 fn as_bits(arg: Expr) -> Expr {
     let is_branch = matches!(&arg, Expr::Case { .. } | Expr::Call { func: Func::Coalesce, .. });
     match arg.ty() {
+        // The moment is rounded, not its number.
+        ty if ty.is_temporal() && ty.decimals > 0 => {
+            let whole = FieldType { decimals: 0, ..ty.clone() };
+            super::date_as_number(super::cast(arg, whole))
+        }
         ty if ty.is_temporal() => super::date_as_number(arg),
         ty if is_branch && ty.eval_type() == EvalType::Decimal && ty.decimals == 0 => {
             super::cast(arg, FieldType::bigint_unsigned())

@@ -1,6 +1,7 @@
 //! Mathematics.
 
 use super::Func;
+use super::hybrid_number;
 use super::infer::number_class;
 use super::spec::{Arg, Call, Ret, Spec};
 use crate::cast::{to_decimal, to_f64, to_i128, to_text};
@@ -290,10 +291,11 @@ fn conv(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     if !(2..=36).contains(&from.unsigned_abs()) || !(2..=36).contains(&to.unsigned_abs()) {
         return Ok(Value::Null);
     }
-    let value = match &args[0] {
-        // A BIT is its number, in any base.
-        Value::UInt(bits) if call.types[0].kind == TypeKind::Bit => Some(*bits),
-        other => leading_digits(&to_text(other, call.types[0]), from.unsigned_abs()),
+    let value = match (&args[0], hybrid_number(&args[0], call.types[0])) {
+        // A BIT and a hexadecimal literal are their numbers, in any base.
+        (_, Some(Value::UInt(number))) => Some(number),
+        (Value::UInt(bits), _) if call.types[0].kind == TypeKind::Bit => Some(*bits),
+        (other, _) => leading_digits(&to_text(other, call.types[0]), from.unsigned_abs()),
     };
     let Some(mut value) = value else { return Ok(Value::Null) };
     let mut out = Vec::new();
@@ -323,7 +325,8 @@ fn leading_digits(text: &[u8], base: u64) -> Option<u64> {
 /// BIN and OCT: as CONV from base 10.
 fn radix(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     let base = if call.func == Func::Bin { 2 } else { 8 };
-    let value = match &args[0] {
+    let hybrid = hybrid_number(&args[0], call.types[0]);
+    let value = match hybrid.as_ref().unwrap_or(&args[0]) {
         Value::Int(value) => Some(*value as u64),
         Value::UInt(value) => Some(*value),
         other => leading_digits(&to_text(other, call.types[0]), 10),

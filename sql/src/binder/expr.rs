@@ -299,7 +299,7 @@ impl super::Binder<'_> {
 
     /// Binds a query as a subquery of `block`.
     pub(super) fn subquery_plan(&mut self, query: &ast::Query, block: &Block) -> Result<(LogicalPlan, bool)> {
-        self.frames.push(Frame { columns: block.columns.clone(), correlated: false });
+        self.frames.push(Frame { columns: block.columns.clone(), aliases: block.aliases.clone(), correlated: false });
         let full_scans = std::mem::replace(&mut self.full_scans, false);
         let plan = self.query(query);
         self.full_scans = full_scans;

@@ -66,8 +66,21 @@ pub(super) struct TableInSight {
 /// An enclosing block, as a subquery sees it.
 pub(super) struct Frame {
     pub columns: Rc<[Named]>,
+    /// Names that its select list has given so far.
+    pub aliases: Vec<(String, Expr)>,
     /// Whether the subquery (or one within) refers to it, or beyond it.
     pub correlated: bool,
+}
+
+impl Frame {
+    /// What an alias stands for, if that is calculated from the block's columns alone.
+    fn alias(&self, name: &ColumnName) -> Option<&Expr> {
+        if name.table.is_some() {
+            return None;
+        }
+        let (_, expr) = self.aliases.iter().find(|(alias, _)| alias.eq_ignore_ascii_case(&name.name))?;
+        expr.columns().iter().all(|index| *index < self.columns.len()).then_some(expr)
+    }
 }
 
 /// Where an expression stands, for error texts and for what may be named.
@@ -272,6 +285,11 @@ impl super::Binder<'_> {
                 self.frames[at..].iter_mut().for_each(|f| f.correlated = true);
                 let depth = u8::try_from(depth).map_err(|_| Error::too_deep())?;
                 return Ok(Expr::Column { index: outer_column(depth, index), ty: columns[index].ty.clone() });
+            }
+            if let Some(expr) = self.frames[at].alias(name).cloned() {
+                self.frames[at..].iter_mut().for_each(|f| f.correlated = true);
+                let depth = u8::try_from(depth).map_err(|_| Error::too_deep())?;
+                return Ok(expr.map_columns(&|index| outer_column(depth, index)));
             }
         }
         Err(Error::unknown_column(name, block.clause.text()))

@@ -354,10 +354,10 @@ const TABLES: &[(&str, &str, &str)] = &[
     ("performance_schema", "GLOBAL_STATUS", "VARIABLE_NAME:n VARIABLE_VALUE:t"),
     (
         "mysql",
-        "USER",
-        "HOST:s USER:n SELECT_PRIV:n INSERT_PRIV:n UPDATE_PRIV:n DELETE_PRIV:n CREATE_PRIV:n DROP_PRIV:n \
-        GRANT_PRIV:n SUPER_PRIV:n PLUGIN:n AUTHENTICATION_STRING:t ACCOUNT_LOCKED:n",
+        "user",
+        "Host:s User:n Select_priv:n Insert_priv:n Update_priv:n Delete_priv:n Create_priv:n Drop_priv:n \
+        Grant_priv:n Super_priv:n plugin:n authentication_string:t account_locked:n",
     ),
-    ("mysql", "DB", "HOST:s DB:n USER:n"),
-    ("mysql", "TIME_ZONE_NAME", "NAME:n TIME_ZONE_ID:u"),
+    ("mysql", "db", "Host:s Db:n User:n"),
+    ("mysql", "time_zone_name", "Name:n Time_zone_id:u"),
 ];

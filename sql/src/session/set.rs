@@ -1,6 +1,7 @@
 //! SET: system variables, user variables, NAMES, TRANSACTION.
 
-use super::session::SqlSession;
+use super::session::{Diagnostic, SqlSession};
+use super::variable_value;
 use super::variables::{self, Definition, Kind, Scope};
 use crate::error::{Error, Result};
 use crate::parser::ast::{Expr, Literal, VariableScope};
@@ -49,13 +50,26 @@ impl SqlSession {
         }
         if scope == Some(VariableScope::Global) {
             self.require(Privileges::SUPER, "SUPER or SYSTEM_VARIABLES_ADMIN")?;
-            return self.server.globals.set(definition, text.as_deref());
+            self.server.globals.set(definition, text.as_deref())?;
+            self.warn_of_bounds(definition, text.as_deref());
+            return Ok(());
         }
         self.set_session(definition, text.as_deref()).await?;
+        self.warn_of_bounds(definition, text.as_deref());
         if definition.kind == Kind::Charset {
             self.warn_of_utf8mb3(text.as_deref().unwrap_or_default());
         }
         Ok(())
+    }
+
+    /// MySQL's warning about a number that became the nearest one that the variable takes.
+    fn warn_of_bounds(&mut self, definition: &Definition, given: Option<&str>) {
+        let Some(given) = given.filter(|_| matches!(definition.kind, Kind::Int(..) | Kind::UInt)) else { return };
+        let is_kept = |kept: &str| given.trim().parse::<i128>().ok() == kept.parse().ok();
+        if variable_value::check(definition, given).is_ok_and(|kept| !is_kept(&kept)) {
+            let error = Error::truncated_setting(definition.name, given);
+            self.diagnostics.push(Diagnostic { level: "Warning", code: error.code(), message: error.to_string() });
+        }
     }
 
     async fn set_session(&mut self, definition: &'static Definition, text: Option<&str>) -> Result<()> {

@@ -218,7 +218,9 @@ impl SqlSession {
             Statement::Use(name) => self.use_database(name),
             Statement::Kill { query, id } => {
                 let id = self.evaluate(id)?.as_u64().ok_or_else(|| unknown_thread("NULL"))?;
-                self.kill_connection(id, *query)
+                self.kill_connection(id, *query)?;
+                // This statement is one of those that it ends.
+                if id == self.connection.connection_id { Err(Error::Killed) } else { Ok(()) }
             }
             // Dumps have it around their inserts. MySQL's implicit commit happens; that no lock is taken, the warning says.
             Statement::LockTables(_) => {
