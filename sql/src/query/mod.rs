@@ -50,6 +50,7 @@ mod lower_set;
 mod lower_subquery;
 mod lower_window;
 mod own_rows;
+mod projected_filters;
 mod pushdown;
 mod recursion;
 mod remote_scan;

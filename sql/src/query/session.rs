@@ -14,6 +14,7 @@ use super::guarded_rules::{Guarded, NullSafeCrossJoins};
 use super::in_order::ReadInOrder;
 use super::interruptible::InterruptJoins;
 use super::large_top::SortThenLimit;
+use super::projected_filters::SeparateProjections;
 use super::pushdown::PushIntoStorage;
 use super::sort_again::SortAgain;
 use super::yielding::YieldAtJoins;
@@ -143,6 +144,8 @@ fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     // `n = 5` COUNT(DISTINCT n) was 1, without any row, too.
     let is_wrong = |name: &str| name.starts_with("FilterPushdown") || name == "aggregate_statistics";
     rules.retain(|rule| !is_wrong(rule.name()));
+    let moves_again = rules.iter().rposition(|rule| rule.name() == "ProjectionPushdown");
+    rules.insert(moves_again.expect("DataFusion's default rules move projections"), Arc::new(SeparateProjections));
     for (name, offset) in [("EnsureRequirements", 1), ("EnsureCooperative", 0)] {
         let position = rules.iter().position(|rule| rule.name() == name);
         let position = position.expect("DataFusion's default rules have distribution and cooperation") + offset;
