@@ -272,6 +272,10 @@ impl FieldType {
     pub fn is_integer(&self) -> bool {
         self.eval_type() == EvalType::Int
     }
+    /// True for numbers that calculations take for unsigned: YEAR is one without saying so.
+    pub fn is_unsigned(&self) -> bool {
+        self.unsigned || self.kind == TypeKind::Year
+    }
     /// True for everything `+` adds without a conversion.
     pub fn is_numeric(&self) -> bool {
         matches!(self.eval_type(), EvalType::Int | EvalType::Real | EvalType::Decimal)

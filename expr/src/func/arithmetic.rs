@@ -25,6 +25,9 @@ pub(super) fn spec(func: Func) -> Option<Spec> {
     })
 }
 
+/// DOUBLEs from here on have no DECIMAL.
+const DECIMAL_BOUND: f64 = 1e65;
+
 /// The wider class of two operands.
 fn class(args: &[Expr]) -> EvalType {
     let classes = || args.iter().map(|a| number_class(a.ty()));
@@ -49,7 +52,7 @@ fn decimal_type(whole: u32, scale: u32) -> FieldType {
 }
 
 fn integer_type(args: &[Expr]) -> FieldType {
-    FieldType { unsigned: args.iter().any(|a| a.ty().unsigned && a.ty().is_integer()), ..FieldType::bigint() }
+    FieldType { unsigned: args.iter().any(|a| a.ty().is_unsigned() && a.ty().is_integer()), ..FieldType::bigint() }
 }
 
 fn operands(args: &[Expr]) -> ((u32, u32), (u32, u32)) {
@@ -108,7 +111,7 @@ fn type_modulo(args: &mut [Expr]) -> Result<FieldType, ExprError> {
             let ((w1, s1), (w2, s2)) = operands(args);
             decimal_type(w1.max(w2), s1.max(s2))
         }
-        _ => FieldType { unsigned: args[0].ty().unsigned, ..FieldType::bigint() },
+        _ => FieldType { unsigned: args[0].ty().is_unsigned(), ..FieldType::bigint() },
     })
 }
 
@@ -204,12 +207,26 @@ fn integer_divide(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
         let (a, b) = integers(args);
         return if b == 0 { by_zero(call) } else { integer_result(call, a / b, args) };
     }
-    let (a, b) = decimals(call, args)?;
+    let (a, b) = match (&args[0], &args[1]) {
+        (Value::Double(v), _) | (_, Value::Double(v)) if v.abs() >= DECIMAL_BOUND => {
+            return divide_large(call, args);
+        }
+        _ => decimals(call, args)?,
+    };
     if b.is_zero() {
         return by_zero(call);
     }
     let quotient = a.divide_integer(&b).and_then(|q| q.to_i128());
     integer_result(call, quotient.ok_or_else(|| call.out_of_range(args))?, args)
+}
+
+fn divide_large(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+    let (a, b) = doubles(call, args)?;
+    if b == 0.0 {
+        return by_zero(call);
+    }
+    // As `as` saturates, what does not fit is out of range.
+    integer_result(call, (a / b).trunc() as i128, args)
 }
 
 fn modulo(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {

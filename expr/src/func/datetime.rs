@@ -18,7 +18,8 @@ pub(super) fn spec(func: Func) -> Option<Spec> {
         Now | SysDate | UtcTimestamp => Spec::new(0, 1, INT, Ret::Custom(type_now), now).total(),
         CurrentDate | UtcDate => Spec::new(0, 0, INT, Ret::Date, now).total(),
         CurrentTime | UtcTime => Spec::new(0, 1, INT, Ret::Custom(type_now_time), now).total(),
-        Year | Quarter | Month | Day => Spec::new(1, 1, &[Arg::LooseDate], Ret::Int, date_part),
+        Year => Spec::new(1, 1, &[Arg::LooseDate], Ret::Custom(type_year), date_part),
+        Quarter | Month | Day => Spec::new(1, 1, &[Arg::LooseDate], Ret::Int, date_part),
         DayOfWeek | DayOfYear | WeekDay | WeekOfYear | ToDays | ToSeconds => {
             Spec::new(1, 1, DATETIME, Ret::Int, date_part)
         }
@@ -79,6 +80,11 @@ fn type_timestamp(args: &mut [Expr]) -> Result<FieldType, ExprError> {
 }
 
 /// HOUR('2020-01-01 10:00:00') takes a time from a date: dates keep their type, everything else becomes TIME.
+/// Unsigned, as a column of YEAR is, but not 0 to 2155 alone.
+fn type_year(_: &mut [Expr]) -> Result<FieldType, ExprError> {
+    Ok(FieldType { unsigned: true, ..FieldType::new(TypeKind::Long) })
+}
+
 fn type_time_part(args: &mut [Expr]) -> Result<FieldType, ExprError> {
     if !args[0].ty().is_temporal() {
         args[0] = super::spec::coerce(std::mem::replace(&mut args[0], Expr::null()), Arg::Time);
@@ -157,7 +163,7 @@ fn date_part(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     let v = moment(&args[0]);
     let (year, month, day) = (v.year(), v.month(), v.day());
     let simple = match call.func {
-        Func::Year => Some(year),
+        Func::Year => return Ok(Value::UInt(u64::from(year))),
         Func::Month => Some(month),
         Func::Quarter => Some(month.div_ceil(3)),
         Func::Day => Some(day),

@@ -46,7 +46,7 @@ fn type_same(args: &mut [Expr]) -> Result<FieldType, ExprError> {
     Ok(match number_class(ty) {
         EvalType::Real => FieldType::double(),
         EvalType::Decimal => FieldType::decimal(ty.decimal_precision(), ty.scale()),
-        _ => FieldType { unsigned: ty.unsigned, ..FieldType::bigint() },
+        _ => FieldType { unsigned: ty.is_unsigned(), ..FieldType::bigint() },
     })
 }
 
@@ -58,7 +58,7 @@ fn type_whole(args: &mut [Expr]) -> Result<FieldType, ExprError> {
             let digits = ty.decimal_precision().saturating_sub(u32::from(ty.scale())) + 1;
             if digits <= 18 { FieldType::bigint() } else { FieldType::decimal(digits, 0) }
         }
-        _ => FieldType { unsigned: ty.unsigned, ..FieldType::bigint() },
+        _ => FieldType { unsigned: ty.is_unsigned(), ..FieldType::bigint() },
     })
 }
 
@@ -79,7 +79,7 @@ fn type_round(args: &mut [Expr]) -> Result<FieldType, ExprError> {
             let whole = ty.decimal_precision().saturating_sub(u32::from(ty.scale())) + 1;
             FieldType::decimal(whole + u32::from(scale), scale)
         }
-        _ => FieldType { unsigned: ty.unsigned, ..FieldType::bigint() },
+        _ => FieldType { unsigned: ty.is_unsigned(), ..FieldType::bigint() },
     })
 }
 

@@ -463,15 +463,21 @@ impl RowWriter<'_> {
     /// What `write` appends, as a string: for values that are formatted in place.
     #[inline]
     pub fn bytes_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let is_full = self.is_full();
         let Some((out, code, binary)) = self.cell() else { return };
-        put_lenenc_with(out, write);
+        if !is_full {
+            put_lenenc_with(out, write);
+        }
         self.misfit |= binary && is_fixed(code);
     }
 
     /// What `write` appends, as it is: the caller makes the complete cell in the shape of [`protocol`](Self::protocol).
     #[inline]
     pub fn raw_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        if let Some((out, _, _)) = self.cell() {
+        let is_full = self.is_full();
+        if let Some((out, _, _)) = self.cell()
+            && !is_full
+        {
             write(out);
         }
     }
@@ -542,6 +548,13 @@ impl RowWriter<'_> {
         }
         self.out.end_of_rows(end);
         Ok(())
+    }
+
+    /// Whether the row is longer than a packet already: what it has more is not written, however much it is.
+    #[inline]
+    fn is_full(&mut self) -> bool {
+        self.too_long |= self.open && self.out.packets.payload_len() > self.out.row_bytes_max;
+        self.too_long
     }
 
     /// The place of the next cell, its type, and whether it is binary. None past the last column, which
@@ -696,6 +709,21 @@ mod tests {
         rows.bytes(&vec![b'x'; 2 << 20]);
         assert_eq!(rows.end_row().unwrap_err().code, code::ER_NET_PACKET_TOO_LARGE);
         assert_eq!(payloads(&mut out).len(), 3);
+    }
+
+    #[test]
+    fn a_row_beyond_a_packet_takes_no_more_memory() {
+        let columns = ColumnSet::new(vec![ColumnDef::text("c", 3); 64]);
+        for protocol in [Protocol::Text, Protocol::Binary] {
+            let mut out = writer(Capabilities::OFFERED, protocol);
+            let mut rows = out.start_rows(&columns).unwrap();
+            for _ in 0..32 {
+                rows.bytes_with(|out| out.resize(out.len() + (1 << 20), b'x'));
+                rows.raw_with(|out| out.resize(out.len() + (1 << 20), b'x'));
+            }
+            assert!(rows.out.packets.payload_len() < 4 << 20);
+            assert_eq!(rows.end_row().unwrap_err().code, code::ER_NET_PACKET_TOO_LARGE);
+        }
     }
 
     #[test]
