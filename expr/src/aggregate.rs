@@ -20,7 +20,7 @@ use crate::error::{EvalError, ExprError};
 use crate::expr::Expr;
 use crate::func::bits::combine;
 use crate::func::compare;
-use crate::types::{EvalType, FieldType, NOT_FIXED, TypeKind};
+use crate::types::{EvalType, FieldType, TypeKind};
 use crate::value::Value;
 use std::collections::BTreeSet;
 
@@ -142,13 +142,8 @@ impl AggregateFunc {
                 let scale = arg.scale() + DIVISION_SCALE;
                 FieldType::decimal(digits + u32::from(DIVISION_SCALE), scale)
             }
-            (Sum | Avg, _) => {
-                // FLOAT(7,2) and its like have fixed digits.
-                let more = if self == Avg { DIVISION_SCALE } else { 0 };
-                let is_fixed = arg.is_numeric() && arg.scale() != NOT_FIXED;
-                let decimals = if is_fixed { (arg.scale() + more).min(NOT_FIXED) } else { NOT_FIXED };
-                FieldType { decimals, ..FieldType::double() }
-            }
+            (Sum, _) => FieldType::double_of(arg.fixed_scale()),
+            (Avg, _) => FieldType::double_of(arg.fixed_scale().map(|scale| scale + u32::from(DIVISION_SCALE))),
         })
     }
 }

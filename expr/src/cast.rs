@@ -432,9 +432,6 @@ pub fn datetime_with(
     }
 }
 
-/// Larger than the number of any date or time.
-const NO_DATE: f64 = 1e20;
-
 /// What a text or a number says of a date and a time.
 ///
 /// # Errors
@@ -446,8 +443,6 @@ pub fn datetime_of(
 ) -> Result<Option<parse::Parsed<DateTime>>, EvalError> {
     Ok(match value {
         Value::String(_) | Value::Bytes(_) => read_datetime(value.as_bytes().unwrap_or_default(), ctx),
-        // Beyond what a DECIMAL holds.
-        Value::Double(number) if number.abs() >= NO_DATE => None,
         Value::Double(_) | Value::Decimal(_) => {
             let (whole, micro) = whole_and_micros(value, ctx)?;
             parse::datetime_of_number(whole, days(ctx)).map(|p| {
@@ -463,8 +458,17 @@ pub fn datetime_of(
     })
 }
 
-/// A number's digits before the point, and the first six behind it.
+/// Larger than the number of any date or time.
+const NO_DATE: f64 = 1e20;
+
+/// A number's digits before the point, and the first six behind it; the limit where it is none of a date, which a DECIMAL may
+/// not hold.
 fn whole_and_micros(value: &Value, ctx: &EvalContext) -> Result<(i128, i128), EvalError> {
+    if let Value::Double(number) = value
+        && number.abs() >= NO_DATE
+    {
+        return Ok((if *number < 0.0 { i128::MIN } else { i128::MAX }, 0));
+    }
     let decimal = to_decimal(value, ctx)?;
     let micro = decimal.rescale(6).and_then(|d| d.unscaled().to_i128()).unwrap_or_default() % 1_000_000;
     Ok((decimal.truncate(0).to_i128().unwrap_or(i128::MAX), micro))
@@ -477,11 +481,6 @@ fn whole_and_micros(value: &Value, ctx: &EvalContext) -> Result<(i128, i128), Ev
 pub fn time_of_number(value: &Value, ctx: &EvalContext) -> Result<Option<parse::Parsed<i64>>, EvalError> {
     if !matches!(value, Value::Double(_) | Value::Decimal(_)) {
         return Ok(parse::time_of_number(to_i128(value, ctx)?));
-    }
-    if let Value::Double(number) = value
-        && number.abs() >= NO_DATE
-    {
-        return Ok(parse::time_of_number(if *number < 0.0 { i128::MIN } else { i128::MAX }));
     }
     let (whole, micro) = whole_and_micros(value, ctx)?;
     let with_fraction = |p: parse::Parsed<i64>| match p.truncated {

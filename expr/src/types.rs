@@ -197,6 +197,11 @@ impl FieldType {
     pub fn double() -> FieldType {
         FieldType::new(TypeKind::Double)
     }
+    /// DOUBLE with so many digits behind the point, fewer than [`NOT_FIXED`], or with as many as a value has.
+    pub fn double_of(digits: Option<u32>) -> FieldType {
+        let decimals = digits.map_or(NOT_FIXED, |digits| digits.min(NOT_FIXED.into()) as u8);
+        FieldType { decimals, ..FieldType::double() }
+    }
     /// DECIMAL(precision, scale), both cut to MySQL's limits.
     pub fn decimal(precision: u32, scale: u8) -> FieldType {
         let decimals = scale.min(DECIMAL_SCALE_MAX);
@@ -299,6 +304,10 @@ impl FieldType {
     /// Fractional digits of a temporal type, scale of a number (0 for integers, [`NOT_FIXED`] possible for DOUBLE).
     pub fn scale(&self) -> u8 {
         if self.is_integer() { 0 } else { self.decimals }
+    }
+    /// The digits behind the point of a number whose values all have as many; FLOAT and DOUBLE without (M,D) are none.
+    pub fn fixed_scale(&self) -> Option<u32> {
+        (self.is_numeric() && self.scale() != NOT_FIXED).then(|| self.scale().into())
     }
     /// Digits that a DECIMAL needs to hold every value of this integer, decimal or temporal type.
     pub fn decimal_precision(&self) -> u32 {

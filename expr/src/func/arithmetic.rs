@@ -7,7 +7,7 @@ use crate::cast::{to_decimal, to_f64};
 use crate::decimal::{DIVISION_SCALE, Decimal};
 use crate::error::{EvalError, ExprError};
 use crate::expr::Expr;
-use crate::types::{DECIMAL_SCALE_MAX, EvalType, FieldType, NOT_FIXED, TypeKind};
+use crate::types::{DECIMAL_SCALE_MAX, EvalType, FieldType, TypeKind};
 use crate::value::Value;
 
 pub(super) fn spec(func: Func) -> Option<Spec> {
@@ -61,13 +61,9 @@ fn operands(args: &[Expr]) -> ((u32, u32), (u32, u32)) {
 
 /// A DOUBLE: of fixed digits behind the point where its operands have such (FLOAT(7,2) and its like).
 fn real_type(args: &[Expr], joined: impl Fn(u32, u32) -> u32) -> FieldType {
-    let fixed = |ty: &FieldType| match ty.kind {
-        TypeKind::Null => Some(0),
-        _ => (ty.is_numeric() && ty.scale() != NOT_FIXED).then(|| u32::from(ty.scale())),
-    };
+    let fixed = |ty: &FieldType| if ty.kind == TypeKind::Null { Some(0) } else { ty.fixed_scale() };
     let digits: Option<Vec<u32>> = args.iter().map(|arg| fixed(arg.ty())).collect();
-    let scale = digits.and_then(|digits| digits.into_iter().reduce(joined)).unwrap_or(u32::from(NOT_FIXED));
-    FieldType { decimals: scale.min(u32::from(NOT_FIXED)) as u8, ..FieldType::double() }
+    FieldType::double_of(digits.and_then(|digits| digits.into_iter().reduce(joined)))
 }
 
 fn type_add(args: &mut [Expr]) -> Result<FieldType, ExprError> {

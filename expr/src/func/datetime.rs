@@ -79,12 +79,12 @@ fn type_timestamp(args: &mut [Expr]) -> Result<FieldType, ExprError> {
     Ok(FieldType::datetime(args.iter().map(|a| a.ty().decimals).max().unwrap_or(0)))
 }
 
-/// HOUR('2020-01-01 10:00:00') takes a time from a date: dates keep their type, everything else becomes TIME.
 /// Unsigned, as a column of YEAR is, but not 0 to 2155 alone.
 fn type_year(_: &mut [Expr]) -> Result<FieldType, ExprError> {
     Ok(FieldType { unsigned: true, ..FieldType::new(TypeKind::Long) })
 }
 
+/// HOUR('2020-01-01 10:00:00') takes a time from a date: dates keep their type, everything else becomes TIME.
 fn type_time_part(args: &mut [Expr]) -> Result<FieldType, ExprError> {
     if !args[0].ty().is_temporal() {
         args[0] = super::spec::coerce(std::mem::replace(&mut args[0], Expr::null()), Arg::Time);

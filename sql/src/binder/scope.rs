@@ -67,9 +67,13 @@ pub(super) struct TableInSight {
 pub(super) struct Frame {
     pub columns: Rc<[Named]>,
     /// Names that its select list has given so far.
-    pub aliases: Vec<(String, Expr)>,
+    pub aliases: Rc<Vec<(String, Expr)>>,
     /// Whether the subquery (or one within) refers to it, or beyond it.
     pub correlated: bool,
+}
+
+fn named<'e>(aliases: &'e [(String, Expr)], name: &str) -> Option<&'e Expr> {
+    aliases.iter().find(|(alias, _)| alias.eq_ignore_ascii_case(name)).map(|(_, expr)| expr)
 }
 
 impl Frame {
@@ -78,7 +82,7 @@ impl Frame {
         if name.table.is_some() {
             return None;
         }
-        let (_, expr) = self.aliases.iter().find(|(alias, _)| alias.eq_ignore_ascii_case(&name.name))?;
+        let expr = named(&self.aliases, &name.name)?;
         expr.columns().iter().all(|index| *index < self.columns.len()).then_some(expr)
     }
 }
@@ -115,8 +119,8 @@ impl Clause {
 pub(super) struct Block {
     pub columns: Rc<[Named]>,
     pub clause: Clause,
-    /// Names and expressions of the select list.
-    pub aliases: Vec<(String, Expr)>,
+    /// Names and expressions of the select list; the frames of its subqueries share them.
+    pub aliases: Rc<Vec<(String, Expr)>>,
     pub named_windows: Vec<(String, WindowSpec)>,
     pub aggregates: Vec<AggregateCall>,
     pub windows: Vec<WindowCall>,
@@ -144,7 +148,7 @@ impl Block {
         Block {
             columns: columns.into(),
             clause: Clause::Fields,
-            aliases: Vec::new(),
+            aliases: Rc::default(),
             named_windows: Vec::new(),
             aggregates: Vec::new(),
             windows: Vec::new(),
@@ -196,7 +200,7 @@ impl Block {
     }
 
     fn alias(&self, name: &str) -> Option<&Expr> {
-        self.aliases.iter().find(|(alias, _)| alias.eq_ignore_ascii_case(name)).map(|(_, expr)| expr)
+        named(&self.aliases, name)
     }
 }
 

@@ -122,7 +122,7 @@ impl super::Binder<'_> {
                     let named = name_within(expr, &bound, &block.columns).filter(|_| alias.is_none());
                     let name = named.unwrap_or_else(|| item_name(expr, alias.as_deref(), text));
                     let mut output = output_of(&bound, &block.columns);
-                    block.aliases.push((name.clone(), bound.clone()));
+                    Rc::make_mut(&mut block.aliases).push((name.clone(), bound.clone()));
                     output.name = name;
                     items.push(Item { expr: bound, output });
                 }

@@ -451,10 +451,7 @@ impl RowWriter<'_> {
     /// A string of bytes or characters, or the text of a DECIMAL.
     #[inline]
     pub fn bytes(&mut self, value: &[u8]) {
-        // Asked at each cell: a row of long ones may be many times as long as a packet.
-        let length = if self.open { self.out.packets.payload_len() } else { 0 };
-        self.too_long |= length.saturating_add(value.len()) > self.out.row_bytes_max;
-        let value = if self.too_long { &[] } else { value };
+        let value = if self.is_full_with(value.len()) { &[] } else { value };
         let Some((out, code, binary)) = self.cell() else { return };
         put_lenenc_bytes(out, value);
         self.misfit |= binary && is_fixed(code);
@@ -463,7 +460,7 @@ impl RowWriter<'_> {
     /// What `write` appends, as a string: for values that are formatted in place.
     #[inline]
     pub fn bytes_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        let is_full = self.is_full();
+        let is_full = self.is_full_with(0);
         let Some((out, code, binary)) = self.cell() else { return };
         if !is_full {
             put_lenenc_with(out, write);
@@ -474,7 +471,7 @@ impl RowWriter<'_> {
     /// What `write` appends, as it is: the caller makes the complete cell in the shape of [`protocol`](Self::protocol).
     #[inline]
     pub fn raw_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        let is_full = self.is_full();
+        let is_full = self.is_full_with(0);
         if let Some((out, _, _)) = self.cell()
             && !is_full
         {
@@ -550,10 +547,12 @@ impl RowWriter<'_> {
         Ok(())
     }
 
-    /// Whether the row is longer than a packet already: what it has more is not written, however much it is.
+    /// Whether the row is longer than a packet with so many bytes more. It is asked at each cell, and no other is written
+    /// then: a row of long ones may be many times as long.
     #[inline]
-    fn is_full(&mut self) -> bool {
-        self.too_long |= self.open && self.out.packets.payload_len() > self.out.row_bytes_max;
+    fn is_full_with(&mut self, bytes: usize) -> bool {
+        let length = if self.open { self.out.packets.payload_len() } else { 0 };
+        self.too_long |= length.saturating_add(bytes) > self.out.row_bytes_max;
         self.too_long
     }
 

@@ -1,6 +1,6 @@
 //! Character sets of a session: which there are to set, and statements on their way in.
 
-use super::session::{Diagnostic, SqlSession};
+use super::session::SqlSession;
 use super::variables::SessionVariables;
 use crate::error::{Error, Result};
 use crate::server::charset::ResultCharset;
@@ -172,7 +172,7 @@ impl SqlSession {
             }
             _ => return,
         };
-        self.diagnostics.push(Diagnostic { level: "Warning", code, message: message.into() });
+        self.warn(code, message);
     }
 
     /// Takes over the character set that the client announced, which may be one whose comparisons are not known.

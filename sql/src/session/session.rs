@@ -175,6 +175,11 @@ impl SqlSession {
         status
     }
 
+    /// Adds a warning to the statement's diagnostics.
+    pub(super) fn warn(&mut self, code: u16, message: impl Into<String>) {
+        self.diagnostics.push(Diagnostic { level: "Warning", code, message: message.into() });
+    }
+
     /// Warnings of the last statement, for OK packets.
     pub(super) fn warning_count(&self) -> u16 {
         u16::try_from(self.diagnostics.iter().filter(|d| d.level != "Error").count()).unwrap_or(u16::MAX)

@@ -1,6 +1,6 @@
 //! SET: system variables, user variables, NAMES, TRANSACTION.
 
-use super::session::{Diagnostic, SqlSession};
+use super::session::SqlSession;
 use super::variable_value;
 use super::variables::{self, Definition, Kind, Scope};
 use crate::error::{Error, Result};
@@ -51,14 +51,13 @@ impl SqlSession {
         if scope == Some(VariableScope::Global) {
             self.require(Privileges::SUPER, "SUPER or SYSTEM_VARIABLES_ADMIN")?;
             self.server.globals.set(definition, text.as_deref())?;
-            self.warn_of_bounds(definition, text.as_deref());
-            return Ok(());
+        } else {
+            self.set_session(definition, text.as_deref()).await?;
+            if definition.kind == Kind::Charset {
+                self.warn_of_utf8mb3(text.as_deref().unwrap_or_default());
+            }
         }
-        self.set_session(definition, text.as_deref()).await?;
         self.warn_of_bounds(definition, text.as_deref());
-        if definition.kind == Kind::Charset {
-            self.warn_of_utf8mb3(text.as_deref().unwrap_or_default());
-        }
         Ok(())
     }
 
@@ -68,7 +67,7 @@ impl SqlSession {
         let is_kept = |kept: &str| given.trim().parse::<i128>().ok() == kept.parse().ok();
         if variable_value::check(definition, given).is_ok_and(|kept| !is_kept(&kept)) {
             let error = Error::truncated_setting(definition.name, given);
-            self.diagnostics.push(Diagnostic { level: "Warning", code: error.code(), message: error.to_string() });
+            self.warn(error.code(), error.to_string());
         }
     }
 

@@ -1,7 +1,7 @@
 //! One text after the other: which statement it is, and who runs it.
 
 use super::data::is_write;
-use super::session::{Diagnostic, SqlSession};
+use super::session::SqlSession;
 use crate::binder;
 use crate::ddl::{self, DdlContext};
 use crate::error::{Error, Result};
@@ -225,8 +225,7 @@ impl SqlSession {
             // Dumps have it around their inserts. MySQL's implicit commit happens; that no lock is taken, the warning says.
             Statement::LockTables(_) => {
                 self.commit_transaction().await?;
-                let message = "LOCK TABLES takes no locks here: transactions keep statements apart".into();
-                self.diagnostics.push(Diagnostic { level: "Warning", code: 1235, message });
+                self.warn(1235, "LOCK TABLES takes no locks here: transactions keep statements apart");
                 Ok(())
             }
             Statement::UnlockTables => Ok(()), // nothing can be locked
