@@ -238,8 +238,8 @@ pub fn to_decimal(value: &Value, ctx: &EvalContext) -> Result<Decimal, EvalError
         Value::Int(v) => Decimal::from(*v),
         Value::UInt(v) => Decimal::from(*v),
         Value::Decimal(v) => *v,
-        Value::Double(v) => Decimal::from_f64(*v)
-            .ok_or_else(|| EvalError::ResultOutOfRange { kind: "DECIMAL", expression: display(value) })?,
+        // The largest there is stands for what is larger: what it is for has a say of its own about that.
+        Value::Double(v) => Decimal::from_f64(*v).unwrap_or_else(|| decimal_limit(65, 0, v.is_sign_negative())),
         Value::String(_) | Value::Bytes(_) => {
             let bytes = value.as_bytes().unwrap_or_default();
             let parsed = Decimal::parse(bytes);

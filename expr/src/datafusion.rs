@@ -171,10 +171,14 @@ fn native_predicate(expr: &Expr, with: Lowering<'_>) -> Result<DfExpr, ExprError
         },
         Expr::InList { expr: needle, list, negated, .. } => match &list[..] {
             [item] if !negated && is_native_pair(needle, item) => comparison(needle, Operator::Eq, item, with),
-            // Of constants only: DataFusion makes one list of two, and looks for equal items by how they are written.
+            // Of constants only: DataFusion makes one list of two, and looks for equal items by how they are written. Without
+            // NULL: what `IN (1, 2)` and `NOT IN (1, NULL)` have in common it calculates without it.
             list if list.iter().all(|item| item.is_constant() && same_plain_type(needle, item)) => {
-                let list = list.iter().map(|item| lower(item, with)).collect::<Result<_, _>>()?;
-                Ok(DfExpr::InList(InList::new(Box::new(lower(needle, with)?), list, *negated)))
+                let items = list.iter().map(|item| lower(item, with)).collect::<Result<Vec<_>, _>>()?;
+                if items.iter().any(|item| matches!(item, DfExpr::Literal(value, _) if value.is_null())) {
+                    return call(expr, true, with);
+                }
+                Ok(DfExpr::InList(InList::new(Box::new(lower(needle, with)?), items, *negated)))
             }
             _ => call(expr, true, with),
         },

@@ -1,10 +1,13 @@
 //! Operators that pass the rows of one input on: what DataFusion asks of every node is answered here, once.
 
 use datafusion_common::tree_node::TreeNodeRecursion;
-use datafusion_common::{Result, internal_err};
+use datafusion_common::{Result, Statistics, internal_err};
 use datafusion_execution::{SendableRecordBatchStream, TaskContext};
 use datafusion_physical_expr::PhysicalExpr;
-use datafusion_physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
+use datafusion_physical_expr::expressions::Column;
+use datafusion_physical_plan::execution_plan::{CardinalityEffect, ChildrenPropertiesMode, ReplaceChildrenOptions};
+use datafusion_physical_plan::projection::{ProjectionExec, make_with_child};
+use datafusion_physical_plan::statistics::{ChildStats, StatisticsArgs};
 use datafusion_physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use std::fmt;
 use std::sync::Arc;
@@ -95,5 +98,30 @@ impl<P: PassThrough> ExecutionPlan for PassThroughExec<P> {
 
     fn execute(&self, partition: usize, task: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         self.how.execute(&self.input, partition, task)
+    }
+
+    fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
+        vec![ChildStats::At(partition)]
+    }
+
+    fn statistics_from_inputs(&self, inputs: &[Arc<Statistics>], _: &StatisticsArgs) -> Result<Arc<Statistics>> {
+        match inputs {
+            [input] => Ok(input.clone()),
+            _ => internal_err!("{} has one input", P::NAME),
+        }
+    }
+
+    fn cardinality_effect(&self) -> CardinalityEffect {
+        CardinalityEffect::Equal
+    }
+
+    /// Fewer columns are chosen below.
+    fn try_swapping_with_projection(&self, projection: &ProjectionExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let columns = projection.expr().iter().filter(|e| e.expr.downcast_ref::<Column>().is_some()).count();
+        if columns < projection.expr().len() || columns >= self.input.schema().fields().len() {
+            return Ok(None);
+        }
+        let input = make_with_child(projection, &self.input)?;
+        Ok(Some(Arc::new(PassThroughExec::new(input, self.how.clone()))))
     }
 }

@@ -396,6 +396,8 @@ user_errors! {
     3592 "HY000" window_position(name) = "Window '{name}': ORDER BY or PARTITION BY uses legacy position indication which is not supported, use expression.";
     /// 3593
     3593 "HY000" misplaced_window(name) = "You cannot use the window function '{name}' in this context.'";
+    /// 3594
+    3594 "HY000" window_alias(name) = "You cannot use the alias '{name}' of an expression containing a window function in this context.'";
     /// 3595
     3595 "HY000" nested_window(name) = "You cannot nest a window function in the specification of window '{name}'.";
     /// 3596

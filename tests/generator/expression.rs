@@ -366,7 +366,8 @@ impl Maker {
                 let parts = (0..3).map(|_| self.expression(class, scope, inner.min(1))).collect();
                 Tree::filled(self.dice.word(&["(? BETWEEN ? AND ?)", "(? NOT BETWEEN ? AND ?)"]), parts)
             }
-            52..=60 => self.in_list(class, scope, inner),
+            52..=57 => self.in_list(class, scope, inner),
+            58..=60 => self.lists_of_one(class, scope),
             61..=65 => {
                 let left = self.expression(Class::Text, scope, inner);
                 let pattern = if self.dice.chance(85) {
@@ -419,6 +420,23 @@ impl Maker {
         };
         let parts = if self.dice.chance(15) { vec![right, left] } else { vec![left, right] };
         Tree::filled(template, parts)
+    }
+
+    /// Lists of one column beside each other, which an optimizer may make one of.
+    fn lists_of_one(&mut self, class: Class, scope: &Scope) -> Vec<Tree> {
+        let Some(column) = self.column_of(class, scope) else { return self.in_list(class, scope, 0) };
+        let mut parts = Vec::new();
+        for _ in 0..2 + self.dice.below(2) {
+            let items: Vec<String> =
+                (0..1 + self.dice.below(5)).map(|_| crate::types::typed_constant(class, &mut self.dice)).collect();
+            let (negated, items) = (self.dice.word(&["", "NOT "]), items.join(", "));
+            parts.push(Tree::Expr(Class::Int, vec![Tree::text(format!("{} {negated}IN ({items})", column.sql))]));
+        }
+        let templates = match parts.len() {
+            2 => ["(? AND ?)", "(? OR ?)", "(NOT (? AND ?))", "((? OR ?) IS NULL)"],
+            _ => ["(? AND ? AND ?)", "((? OR ?) AND ?)", "(NOT (? AND ?) OR ?)", "((? OR ? OR ?) IS NOT NULL)"],
+        };
+        Tree::filled(self.dice.word(&templates), parts)
     }
 
     fn in_list(&mut self, class: Class, scope: &Scope, depth: u32) -> Vec<Tree> {

@@ -18,8 +18,8 @@ const SERVER_PATIENCE: u64 = PATIENCE.as_secs() + 5;
 const TOLERANCE: f64 = 1e-5;
 /// "This version of MySQL doesn't yet support": what Basalt refuses it does not answer wrongly.
 pub const REFUSED: u16 = 1235;
-/// Errors that depend on which rows are looked at: DOUBLE out of range, more than one row.
-const BY_ROW: [u16; 3] = [1690, 1242, 1264];
+/// Errors that depend on which rows are looked at: DOUBLE out of range, more than one row, a period that is none.
+const BY_ROW: [u16; 4] = [1690, 1242, 1264, 1210];
 
 const MODE: &str = "ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,\
     ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION";

@@ -28,6 +28,8 @@ struct Select {
     items: Vec<(Tree, Class)>,
     tail: Vec<Tree>,
     is_distinct: bool,
+    /// The rows come in an order of its own, or must not.
+    is_ordered: bool,
 }
 
 impl Maker {
@@ -156,7 +158,7 @@ impl Maker {
         } else {
             self.plain(wish, &scope, depth)
         };
-        let classes = select.items.iter().map(|(_, class)| *class).collect();
+        let classes: Vec<Class> = select.items.iter().map(|(_, class)| *class).collect();
         let is_named = wish.is_inner || self.dice.chance(30);
         let items = select.items.into_iter().enumerate().map(|(at, (tree, class))| {
             let is_marked = matches!(&tree, Tree::Seq(parts) if parts.len() == 2);
@@ -173,6 +175,9 @@ impl Maker {
         let mut parts = vec![Tree::text("SELECT "), distinct, Tree::commas(items), Tree::text(" FROM "), from];
         parts.extend(filter);
         parts.extend(select.tail);
+        if !select.is_ordered && !wish.is_inner {
+            parts.extend(self.order_of_all(&classes));
+        }
         (Tree::Query(parts), classes)
     }
 
@@ -230,6 +235,13 @@ impl Maker {
         for _ in 0..1 + self.dice.below(2) {
             let first = self.dice.pick(left).clone();
             let fitting: Vec<_> = right.iter().filter(|c| c.class == first.class).collect();
+            if self.dice.chance(15) {
+                // What a row must be to have a partner: constant in the rows that have one, not in what comes out.
+                let column = self.dice.pick(&scope.columns).clone();
+                let constant = crate::types::typed_constant(column.class, &mut self.dice);
+                items.push(Tree::Expr(Class::Int, vec![Tree::text(format!("{} = {constant}", column.sql))]));
+                continue;
+            }
             if fitting.is_empty() || self.dice.chance(15) {
                 items.push(self.predicate(scope, depth.min(1)));
                 continue;
@@ -277,11 +289,19 @@ impl Maker {
 
     fn plain(&mut self, wish: &Wish, scope: &Scope, depth: u32) -> Select {
         let classes = self.classes(wish, scope);
-        let items: Vec<_> = classes.iter().map(|class| (self.expression(*class, scope, depth), *class)).collect();
+        let mut items = Vec::new();
+        for class in &classes {
+            // A column of one value, whose rows an outer join may put NULLs beside.
+            let item = match wish.is_inner && self.dice.chance(15) {
+                true => Tree::text(crate::types::typed_constant(*class, &mut self.dice)),
+                false => self.expression(*class, scope, depth),
+            };
+            items.push((item, *class));
+        }
         let can_be_distinct = !wish.is_inner || classes.iter().all(|class| *class != Class::Text);
         let is_distinct = can_be_distinct && self.dice.chance(15);
         let tail = if is_distinct { Vec::new() } else { self.order(scope, depth) };
-        Select { items, tail, is_distinct }
+        Select { items, is_ordered: !tail.is_empty(), tail, is_distinct }
     }
 
     /// The first row of a total order, or an aggregate.
@@ -289,10 +309,10 @@ impl Maker {
         if self.is_total(scope) && self.dice.chance(40) {
             let items = wish.classes.iter().map(|class| (self.expression(*class, scope, depth), *class)).collect();
             let tail = vec![Tree::text(format!(" ORDER BY {} LIMIT 1{TOTAL}", scope.ids.join(", ")))];
-            return Select { items, tail, is_distinct: false };
+            return Select { items, tail, is_distinct: false, is_ordered: true };
         }
         let items = wish.classes.iter().map(|class| (self.aggregate(*class, scope, depth), *class)).collect();
-        Select { items, tail: Vec::new(), is_distinct: false }
+        Select { items, tail: Vec::new(), is_distinct: false, is_ordered: true }
     }
 
     fn is_total(&self, scope: &Scope) -> bool {
@@ -363,6 +383,7 @@ impl Maker {
             }
         }
         let mut tail = Vec::new();
+        let is_total = keys.is_empty();
         if !keys.is_empty() {
             let rollup = if self.may(15) { " WITH ROLLUP" } else { "" };
             let keys = keys.into_iter().map(|(key, _)| key).collect();
@@ -377,7 +398,7 @@ impl Maker {
             let parts = Tree::filled(template, vec![left, right]);
             tail.push(Tree::optional(vec![Tree::text(" HAVING "), Tree::Expr(Class::Int, parts)]));
         }
-        Select { items, tail, is_distinct: false }
+        Select { items, tail, is_distinct: false, is_ordered: is_total }
     }
 
     /// A key that is calculated.
@@ -499,7 +520,8 @@ impl Maker {
                 if self.dice.chance(60) { self.window(class, scope) } else { self.expression(class, scope, depth) };
             items.push((tree, class));
         }
-        Select { items, tail: self.order(scope, depth), is_distinct: false }
+        let tail = self.order(scope, depth);
+        Select { items, is_ordered: !tail.is_empty(), tail, is_distinct: false }
     }
 
     fn window(&mut self, class: Class, scope: &Scope) -> Tree {

@@ -27,6 +27,10 @@ pub(super) fn spec(func: Func) -> Option<Spec> {
 
 /// DOUBLEs from here on have no DECIMAL.
 const DECIMAL_BOUND: f64 = 1e65;
+/// Smaller DOUBLEs may have digits behind the last place of a DECIMAL.
+const DECIMAL_LEAST: f64 = 1e-13;
+/// Smaller divisors are zero to DIV.
+const DIVISOR_LEAST: f64 = 1e-81;
 
 /// The wider class of two operands.
 fn class(args: &[Expr]) -> EvalType {
@@ -204,9 +208,7 @@ fn integer_divide(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
         return if b == 0 { by_zero(call) } else { integer_result(call, a / b, args) };
     }
     let (a, b) = match (&args[0], &args[1]) {
-        (Value::Double(v), _) | (_, Value::Double(v)) if v.abs() >= DECIMAL_BOUND => {
-            return divide_large(call, args);
-        }
+        (Value::Double(v), _) | (_, Value::Double(v)) if is_no_decimal(*v) => return divide_doubles(call, args),
         _ => decimals(call, args)?,
     };
     if b.is_zero() {
@@ -216,13 +218,23 @@ fn integer_divide(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     integer_result(call, quotient.ok_or_else(|| call.out_of_range(args))?, args)
 }
 
-fn divide_large(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
+/// Whether a DECIMAL has no place for all of a number's digits.
+fn is_no_decimal(v: f64) -> bool {
+    v.abs() >= DECIMAL_BOUND || v != 0.0 && v.abs() < DECIMAL_LEAST
+}
+
+fn divide_doubles(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     let (a, b) = doubles(call, args)?;
-    if b == 0.0 {
+    // MySQL's decimals, on their way, end there.
+    if b.abs() < DIVISOR_LEAST {
         return by_zero(call);
     }
+    let quotient = a / b;
+    // 1e-70 / 1e-80 is a hair less than 1e10.
+    let nearest = quotient.round();
+    let is_whole = (quotient - nearest).abs() <= nearest.abs() * 2.0 * f64::EPSILON;
     // As `as` saturates, what does not fit is out of range.
-    integer_result(call, (a / b).trunc() as i128, args)
+    integer_result(call, if is_whole { nearest } else { quotient.trunc() } as i128, args)
 }
 
 fn modulo(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {

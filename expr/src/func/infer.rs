@@ -589,9 +589,13 @@ fn common(exprs: &[(&FieldType, Side)]) -> Result<FieldType, ExprError> {
     Ok(FieldType { not_null, ..ty.calculated() })
 }
 
+/// YEAR fits into an INT with a sign and without one.
 fn common_integer(types: &[&FieldType]) -> FieldType {
-    let (signed, unsigned) = (types.iter().any(|t| !t.unsigned), types.iter().any(|t| t.unsigned));
-    let kind = types.iter().map(|t| t.kind).filter(|k| *k <= TypeKind::LongLong).max().unwrap_or(TypeKind::LongLong);
+    let is_year = |t: &&FieldType| t.kind == TypeKind::Year;
+    let signed = types.iter().any(|t| !t.unsigned && !is_year(t));
+    let unsigned = types.iter().any(|t| t.unsigned) || !signed;
+    let kind = |t: &FieldType| if is_year(&t) { TypeKind::Long } else { t.kind };
+    let kind = types.iter().map(|t| kind(t)).filter(|k| *k <= TypeKind::LongLong).max().unwrap_or(TypeKind::LongLong);
     if signed && unsigned {
         let big = types.iter().any(|t| t.unsigned && t.decimal_precision() >= 19);
         return if big { FieldType::decimal(20, 0) } else { FieldType::bigint() };

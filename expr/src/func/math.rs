@@ -44,7 +44,7 @@ pub(super) fn spec(func: Func) -> Option<Spec> {
 fn type_same(args: &mut [Expr]) -> Result<FieldType, ExprError> {
     let ty = args[0].ty();
     Ok(match number_class(ty) {
-        EvalType::Real => FieldType::double(),
+        EvalType::Real => FieldType::double_of(ty.fixed_scale()),
         EvalType::Decimal => FieldType::decimal(ty.decimal_precision(), ty.scale()),
         _ => FieldType { unsigned: ty.is_unsigned(), ..FieldType::bigint() },
     })

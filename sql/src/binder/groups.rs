@@ -190,7 +190,10 @@ impl Groups {
             for operand in walk::operands(&mut subquery.kind) {
                 *operand = self.rewrite(operand.clone())?;
             }
-            pending::map_outer(&mut subquery.plan, 0, &mut |column| self.rewrite(column))?;
+            pending::map_outer(&mut subquery.plan, 0, &mut |expr| match expr {
+                Expr::Column { .. } => self.rewrite(expr).map(Some),
+                whole => Ok(self.named.iter().position(|key| *key == whole).map(|index| self.key(index))),
+            })?;
         }
         block.subqueries = subqueries;
         Ok(())

@@ -209,19 +209,32 @@ impl Stage {
     }
 }
 
-/// Renumbers, within a subquery's plan, the columns of the block `depth` levels out.
-pub(super) fn map_outer(plan: &mut LogicalPlan, depth: u8, f: &mut dyn FnMut(Expr) -> Result<Expr>) -> Result<()> {
+/// An expression as the block `depth` levels out has it, where it is calculated of that block's columns alone.
+fn of_outer_columns(expr: &Expr, depth: u8) -> Option<Expr> {
+    let inner = |index: usize| as_outer_column(index).filter(|(at, _)| *at == depth).map(|(_, inner)| inner);
+    let columns = expr.columns();
+    let is_whole = !columns.is_empty() && columns.iter().all(|&index| inner(index).is_some());
+    is_whole.then(|| expr.clone().map_columns(&|index| inner(index).unwrap_or(index)))
+}
+
+/// Renumbers, within a subquery's plan, what it calculates of the columns of the block `depth` levels out. `f` is asked for
+/// each expression of those columns alone, from the top, and gives the column that stands for it; it must for a lone column.
+pub(super) fn map_outer(
+    plan: &mut LogicalPlan,
+    depth: u8,
+    f: &mut dyn FnMut(Expr) -> Result<Option<Expr>>,
+) -> Result<()> {
     let mut on_expr = |expr: &mut Expr| -> Result<()> {
         let taken = std::mem::replace(expr, Expr::null());
-        *expr = rewrite(taken, &mut |e| match e {
-            Expr::Column { index, ty } => match as_outer_column(*index) {
-                Some((at, inner)) if at == depth => match f(Expr::Column { index: inner, ty: ty.clone() })? {
-                    Expr::Column { index, ty } => Ok(Some(Expr::Column { index: outer_column(depth, index), ty })),
-                    _ => Err(Error::unsupported("a subquery that refers to a grouped expression")),
-                },
-                _ => Ok(None),
-            },
-            _ => Ok(None),
+        *expr = rewrite(taken, &mut |e| {
+            let Some(asked) = of_outer_columns(e, depth) else { return Ok(None) };
+            match (f(asked)?, e) {
+                (Some(Expr::Column { index, ty }), _) => {
+                    Ok(Some(Expr::Column { index: outer_column(depth, index), ty }))
+                }
+                (None, Expr::Call { .. } | Expr::Case { .. } | Expr::InList { .. } | Expr::InSet { .. }) => Ok(None),
+                _ => Err(Error::unsupported("a subquery that refers to a grouped expression")),
+            }
         })?;
         Ok(())
     };

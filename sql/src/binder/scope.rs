@@ -77,13 +77,24 @@ fn named<'e>(aliases: &'e [(String, Expr)], name: &str) -> Option<&'e Expr> {
 }
 
 impl Frame {
-    /// What an alias stands for, if that is calculated from the block's columns alone.
-    fn alias(&self, name: &ColumnName) -> Option<&Expr> {
-        if name.table.is_some() {
-            return None;
+    /// What an alias stands for, calculated from the block's columns alone.
+    ///
+    /// # Errors
+    /// 1247, 3594 for what is not there yet where the subquery is evaluated.
+    fn alias(&self, name: &ColumnName) -> Result<Option<&Expr>> {
+        let Some(expr) = named(&self.aliases, &name.name).filter(|_| name.table.is_none()) else { return Ok(None) };
+        for index in expr.columns() {
+            if pending::as_aggregate(index).is_some() {
+                return Err(Error::bad_reference(&name.name, "reference to group function"));
+            }
+            if pending::as_window(index).is_some() {
+                return Err(Error::window_alias(&name.name));
+            }
+            if index >= self.columns.len() {
+                return Err(Error::unsupported("the name of a subquery of the select list within another subquery"));
+            }
         }
-        let expr = named(&self.aliases, &name.name)?;
-        expr.columns().iter().all(|index| *index < self.columns.len()).then_some(expr)
+        Ok(Some(expr))
     }
 }
 
@@ -290,7 +301,7 @@ impl super::Binder<'_> {
                 let depth = u8::try_from(depth).map_err(|_| Error::too_deep())?;
                 return Ok(Expr::Column { index: outer_column(depth, index), ty: columns[index].ty.clone() });
             }
-            if let Some(expr) = self.frames[at].alias(name).cloned() {
+            if let Some(expr) = self.frames[at].alias(name)?.cloned() {
                 self.frames[at..].iter_mut().for_each(|f| f.correlated = true);
                 let depth = u8::try_from(depth).map_err(|_| Error::too_deep())?;
                 return Ok(expr.map_columns(&|index| outer_column(depth, index)));

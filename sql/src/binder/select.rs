@@ -8,7 +8,7 @@ use super::zero_dates;
 use crate::catalog::information_schema;
 use crate::error::{Error, Result};
 use crate::parser::ast::{self, LimitClause, OrderItem, Select, SelectItem};
-use crate::plan::{LogicalPlan, OutputColumn, SortKey};
+use crate::plan::{LogicalPlan, OutputColumn, SortKey, Subquery, walk};
 use basalt_expr::charset::Charset;
 use basalt_expr::expr::Expr;
 use std::rc::Rc;
@@ -224,14 +224,7 @@ impl super::Binder<'_> {
         if above {
             return self.sorted_above(stage, block, distinct, items, keys, limit);
         }
-        if !keys.is_empty() {
-            let (exprs, directions): (Vec<Expr>, Vec<bool>) = keys.into_iter().map(|k| (k.expr, k.descending)).unzip();
-            let exprs = stage.settle(exprs, &block.subqueries)?;
-            let keys =
-                exprs.into_iter().zip(directions).map(|(expr, descending)| SortKey { expr, descending }).collect();
-            let width = stage.width;
-            stage.stack(width, |input| LogicalPlan::Sort { input, keys });
-        }
+        put_up_sort(&mut stage, keys, &block.subqueries)?;
         self.put_up_limit(&mut stage, limit)?;
         project(&mut stage, items, block)?;
         Ok(stage.plan)
@@ -246,27 +239,26 @@ impl super::Binder<'_> {
         keys: Vec<SortKey>,
         limit: Option<&LimitClause>,
     ) -> Result<LogicalPlan> {
+        let mut subqueries = block.subqueries.clone();
         let mut over_output = Vec::with_capacity(keys.len());
         for (position, key) in keys.into_iter().enumerate() {
-            let expr = pending::rewrite(key.expr, &mut |e| {
-                let found = items.iter().position(|i| i.expr == *e);
-                match (found, e) {
-                    (Some(index), _) => Ok(Some(Expr::Column { index, ty: e.ty().clone() })),
-                    (None, Expr::Column { index, .. }) => Err(not_in_distinct(position + 1, block.columns.get(*index))),
-                    _ => Ok(None),
-                }
-            })?;
-            over_output.push(SortKey { expr, descending: key.descending });
+            let mut above = AboveList { items: &items, block, position: position + 1 };
+            over_output.push(SortKey { expr: above.key(key.expr, &mut subqueries)?, ..key });
         }
         project(&mut stage, items, block)?;
         let width = stage.width;
         if distinct {
             stage.stack(width, |input| LogicalPlan::Distinct { input });
         }
-        if !over_output.is_empty() {
-            stage.stack(width, |input| LogicalPlan::Sort { input, keys: over_output });
-        }
+        stage.forget();
+        put_up_sort(&mut stage, over_output, &subqueries)?;
         self.put_up_limit(&mut stage, limit)?;
+        if stage.width > width {
+            let mut output = stage.plan.output();
+            output.truncate(width);
+            let exprs = output.iter().enumerate().map(|(index, c)| Expr::Column { index, ty: c.ty.clone() }).collect();
+            stage.stack(width, |input| LogicalPlan::Project { input, exprs, output });
+        }
         Ok(stage.plan)
     }
 
@@ -312,6 +304,67 @@ fn project(stage: &mut Stage, items: Vec<Item>, block: &Block) -> Result<()> {
     let width = exprs.len();
     stage.stack(width, |input| LogicalPlan::Project { input, exprs, output });
     Ok(())
+}
+
+fn put_up_sort(stage: &mut Stage, keys: Vec<SortKey>, subqueries: &[Subquery]) -> Result<()> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let (exprs, directions): (Vec<Expr>, Vec<bool>) = keys.into_iter().map(|k| (k.expr, k.descending)).unzip();
+    let exprs = stage.settle(exprs, subqueries)?;
+    let keys = exprs.into_iter().zip(directions).map(|(expr, descending)| SortKey { expr, descending }).collect();
+    let width = stage.width;
+    stage.stack(width, |input| LogicalPlan::Sort { input, keys });
+    Ok(())
+}
+
+/// Expressions over what is below the select list, to be calculated above it, of its columns.
+struct AboveList<'a> {
+    items: &'a [Item],
+    block: &'a Block,
+    /// Of the key, for errors.
+    position: usize,
+}
+
+impl AboveList<'_> {
+    /// A key of ORDER BY; the subqueries that it needs and that the list has not are changed with it.
+    fn key(&mut self, key: Expr, subqueries: &mut [Subquery]) -> Result<Expr> {
+        let key = self.expr(key)?;
+        let mut needed = Vec::new();
+        key.visit(&mut |e| {
+            if let Expr::Column { index, .. } = e {
+                needed.extend(pending::as_subquery(*index));
+            }
+        });
+        for j in needed {
+            let mut subquery = subqueries[j].clone();
+            for operand in walk::operands(&mut subquery.kind) {
+                *operand = self.key(operand.clone(), subqueries)?;
+            }
+            pending::map_outer(&mut subquery.plan, 0, &mut |expr| match (self.found(&expr), expr) {
+                (None, Expr::Column { index, .. }) => Err(self.missing(index)),
+                (found, _) => Ok(found),
+            })?;
+            subqueries[j] = subquery;
+        }
+        Ok(key)
+    }
+
+    fn expr(&self, expr: Expr) -> Result<Expr> {
+        pending::rewrite(expr, &mut |e| match (self.found(e), e) {
+            (None, Expr::Column { index, .. }) if pending::as_subquery(*index).is_none() => Err(self.missing(*index)),
+            (found, _) => Ok(found),
+        })
+    }
+
+    fn found(&self, expr: &Expr) -> Option<Expr> {
+        let index = self.items.iter().position(|item| item.expr == *expr)?;
+        Some(Expr::Column { index, ty: expr.ty().clone() })
+    }
+
+    fn missing(&self, index: usize) -> Error {
+        not_in_distinct(self.position, self.block.columns.get(index))
+    }
 }
 
 fn not_in_distinct(position: usize, column: Option<&Named>) -> Error {

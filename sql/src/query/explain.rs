@@ -145,7 +145,7 @@ fn walk(
     }
     let children = plan.children();
     // These only pass rows on.
-    if let ("CooperativeExec" | "CoalesceBatchesExec" | "YieldExec" | "SliceExec", [child]) =
+    if let ("CooperativeExec" | "CoalesceBatchesExec" | "YieldExec" | "SliceExec" | "NullSuppliedExec", [child]) =
         (plan.name(), &children[..])
     {
         return walk(child, task, first, rest, analyze, out);

@@ -1,5 +1,6 @@
 //! Rules of DataFusion, kept away from where they give wrong answers: those that put inner joins together anew so that none is a
-//! cross join and that make keys of equalities, from `<=>`; that which moves filters down, from aggregates without groups.
+//! cross join and that make keys of equalities, from `<=>`; that which moves filters down, from aggregates without groups; that
+//! which simplifies expressions, from lists of one nullable operand beside each other.
 //!
 //! The first gathers the keys of all inner joins below one another and forgets which of them take NULL for equal to NULL:
 //! the pairs of two NULLs were lost as soon as a `<=>` join met another one.
@@ -7,7 +8,9 @@
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion_common::{NullEquality, Result};
-use datafusion_expr::LogicalPlan;
+use datafusion_expr::utils::{merge_schema, split_binary, split_conjunction};
+use datafusion_expr::{Expr, ExprSchemable, LogicalPlan, Operator};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// The rule, for plans without joins by `<=>`.
@@ -59,6 +62,12 @@ impl Guarded {
     pub fn filters_above_totals(rule: Arc<dyn OptimizerRule + Send + Sync>) -> Guarded {
         Guarded { rule, leaves: filters_a_total }
     }
+
+    /// DataFusion's rule that simplifies expressions, kept away from those with two lists of one nullable operand: of
+    /// `k IN (4, 0) AND k IN (3, 5)` it makes FALSE, and TRUE of `k NOT IN (4, 0) OR k NOT IN (3, 5)`, which NULL is neither of.
+    pub fn lists_apart(rule: Arc<dyn OptimizerRule + Send + Sync>) -> Guarded {
+        Guarded { rule, leaves: joins_lists }
+    }
 }
 
 impl OptimizerRule for Guarded {
@@ -89,5 +98,74 @@ fn filters_a_total(plan: &LogicalPlan) -> bool {
     match &*filter.input {
         LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
         below => filters_a_total(below),
+    }
+}
+
+/// Whether an expression of a node has two lists of one nullable operand that the rule may make one of. The parts of a WHERE
+/// count each for itself: FALSE and NULL leave a row out alike.
+fn joins_lists(plan: &LogicalPlan) -> bool {
+    let joins = |expr: &Expr| {
+        let mut operands = Vec::new();
+        list_operands(expr, &mut operands);
+        let mut seen = HashSet::new();
+        operands.retain(|&operand| !seen.insert(operand));
+        if operands.is_empty() {
+            return false;
+        }
+        let schema = merge_schema(&plan.inputs());
+        // What no type is known of may be NULL.
+        operands.into_iter().any(|operand| operand.nullable(&schema).unwrap_or(true))
+    };
+    match plan {
+        LogicalPlan::Filter(filter) => split_conjunction(&filter.predicate).into_iter().any(joins),
+        _ => plan.expressions().iter().any(joins),
+    }
+}
+
+/// The operand of each list, and of each equality that may become one. Lists joined by OR, and by AND those of NOT IN, count
+/// once: one list of all their items is NULL where they are.
+fn list_operands<'a>(expr: &'a Expr, operands: &mut Vec<&'a Expr>) {
+    let joined = match expr {
+        Expr::BinaryExpr(binary) if binary.op == Operator::Or => Some(false),
+        Expr::BinaryExpr(binary) if binary.op == Operator::And => Some(true),
+        _ => None,
+    };
+    let Some(negated) = joined else {
+        match list(expr) {
+            Some((operand, _)) => operands.push(operand),
+            None => {
+                // Nothing below it fails.
+                let _ = expr.apply_children(|child| {
+                    list_operands(child, operands);
+                    Ok(TreeNodeRecursion::Continue)
+                });
+            }
+        }
+        return;
+    };
+    let mut together = HashSet::new();
+    for part in split_binary(expr, if negated { Operator::And } else { Operator::Or }) {
+        match list(part) {
+            Some((operand, is_negated)) if is_negated == negated => {
+                if together.insert(operand) {
+                    operands.push(operand);
+                }
+            }
+            _ => list_operands(part, operands),
+        }
+    }
+}
+
+/// The operand of a list, or of an equality of a column and a constant, and whether it is NOT IN.
+fn list(expr: &Expr) -> Option<(&Expr, bool)> {
+    match expr {
+        Expr::InList(list) => Some((&list.expr, list.negated)),
+        Expr::BinaryExpr(binary) if binary.op == Operator::Eq => match (&*binary.left, &*binary.right) {
+            (column @ Expr::Column(_), Expr::Literal(..)) | (Expr::Literal(..), column @ Expr::Column(_)) => {
+                Some((column, false))
+            }
+            _ => None,
+        },
+        _ => None,
     }
 }

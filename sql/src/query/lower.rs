@@ -23,14 +23,13 @@ use crate::plan::{JoinKind, LogicalPlan, OutputColumn, Scan, SetKind, SortKey, S
 use crate::planner::row_count;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use basalt_expr::EvalContext;
-use basalt_expr::datafusion::has_weight;
 use basalt_expr::expr::Expr;
 use datafusion::datasource::cte_worktable::CteWorkTable;
 use datafusion::datasource::{MemTable, TableProvider, provider_as_source};
 use datafusion_common::metadata::FieldMetadata;
 use datafusion_common::{Column, JoinType, TableReference};
 use datafusion_expr::logical_plan::builder::LogicalPlanBuilder;
-use datafusion_expr::{Cast, Expr as DfExpr, LogicalPlan as DfPlan, Union};
+use datafusion_expr::{Cast, Expr as DfExpr, LogicalPlan as DfPlan, Sort, SortExpr, Union};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -283,13 +282,26 @@ impl<'a> Lowerer<'a> {
     }
 
     /// The same rows in the order of `keys`.
-    pub(super) fn sorted(&self, input: Lowered, keys: &[SortKey]) -> Result<Lowered> {
-        let with = self.exprs(&input.columns);
-        let keys = keys.iter().map(|key| aggregate::sort(key, &with)).collect::<Result<Vec<_>>>()?;
+    pub(super) fn sorted(&mut self, input: Lowered, keys: &[SortKey]) -> Result<Lowered> {
         if keys.is_empty() {
             return Ok(input);
         }
-        Ok(Lowered { plan: LogicalPlanBuilder::from(input.plan).sort(keys)?.build()?, columns: input.columns })
+        let with = self.exprs(&input.columns);
+        let mut keys = keys.iter().map(|key| aggregate::sort(key, &with)).collect::<Result<Vec<_>>>()?;
+        if !keys.iter().all(|key| key.expr.column_refs().is_empty()) {
+            return Ok(Lowered { plan: sort(input.plan, keys), columns: input.columns });
+        }
+        // RAND() alone: of rows without columns, which a sort has no place for, it becomes the only one.
+        let columns = input.columns.iter().map(|c| DfExpr::Column(c.column.clone()));
+        let mut exprs: Vec<_> = columns.clone().collect();
+        for key in &mut keys {
+            let name = self.column_name();
+            let column = DfExpr::Column(Column::from_name(name.clone()));
+            exprs.push(std::mem::replace(&mut key.expr, column).alias(name));
+        }
+        let beside = LogicalPlanBuilder::from(input.plan).project(exprs)?.build()?;
+        let plan = LogicalPlanBuilder::from(sort(beside, keys)).project(columns)?.build()?;
+        Ok(Lowered { plan, columns: input.columns })
     }
 
     fn limit(&mut self, input: &LogicalPlan, offset: Option<&Expr>, count: Option<&Expr>) -> Result<Lowered> {
@@ -302,10 +314,6 @@ impl<'a> Lowerer<'a> {
 
     /// Each row once, strings by weight.
     pub fn distinct(&mut self, input: Lowered, types: &[basalt_expr::types::FieldType]) -> Result<Lowered> {
-        if !types.iter().any(has_weight) {
-            let plan = LogicalPlanBuilder::from(input.plan).distinct()?.build()?;
-            return Ok(Lowered { plan, columns: input.columns });
-        }
         lower_groups::first_rows(self, input, types)
     }
 
@@ -488,6 +496,12 @@ fn renamed(plan: DfPlan, mut columns: Vec<NamedColumn>) -> Lowered {
         }
     }
     Lowered { plan, columns }
+}
+
+/// A sort by keys over the columns of `input`. DataFusion's builder would take a key for a column of the input when the input's
+/// node calculates the same, also where that node is a sort or a filter and puts nothing out.
+fn sort(input: DfPlan, keys: Vec<SortExpr>) -> DfPlan {
+    DfPlan::Sort(Sort { expr: keys, input: Arc::new(input), fetch: None })
 }
 
 /// The Arrow schema of columns.

@@ -2,6 +2,9 @@
 //!
 //! Rows are grouped by keys, strings by weight; what stands for a group's strings is the row that was met first, whole: of
 //! `('a', 'X')` and `('A', 'x')` DISTINCT gives one or the other, never `('a', 'x')`.
+//!
+//! Keys get names of their own. Of one that keeps its name DataFusion believes what held below the groups to hold above
+//! them: a column that determined others of its side of a join would determine every column of the groups.
 
 use super::lower::{Lowered, Lowerer, computed, in_schema_order, with_arrow_type};
 use super::lower_aggregate::{self as aggregate, Part};

@@ -241,8 +241,8 @@ impl Lowerer<'_> {
         let (input, [rows, known]) = self.beside_totals(input, inner.plan.clone(), counts)?;
         let (found, hit) = (self.column_name(), self.column_name());
         let distinct = LogicalPlanBuilder::from(inner.plan)
-            .distinct()?
-            .project([DfExpr::Column(key).alias(&found), lit(true).alias(&hit)])?
+            .aggregate([DfExpr::Column(key).alias(&found)], Vec::<DfExpr>::new())?
+            .project([DfExpr::Column(Column::from_name(&found)), lit(true).alias(&hit)])?
             .build()?;
         let value = self.exprs(&columns).key(operand)?;
         let on = value.clone().eq(DfExpr::Column(Column::from_name(found)));

@@ -49,6 +49,7 @@ mod lower_groups;
 mod lower_set;
 mod lower_subquery;
 mod lower_window;
+mod null_supplied;
 mod own_rows;
 mod projected_filters;
 mod pushdown;

@@ -14,6 +14,7 @@ use super::guarded_rules::{Guarded, NullSafeCrossJoins};
 use super::in_order::ReadInOrder;
 use super::interruptible::InterruptJoins;
 use super::large_top::SortThenLimit;
+use super::null_supplied::NullsOfOuterJoins;
 use super::projected_filters::SeparateProjections;
 use super::pushdown::PushIntoStorage;
 use super::sort_again::SortAgain;
@@ -125,6 +126,8 @@ fn config(partitions: usize) -> SessionConfig {
 
 fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let mut rules = Optimizer::new().rules;
+    // Leaves keys out of sorts that earlier ones determine, also where a join put NULLs for both: a NULL has many.
+    rules.retain(|rule| rule.name() != "eliminate_duplicated_expr");
     for rule in &mut rules {
         if rule.name() == "eliminate_cross_join" {
             *rule = Arc::new(NullSafeCrossJoins { rule: rule.clone() });
@@ -132,6 +135,8 @@ fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
             *rule = Arc::new(Guarded::null_safe_keys(rule.clone()));
         } else if rule.name() == "push_down_filter" {
             *rule = Arc::new(Guarded::filters_above_totals(rule.clone()));
+        } else if rule.name() == "simplify_expressions" {
+            *rule = Arc::new(Guarded::lists_apart(rule.clone()));
         }
     }
     rules
@@ -146,6 +151,8 @@ fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     rules.retain(|rule| !is_wrong(rule.name()));
     let moves_again = rules.iter().rposition(|rule| rule.name() == "ProjectionPushdown");
     rules.insert(moves_again.expect("DataFusion's default rules move projections"), Arc::new(SeparateProjections));
+    let sorts = rules.iter().position(|rule| rule.name() == "EnsureRequirements");
+    rules.insert(sorts.expect("DataFusion's default rules have requirements"), Arc::new(NullsOfOuterJoins));
     for (name, offset) in [("EnsureRequirements", 1), ("EnsureCooperative", 0)] {
         let position = rules.iter().position(|rule| rule.name() == name);
         let position = position.expect("DataFusion's default rules have distribution and cooperation") + offset;

@@ -317,7 +317,11 @@ async fn first_value(mut rows: RowStream, zone: &TimeZone) -> Result<Value> {
     let value = basalt_expr::cell::value_shown_in(zone, &ty, value);
     // A variable is a number or a string.
     if !ty.is_temporal() || value.is_null() {
-        return Ok(value);
+        return Ok(match value {
+            // A YEAR.
+            Value::Int(number) if ty.is_unsigned() => Value::UInt(number as u64),
+            value => value,
+        });
     }
     let mut text = Vec::new();
     basalt_expr::cell::format_value(&ty, &value, &mut text);
