@@ -1,0 +1,121 @@
+//! Where scripts are played: servers, and where a table's rows lie.
+
+use anyhow::Result;
+use basalt_tests::{Cluster, Up};
+use mysql_async::{Conn, Opts, OptsBuilder};
+use std::time::Duration;
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::timeout;
+
+/// How long a server may take to greet.
+const GREETING_TIME: Duration = Duration::from_secs(30);
+
+/// Which place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// One process, a table's rows in one region.
+    Whole,
+    /// One process, a table's rows in two regions.
+    Apart,
+    /// Three storage processes, a table's rows in two regions, one SQL server.
+    Stores,
+    /// Two SQL servers, which the sessions of a script take in turn.
+    Servers,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 4] = [Kind::Whole, Kind::Apart, Kind::Stores, Kind::Servers];
+    /// What runs when nothing else is asked: each place takes two minutes.
+    pub const DEFAULT: [Kind; 1] = [Kind::Whole];
+
+    /// Its name in SESSIONS_PLACES and `known.txt`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Whole => "whole",
+            Kind::Apart => "apart",
+            Kind::Stores => "stores",
+            Kind::Servers => "servers",
+        }
+    }
+}
+
+/// See the module.
+pub struct Place {
+    servers: Vec<Opts>,
+    /// None of a real MySQL.
+    kind: Option<Kind>,
+    /// Who makes tables for a script; Basalt's catalog takes one change at a time well, and eight badly.
+    catalog: Mutex<()>,
+    /// What runs as long as this is held.
+    _processes: (Option<Up>, Option<Cluster>),
+}
+
+impl Place {
+    /// Starts a Basalt.
+    pub fn start(kind: Kind) -> Place {
+        let (ports, processes) = match kind {
+            Kind::Whole | Kind::Apart => {
+                let up = Up::start(&[]);
+                (vec![up.port], (Some(up), None))
+            }
+            Kind::Stores => {
+                let cluster = Cluster::start(3, 1, "");
+                (cluster.sql_ports(), (None, Some(cluster)))
+            }
+            Kind::Servers => {
+                let cluster = Cluster::start(1, 2, "");
+                (cluster.sql_ports(), (None, Some(cluster)))
+            }
+        };
+        let options = |port: u16| OptsBuilder::default().ip_or_hostname("127.0.0.1").tcp_port(port).user(Some("root"));
+        let servers = ports.into_iter().map(|port| options(port).prefer_socket(false).into()).collect();
+        Place { servers, kind: Some(kind), catalog: Mutex::default(), _processes: processes }
+    }
+
+    /// A MySQL that runs, by its URL.
+    pub fn mysql(url: &str) -> Place {
+        let options = Opts::from_url(url).unwrap_or_else(|error| panic!("MYSQL_URL: {error}"));
+        let servers = vec![OptsBuilder::from_opts(options).prefer_socket(false).into()];
+        Place { servers, kind: None, catalog: Mutex::default(), _processes: (None, None) }
+    }
+
+    /// A connection; sessions take the servers in turn.
+    ///
+    /// # Errors
+    /// The server does not greet.
+    pub async fn connect(&self, session: usize, database: Option<&str>) -> Result<Conn> {
+        let server = self.servers[session % self.servers.len()].clone();
+        let options = OptsBuilder::from_opts(server).db_name(database);
+        Ok(timeout(GREETING_TIME, Conn::new(options)).await??)
+    }
+
+    /// A turn at changing the catalog, held while a set-up does so.
+    pub async fn turn(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.kind {
+            Some(_) => Some(self.catalog.lock().await),
+            None => None,
+        }
+    }
+
+    /// Whether answers that differ by design are those of this place.
+    pub fn is_basalt(&self) -> bool {
+        self.kind.is_some()
+    }
+
+    /// Whether what scripts leave behind would be found by the next run.
+    pub fn lives_on(&self) -> bool {
+        self.kind.is_none()
+    }
+
+    /// What is done behind a statement of the set-up, so that rows lie where this place wants them: with keys from 2 on apart
+    /// from those before.
+    pub fn split(&self, sql: &str) -> Option<String> {
+        let splits = matches!(self.kind, Some(Kind::Apart | Kind::Stores));
+        let words: Vec<&str> = sql.split_whitespace().take(3).collect();
+        let [create, table, name] = words.as_slice() else { return None };
+        let name = name.split('(').next().unwrap_or(name);
+        (splits && create.eq_ignore_ascii_case("CREATE") && table.eq_ignore_ascii_case("TABLE"))
+            .then(|| format!("SPLIT TABLE {name} BY (2)"))
+    }
+}
