@@ -24,7 +24,7 @@ pub trait PassThrough: fmt::Debug + Clone + Send + Sync + 'static {
         input.properties().clone()
     }
 
-    /// The rows of a partition.
+    /// The rows of a partition: the input's.
     ///
     /// # Errors
     /// The input's.
@@ -33,7 +33,20 @@ pub trait PassThrough: fmt::Debug + Clone + Send + Sync + 'static {
         input: &Arc<dyn ExecutionPlan>,
         partition: usize,
         task: Arc<TaskContext>,
-    ) -> Result<SendableRecordBatchStream>;
+    ) -> Result<SendableRecordBatchStream> {
+        input.execute(partition, task)
+    }
+}
+
+/// A node over other inputs; what is known of its rows is found out anew.
+///
+/// # Errors
+/// The node's, for inputs that it cannot have.
+pub fn with_inputs(
+    node: Arc<dyn ExecutionPlan>,
+    inputs: Vec<Arc<dyn ExecutionPlan>>,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    node.replace_children(inputs, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
 }
 
 /// A node that passes its input on.
@@ -93,7 +106,7 @@ impl<P: PassThrough> ExecutionPlan for PassThroughExec<P> {
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+        with_inputs(self, children)
     }
 
     fn execute(&self, partition: usize, task: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
@@ -117,8 +130,8 @@ impl<P: PassThrough> ExecutionPlan for PassThroughExec<P> {
 
     /// Fewer columns are chosen below.
     fn try_swapping_with_projection(&self, projection: &ProjectionExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-        let columns = projection.expr().iter().filter(|e| e.expr.downcast_ref::<Column>().is_some()).count();
-        if columns < projection.expr().len() || columns >= self.input.schema().fields().len() {
+        let chooses = projection.expr().iter().all(|e| e.expr.downcast_ref::<Column>().is_some());
+        if !chooses || projection.expr().len() >= self.input.schema().fields().len() {
             return Ok(None);
         }
         let input = make_with_child(projection, &self.input)?;

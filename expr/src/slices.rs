@@ -15,7 +15,7 @@
 
 use crate::datafusion::MySqlFunction;
 use crate::func::growth::made;
-use crate::pass_through::{PassThrough, PassThroughExec};
+use crate::pass_through::{PassThrough, PassThroughExec, with_inputs};
 use arrow::array::RecordBatch;
 use datafusion_common::Result;
 use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -24,7 +24,6 @@ use datafusion_expr::Volatility;
 use datafusion_physical_expr::ScalarFunctionExpr;
 use datafusion_physical_expr::expressions::Literal;
 use datafusion_physical_plan::ExecutionPlan;
-use datafusion_physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion_physical_plan::stream::RecordBatchStreamAdapter;
 use futures::{Stream, StreamExt};
 use std::any::Any;
@@ -71,8 +70,7 @@ pub fn cut(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
         let [input] = node.children()[..] else { return Ok(Transformed::no(node)) };
         let Some(first) = first_slice(&node)? else { return Ok(Transformed::no(node)) };
         let input = Arc::new(PassThroughExec::new(input.clone(), InSlices { first }));
-        let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
-        Ok(Transformed::yes(node.replace_children(vec![input], options)?))
+        with_inputs(node, vec![input]).map(Transformed::yes)
     })
     .map(|plan| plan.data)
 }

@@ -234,7 +234,6 @@ impl Maker {
         let mut items = Vec::new();
         for _ in 0..1 + self.dice.below(2) {
             let first = self.dice.pick(left).clone();
-            let fitting: Vec<_> = right.iter().filter(|c| c.class == first.class).collect();
             if self.dice.chance(15) {
                 // What a row must be to have a partner: constant in the rows that have one, not in what comes out.
                 let column = self.dice.pick(&scope.columns).clone();
@@ -242,6 +241,7 @@ impl Maker {
                 items.push(Tree::Expr(Class::Int, vec![Tree::text(format!("{} = {constant}", column.sql))]));
                 continue;
             }
+            let fitting: Vec<_> = right.iter().filter(|c| c.class == first.class).collect();
             if fitting.is_empty() || self.dice.chance(15) {
                 items.push(self.predicate(scope, depth.min(1)));
                 continue;
@@ -383,7 +383,7 @@ impl Maker {
             }
         }
         let mut tail = Vec::new();
-        let is_total = keys.is_empty();
+        let is_one_row = keys.is_empty();
         if !keys.is_empty() {
             let rollup = if self.may(15) { " WITH ROLLUP" } else { "" };
             let keys = keys.into_iter().map(|(key, _)| key).collect();
@@ -398,7 +398,7 @@ impl Maker {
             let parts = Tree::filled(template, vec![left, right]);
             tail.push(Tree::optional(vec![Tree::text(" HAVING "), Tree::Expr(Class::Int, parts)]));
         }
-        Select { items, tail, is_distinct: false, is_ordered: is_total }
+        Select { items, tail, is_distinct: false, is_ordered: is_one_row }
     }
 
     /// A key that is calculated.

@@ -6,6 +6,7 @@ use crate::pair::{Outcome, Pair, REFUSED, What};
 use crate::peer::{Dialect, Peer, options_of};
 use crate::report::{Report, script};
 use crate::shrink::{Case, Judge, Shrinker};
+use basalt_tests::say;
 use mysql_async::Opts;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -65,13 +66,6 @@ pub async fn run(basalt: Opts, peer: &Peer, first_seed: u64, wanted: usize) -> S
         return report.text();
     }
     format!("given up after {} statements: a server is gone\n{}", shared.statements.into_inner(), report.text())
-}
-
-/// Progress that the test harness does not swallow: a run takes minutes.
-pub fn say(text: &str) {
-    use std::io::Write;
-    // Nobody may be reading.
-    let _ = write!(std::io::stderr(), "{text}");
 }
 
 async fn progress(shared: &Shared) {

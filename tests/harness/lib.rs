@@ -116,6 +116,13 @@ pub fn files_below(folder: &Path, extension: &str) -> Vec<PathBuf> {
     out
 }
 
+/// Tells of progress what the test harness does not swallow: some runs take minutes.
+pub fn say(text: &str) {
+    use std::io::Write;
+    // Nobody may be reading.
+    let _ = write!(std::io::stderr(), "{text}");
+}
+
 /// A runtime for a test's own clients.
 pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime can be built")

@@ -9,7 +9,7 @@ use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion_common::{NullEquality, Result};
 use datafusion_expr::utils::{merge_schema, split_binary, split_conjunction};
-use datafusion_expr::{Expr, ExprSchemable, LogicalPlan, Operator};
+use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -125,12 +125,7 @@ fn joins_lists(plan: &LogicalPlan) -> bool {
 /// The operand of each list, and of each equality that may become one. Lists joined by OR, and by AND those of NOT IN, count
 /// once: one list of all their items is NULL where they are.
 fn list_operands<'a>(expr: &'a Expr, operands: &mut Vec<&'a Expr>) {
-    let joined = match expr {
-        Expr::BinaryExpr(binary) if binary.op == Operator::Or => Some(false),
-        Expr::BinaryExpr(binary) if binary.op == Operator::And => Some(true),
-        _ => None,
-    };
-    let Some(negated) = joined else {
+    let Expr::BinaryExpr(BinaryExpr { op: op @ (Operator::And | Operator::Or), .. }) = expr else {
         match list(expr) {
             Some((operand, _)) => operands.push(operand),
             None => {
@@ -144,9 +139,9 @@ fn list_operands<'a>(expr: &'a Expr, operands: &mut Vec<&'a Expr>) {
         return;
     };
     let mut together = HashSet::new();
-    for part in split_binary(expr, if negated { Operator::And } else { Operator::Or }) {
+    for part in split_binary(expr, *op) {
         match list(part) {
-            Some((operand, is_negated)) if is_negated == negated => {
+            Some((operand, negated)) if negated == (*op == Operator::And) => {
                 if together.insert(operand) {
                     operands.push(operand);
                 }

@@ -10,13 +10,12 @@
 
 use super::remote_scan::{RemoteScanExec, downcast};
 use basalt_expr::first_row::FIRST_ROW_NAME;
-use basalt_expr::pass_through::{PassThrough, PassThroughExec};
+use basalt_expr::pass_through::{PassThrough, PassThroughExec, with_inputs};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion_common::Result;
 use datafusion_common::config::ConfigOptions;
 use datafusion_execution::{SendableRecordBatchStream, TaskContext};
 use datafusion_physical_plan::aggregates::AggregateExec;
-use datafusion_physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion_physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion_physical_plan::union::UnionExec;
 use datafusion_physical_plan::{ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties};
@@ -50,8 +49,7 @@ fn ordered(plan: Arc<dyn ExecutionPlan>, is_wanted: bool) -> Result<Arc<dyn Exec
     let before: Vec<_> = plan.children().into_iter().cloned().collect();
     let children = before.iter().map(|child| ordered(child.clone(), is_wanted)).collect::<Result<Vec<_>>>()?;
     let is_changed = before.iter().zip(&children).any(|(before, after)| !Arc::ptr_eq(before, after));
-    let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
-    let plan = if is_changed { plan.replace_children(children, options)? } else { plan };
+    let plan = if is_changed { with_inputs(plan, children)? } else { plan };
     let is_racing = is_wanted && downcast::<UnionExec>(&plan).is_some();
     Ok(if is_racing { Arc::new(PassThroughExec::new(plan, OneAfterTheOther)) } else { plan })
 }

@@ -5,14 +5,12 @@
 //! and `coalesce(v, 5)` equal to the column that it was put into. Sorts by such a column were left out, windows and groups
 //! took all rows for peers. Between the join and that side stands [`NullSuppliedExec`], of whose rows nothing is known.
 
-use basalt_expr::pass_through::{PassThrough, PassThroughExec};
+use basalt_expr::pass_through::{PassThrough, PassThroughExec, with_inputs};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{JoinType, Result};
-use datafusion_execution::{SendableRecordBatchStream, TaskContext};
 use datafusion_physical_expr::EquivalenceProperties;
-use datafusion_physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion_physical_plan::joins::{HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec};
 use datafusion_physical_plan::{ExecutionPlan, PlanProperties};
 use std::sync::Arc;
@@ -33,8 +31,7 @@ impl PhysicalOptimizerRule for NullsOfOuterJoins {
                 false => input.clone(),
             };
             let inputs = node.children().into_iter().zip([left, right]).map(around).collect();
-            let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
-            node.replace_children(inputs, options).map(Transformed::yes)
+            with_inputs(node, inputs).map(Transformed::yes)
         })
         .map(|t| t.data)
     }
@@ -76,14 +73,5 @@ impl PassThrough for NullSupplied {
     fn properties(input: &Arc<dyn ExecutionPlan>) -> Arc<PlanProperties> {
         let unknown = EquivalenceProperties::new(input.schema());
         Arc::new(input.properties().as_ref().clone().with_eq_properties(unknown))
-    }
-
-    fn execute(
-        &self,
-        input: &Arc<dyn ExecutionPlan>,
-        partition: usize,
-        task: Arc<TaskContext>,
-    ) -> Result<SendableRecordBatchStream> {
-        input.execute(partition, task)
     }
 }

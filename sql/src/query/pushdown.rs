@@ -15,13 +15,13 @@
 //! no exchange is between them comes next), and at the end, for limits and projections that moved in the meantime.
 
 use super::remote_scan::{RemoteScanExec, downcast};
+use basalt_expr::pass_through::with_inputs;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion_common::Result;
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_physical_plan::ExecutionPlan;
 use datafusion_physical_plan::aggregates::{AggregateExec, AggregateMode};
-use datafusion_physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion_physical_plan::filter::{FilterExec, FilterExecBuilder};
 use datafusion_physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
 use datafusion_physical_plan::projection::ProjectionExec;
@@ -84,7 +84,7 @@ fn as_plan(scan: RemoteScanExec) -> Arc<dyn ExecutionPlan> {
 
 /// The same operator over another input.
 fn over(node: &Arc<dyn ExecutionPlan>, input: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-    node.clone().replace_children(vec![input], ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    with_inputs(node.clone(), vec![input])
 }
 
 /// True when the fragment gives only some of the rows, or states instead of rows: then only projections of top-n rows

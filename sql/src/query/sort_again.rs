@@ -4,12 +4,12 @@
 //! afterwards whether the union has it. A branch of constants has every order; which of them hold for the union it does not
 //! always find, and the whole plan is refused. Sorted once more, below the merge, it is not.
 
+use basalt_expr::pass_through::with_inputs;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion_common::Result;
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_physical_expr::{LexOrdering, OrderingRequirements};
-use datafusion_physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion_physical_plan::sorts::sort::SortExec;
 use datafusion_physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use std::sync::Arc;
@@ -36,8 +36,7 @@ impl PhysicalOptimizerRule for SortAgain {
             for (at, sort) in sorted {
                 inputs[at] = sort;
             }
-            let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
-            node.replace_children(inputs, options).map(Transformed::yes)
+            with_inputs(node, inputs).map(Transformed::yes)
         })
         .map(|t| t.data)
     }

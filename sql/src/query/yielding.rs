@@ -19,14 +19,13 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use basalt_common::memory::heap;
 use basalt_expr::fragment::BATCH_ROWS;
-use basalt_expr::pass_through::{PassThrough, PassThroughExec};
+use basalt_expr::pass_through::{PassThrough, PassThroughExec, with_inputs};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion_common::Result;
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_execution::{SendableRecordBatchStream, TaskContext};
 use datafusion_physical_plan::ExecutionPlan;
-use datafusion_physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion_physical_plan::stream::RecordBatchStreamAdapter;
 use futures::{Stream, StreamExt};
 use std::pin::Pin;
@@ -55,8 +54,7 @@ fn rest_at(node: Arc<dyn ExecutionPlan>) -> Result<Transformed<Arc<dyn Execution
     let node = match node.name() {
         "NestedLoopJoinExec" | "CrossJoinExec" => {
             let children = node.children().into_iter().map(|child| around(child.clone())).collect();
-            let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
-            node.replace_children(children, options)?
+            with_inputs(node, children)?
         }
         "HashJoinExec" | "SortMergeJoinExec" => {
             return Ok(Transformed::yes(Arc::new(YieldExec::new(node, Rests { chunks: false }))));

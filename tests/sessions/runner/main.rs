@@ -29,7 +29,7 @@ mod stage;
 
 use anyhow::{Context, Result};
 use basalt_tests::known::Known;
-use basalt_tests::{alone, files_below, runtime, timed};
+use basalt_tests::{alone, files_below, runtime, say, timed};
 use futures::StreamExt;
 use place::{Kind, Place};
 use script::{File, Script};
@@ -104,9 +104,9 @@ fn run(place: &Place, way: &str, files: &[Named], known: &mut Known, report: &mu
     if wanted.len() == files.iter().map(|file| file.file.scripts.len()).sum::<usize>() {
         files.iter().for_each(|file| known.ran(&file.name, way));
     }
-    println_to_stderr(&format!(
+    say(&format!(
         "sessions: {way}: {} scripts in {took:.1?}, {differing} differ, {unknown} of them not known, \
-         {again} played twice",
+         {again} played twice\n",
         wanted.len()
     ));
 }
@@ -125,8 +125,8 @@ async fn play_all(
             again += 1;
             let second = play(place, file, script).await;
             if second.is_some() != found.is_some() {
-                println_to_stderr(&format!(
-                    "sessions: {way}: {}: {}: once so, once otherwise: {}",
+                say(&format!(
+                    "sessions: {way}: {}: {}: once so, once otherwise: {}\n",
                     file.name,
                     script.title,
                     second.as_ref().or(found.as_ref()).map_or("", String::as_str)
@@ -219,11 +219,4 @@ fn files() -> Vec<Named> {
     let files: Vec<_> = files.into_iter().filter(|file| file.name.contains(&part)).collect();
     assert!(!files.is_empty(), "no .ses file matches SESSIONS_FILES");
     files
-}
-
-/// Progress that the test harness does not swallow: a run takes a minute.
-fn println_to_stderr(line: &str) {
-    use std::io::Write as _;
-    // Nobody may be reading.
-    let _ = writeln!(std::io::stderr(), "{line}");
 }

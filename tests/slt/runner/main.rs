@@ -22,7 +22,7 @@ mod database;
 
 use basalt_tests::known::{self, Known};
 use basalt_tests::ways::Way;
-use basalt_tests::{Up, alone, files_below, runtime, timed};
+use basalt_tests::{Up, alone, files_below, runtime, say, timed};
 use database::{Database, Target};
 use sqllogictest::{Record, Runner};
 use std::fmt::Write;
@@ -85,7 +85,7 @@ fn run(target: &Target, way: Way, files: &[PathBuf], print: usize, known: &mut K
     for file in files {
         let ((count, found), took) = timed(|| runtime().block_on(run_file(target, way, file)));
         if took > SLOW {
-            println_to_stderr(&format!("slt: {way}: {} took {took:.1?}", file.display()));
+            say(&format!("slt: {way}: {} took {took:.1?}\n", file.display()));
         }
         records += count;
         let name = file.strip_prefix(root()).unwrap_or(file).display().to_string();
@@ -101,19 +101,10 @@ fn run(target: &Target, way: Way, files: &[PathBuf], print: usize, known: &mut K
             }
         }
     }
-    println_to_stderr(&format!(
-        "slt: {way}: {records} records, {differences} differences, {unknown} of them not known"
-    ));
+    say(&format!("slt: {way}: {records} records, {differences} differences, {unknown} of them not known\n"));
     if unknown > print {
         let _ = writeln!(report, "[{way}] and {} more", unknown - print);
     }
-}
-
-/// Progress that the test harness does not swallow: a run takes minutes.
-fn println_to_stderr(line: &str) {
-    use std::io::Write as _;
-    // Nobody may be reading.
-    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// A record whose answer was another one.
