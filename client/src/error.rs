@@ -36,6 +36,13 @@ pub enum Error {
         /// The key.
         key: Bytes,
     },
+    /// A commit met another transaction's lock, and is one that does not wait
+    /// ([`TxnOptions::waits_at_commit`](crate::TxnOptions::waits_at_commit)): lock first, then write.
+    #[error("a commit would wait for the lock of {}", key.escape_ascii())]
+    WouldWait {
+        /// The key.
+        key: Bytes,
+    },
     /// A key that must be new is there.
     #[error("{} exists already", key.escape_ascii())]
     AlreadyExists {

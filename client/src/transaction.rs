@@ -56,6 +56,9 @@ pub struct TxnOptions {
     pub one_pc: bool,
     /// Answer a commit when everything is prewritten.
     pub async_commit: bool,
+    /// A commit that meets another transaction's lock waits for its end, and holds what it has prewritten meanwhile.
+    /// Otherwise it fails with [`Error::WouldWait`].
+    pub waits_at_commit: bool,
     /// Bytes of keys and values that it may write; the bound on the number of keys goes with it.
     pub bytes_max: usize,
 }
@@ -69,6 +72,7 @@ impl Default for TxnOptions {
             max_commit_ts: Timestamp::ZERO,
             one_pc: true,
             async_commit: true,
+            waits_at_commit: true,
             bytes_max: TXN_BYTES_MAX,
         }
     }

@@ -98,7 +98,9 @@ fn client_error(error: &basalt_client::Error) -> (u16, &'static str, String) {
         E::Deadlock { .. } => {
             (1213, "40001", "Deadlock found when trying to get lock; try restarting transaction".into())
         }
-        E::LockTimeout { .. } => (1205, "HY000", "Lock wait timeout exceeded; try restarting transaction".into()),
+        E::LockTimeout { .. } | E::WouldWait { .. } => {
+            (1205, "HY000", "Lock wait timeout exceeded; try restarting transaction".into())
+        }
         E::LockNotAvailable { .. } => (
             3572,
             "HY000",

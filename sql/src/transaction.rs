@@ -2,7 +2,7 @@
 //!
 //! | state | reads | writes |
 //! |---|---|---|
-//! | autocommit, no BEGIN | one key: the newest version, without asking PD; otherwise a fresh timestamp | a transaction for the statement, optimistic; after a conflict once more, pessimistic |
+//! | autocommit, no BEGIN | one key: the newest version, without asking PD; otherwise a fresh timestamp | a transaction for the statement, optimistic; after a conflict or at a lock once more, pessimistic |
 //! | BEGIN, REPEATABLE READ | the transaction's start | pessimistic: at a fresh `for_update_ts`, keys locked first |
 //! | BEGIN, READ COMMITTED | a fresh timestamp for each statement | the same |
 //!
@@ -330,7 +330,8 @@ impl SessionTxn {
     /// What the client returns.
     pub async fn begin_statement(&mut self, pessimistic: bool) -> Result<()> {
         let settings = TxnSettings { pessimistic, ..self.settings };
-        let options = TxnOptions { autocommit: true, ..settings.options() };
+        // Locks are waited for where they are asked for, not at the commit.
+        let options = TxnOptions { autocommit: true, waits_at_commit: pessimistic, ..settings.options() };
         let txn = self.begin_counted(options).await?;
         self.state = State::Statement(Running::new(txn, settings, None));
         Ok(())

@@ -61,6 +61,39 @@ async fn locks_are_waited_for_skipped_or_refused() {
 }
 
 #[tokio::test]
+async fn a_commit_that_does_not_wait_holds_nothing() {
+    let world = World::new(14, &["c"]).await;
+    put(&world.cluster, &[("a", "1"), ("d", "1")]).await;
+    let mut owner = pessimistic(&world.cluster).await;
+    owner.lock_keys(lock(&["d"], LockWait::Default)).await.expect("locks");
+    let options = TxnOptions { autocommit: true, waits_at_commit: false, ..TxnOptions::default() };
+    let mut statement = world.other_client().await.begin(options).await.expect("begins");
+    statement.put("a", "2").expect("fits");
+    statement.put("d", "2").expect("fits");
+    let refused = tokio::time::timeout(Duration::from_secs(1), statement.commit()).await.expect("at once");
+    assert!(matches!(refused, Err(Error::WouldWait { .. })), "{refused:?}");
+    // Neither readers nor the one whose lock was in the way meet what was prewritten beside it.
+    let now = world.cluster.timestamp().await.expect("PD answers");
+    let value = world.cluster.snapshot(now).get(b"a").await.expect("reads");
+    assert_eq!(value.as_deref(), Some(&b"1"[..]));
+    owner.lock_keys(lock(&["a"], LockWait::AtMost(Duration::from_secs(1)))).await.expect("locks");
+    owner.put("a", "3").expect("fits");
+    owner.commit().await.expect("commits");
+    // The locks of one that is over are none, as soon as its commit has reached them.
+    let commits = async {
+        loop {
+            let mut statement = world.cluster.begin(options).await.expect("begins");
+            statement.put("d", "4").expect("fits");
+            match statement.commit().await {
+                Err(Error::WouldWait { .. }) => tokio::time::sleep(Duration::from_millis(5)).await,
+                outcome => return outcome.expect("commits"),
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(2), commits).await.expect("soon");
+}
+
+#[tokio::test]
 async fn deadlocks_are_told() {
     let world = World::new(12, &["m"]).await;
     let mut first = pessimistic(&world.cluster).await;

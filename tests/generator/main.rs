@@ -42,7 +42,7 @@ use basalt_tests::{Up, alone, runtime};
 use mysql_async::{Opts, OptsBuilder};
 
 /// Statements of a run when nothing else is asked.
-const STATEMENTS: usize = 20_000;
+const STATEMENTS: usize = 10_000;
 /// The first seed when nothing else is asked.
 const SEED: u64 = 1;
 

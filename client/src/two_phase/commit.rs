@@ -37,7 +37,8 @@ pub(super) struct Committer {
     pub(super) way: Way,
     /// A prewrite failed for certain: the others need not try again.
     pub(super) failed: AtomicBool,
-    /// When prewrites stop waiting for others' locks.
+    /// Whether prewrites wait for others' locks, and when they stop.
+    pub(super) waits: bool,
     pub(super) lock_wait_until: Monotonic,
     /// The answer of some prewrite was lost, so that it may still arrive.
     pub(super) any_unknown: AtomicBool,
@@ -170,6 +171,7 @@ async fn prepare(
         ttl: if is_pessimistic { PESSIMISTIC_LOCK_TTL } else { COMMIT_LOCK_TTL },
         way,
         failed: AtomicBool::new(false),
+        waits: txn.options.waits_at_commit,
         lock_wait_until: match batches.len() {
             1 => Monotonic(u64::MAX),
             _ => txn.cluster.env.now().after(PREWRITE_LOCK_WAIT_MAX),

@@ -33,6 +33,14 @@
 //! commit (M7). So a fresh timestamp is drawn as a floor; an autocommit statement drew its `start_ts` after it
 //! began, and that is floor enough.
 //!
+//! # Others' locks
+//!
+//! A commit that waits for another's lock holds what it has prewritten meanwhile, and whoever meets that waits as well: readers,
+//! and the very transaction that it waits for. An autocommit statement does not ([`Error::WouldWait`]): it is rolled back and
+//! takes its locks before it writes, where it stands in a queue and in the wait-for graph and holds nothing that readers see.
+//!
+//! [`Error::WouldWait`]: crate::error::Error::WouldWait
+//!
 //! # Primary
 //!
 //! The first key that leaves a lock, or for a pessimistic transaction the key locked first. Its lock names all other keys

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::region_cache::CachedRegion;
 use crate::retry::{Retry, wrong_answer};
 use basalt_common::Timestamp;
-use basalt_proto::errors::key_error;
+use basalt_proto::errors::{LockInfo, key_error};
 use basalt_proto::kv::{self, kv_request, kv_response};
 use futures::stream::{self, StreamExt};
 use std::sync::atomic::Ordering;
@@ -153,7 +153,11 @@ impl Committer {
             if self.cluster.env.now() > self.lock_wait_until {
                 return Err(Told::Refused(Error::LockTimeout { key: lock.key.clone() }));
             }
-            self.cluster.resolve_for_write(locks, retry).await.map_err(Told::Refused)?;
+            if self.waits {
+                self.cluster.resolve_for_write(locks, retry).await.map_err(Told::Refused)?;
+            } else {
+                self.clear_dead(locks, retry).await.map_err(Told::Refused)?;
+            }
             retry.maybe_executed = false;
             return Ok(Step::Answered(mutations));
         }
@@ -163,6 +167,16 @@ impl Committer {
             (0, _) => Prewritten::Locked,
             (ts, _) => Prewritten::Committed(Timestamp(ts)),
         }))
+    }
+
+    /// Cleans up locks whose transactions are over.
+    async fn clear_dead(&self, locks: Vec<LockInfo>, retry: &mut Retry) -> Result<()> {
+        for lock in locks {
+            if !self.cluster.resolve_or_report(&lock, retry).await? {
+                return Err(Error::WouldWait { key: lock.key });
+            }
+        }
+        Ok(())
     }
 
     fn prewrite_request(&self, context: kv::Context, mutations: &[kv::Mutation], is_retry: bool) -> kv_request::Cmd {

@@ -454,7 +454,9 @@ fn between(args: Vec<Expr>) -> Result<Expr, ExprError> {
 /// [`ExprError::CollationMix`].
 pub fn one_collation(args: &mut [Expr], operation: &str) -> Result<(), ExprError> {
     let is_text = |arg: &Expr| arg.ty().is_string();
-    if args.first().is_some_and(is_text) && args[1..].iter().any(is_text) {
+    // A NULL is one, too.
+    let may_be_text = |arg: &Expr| is_text(arg) || arg.ty().kind == TypeKind::Null;
+    if args.first().is_some_and(may_be_text) && args[1..].iter().any(is_text) {
         unify_collations(args, operation)?;
     }
     Ok(())

@@ -42,7 +42,7 @@ pub async fn select(
             if query.fallback.is_some() && !is_short(&resolved, limit) {
                 return Ok(None);
             }
-            if query.locking.is_some() && txn.is_open() {
+            if query.locking.is_some() && (txn.is_open() || txn.is_pessimistic()) {
                 lock::read_and_lock(query, read, resolved, (ctx, &mut held), txn).await?
             } else {
                 let view = read_view(read, &resolved, txn).await?;

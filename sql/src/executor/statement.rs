@@ -6,8 +6,8 @@
 //!         │      ▲                      └─ failed: back to the savepoint
 //!         │      └── row changed before it was locked: again, at a newer for_update_ts
 //!         └─ autocommit: begin ─▶ run ─▶ commit ─▶ ok
-//!                ▲                 └─ conflict: roll back, again; the later tries lock what they write
-//!                └─────────────────────┘
+//!                ▲                 └─ conflict: roll back, again; the later tries lock what they write,
+//!                └─────────────────────┘      and so does the next when another holds a lock
 //! ```
 //! Nothing was sent to the client before any of these repeats. A deadlock, or a transaction that others rolled back, ends
 //! the whole transaction; an outcome that is not known is never repeated.
@@ -32,9 +32,7 @@ use std::sync::Arc;
 pub async fn execute(plan: &PhysicalPlan, ctx: &Arc<StatementContext>, txn: &mut SessionTxn) -> Result<Outcome> {
     txn.enter();
     match plan {
-        PhysicalPlan::Short(short) if short.locking.is_some() && txn.is_open() => {
-            write(Work::Lock(short), ctx, txn).await
-        }
+        PhysicalPlan::Short(short) if short.locking.is_some() => write(Work::Lock(short), ctx, txn).await,
         PhysicalPlan::Short(short) => read_short(short, ctx, txn).await.map(Outcome::Rows),
         PhysicalPlan::Query(query) => read_query(query, ctx, txn).await.map(Outcome::Rows),
         PhysicalPlan::Insert(insert) => write(Work::Insert(insert), ctx, txn).await,
@@ -126,7 +124,8 @@ async fn write_in_transaction(work: Work<'_>, ctx: &Arc<StatementContext>, txn: 
 }
 
 async fn write_autocommit(work: Work<'_>, ctx: &Arc<StatementContext>, txn: &mut SessionTxn) -> Result<Outcome> {
-    let mut attempt = 0;
+    // What only locks has nothing to commit that would tell it of a conflict.
+    let mut attempt = if matches!(work, Work::Lock(_)) { OPTIMISTIC_ATTEMPTS } else { 0 };
     loop {
         let lock = if attempt < OPTIMISTIC_ATTEMPTS { OPTIMISTIC } else { PESSIMISTIC };
         txn.begin_statement(lock).await?;
@@ -140,7 +139,10 @@ async fn write_autocommit(work: Work<'_>, ctx: &Arc<StatementContext>, txn: &mut
                 error
             }
         };
-        attempt += 1;
+        attempt = match &error {
+            Error::Client(ClientError::WouldWait { .. }) => OPTIMISTIC_ATTEMPTS,
+            _ => attempt + 1,
+        };
         if attempt == AUTOCOMMIT_ATTEMPTS_MAX || !may_run_again(work, &error) {
             return Err(described(error, ctx, txn.refused_row()));
         }
@@ -156,7 +158,10 @@ const PESSIMISTIC: bool = true;
 fn may_run_again(work: Work<'_>, error: &Error) -> bool {
     match error {
         Error::Client(
-            ClientError::WriteConflict { .. } | ClientError::Aborted { .. } | ClientError::Deadlock { .. },
+            ClientError::WriteConflict { .. }
+            | ClientError::WouldWait { .. }
+            | ClientError::Aborted { .. }
+            | ClientError::Deadlock { .. },
         ) => true,
         // A row came in between that the statement knows how to deal with.
         Error::Client(ClientError::AlreadyExists { .. }) => {

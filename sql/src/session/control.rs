@@ -46,7 +46,7 @@ impl SqlSession {
         for (name, value) in std::mem::take(&mut self.next_transaction) {
             match name {
                 "transaction_isolation" => {
-                    let committed = value.eq_ignore_ascii_case("READ-COMMITTED");
+                    let committed = variables::reads_committed(&value);
                     settings.isolation = if committed { Isolation::ReadCommitted } else { Isolation::RepeatableRead };
                 }
                 _ => settings.read_only = value == "ON",

@@ -78,7 +78,13 @@ const fn var(name: &'static str, default: &'static str, scope: Scope, kind: Kind
     Definition { name, default, scope, kind }
 }
 
-const ISOLATION: Kind = Kind::Enum(&["READ-COMMITTED", "REPEATABLE-READ"]);
+const ISOLATION: Kind = Kind::Enum(&["READ-UNCOMMITTED", "READ-COMMITTED", "REPEATABLE-READ"]);
+/// Whether each statement of a level sees what is committed when it begins. READ UNCOMMITTED does no less: what nobody has
+/// committed cannot be read.
+pub fn reads_committed(level: &str) -> bool {
+    level.eq_ignore_ascii_case("READ-COMMITTED") || level.eq_ignore_ascii_case("READ-UNCOMMITTED")
+}
+
 const OFF_ONLY: Kind = Kind::Enum(&["OFF", "0"]);
 use Kind::{Bool, Charset, Collation, Enum, Float, Int, SqlMode, Text, TimeZone, UInt};
 use Scope::{Both, Global, ReadOnly, Session};
@@ -303,7 +309,7 @@ pub struct Typed {
     pub autocommit: bool,
     /// sql_mode has STRICT_TRANS_TABLES or STRICT_ALL_TABLES.
     pub strict: bool,
-    /// transaction_isolation is READ-COMMITTED.
+    /// transaction_isolation is READ-COMMITTED or READ-UNCOMMITTED.
     pub read_committed: bool,
     /// basalt_txn_bytes_max.
     pub txn_bytes_max: usize,
@@ -421,7 +427,7 @@ impl SessionVariables {
         self.typed = Typed {
             autocommit: &*text("autocommit") == "ON",
             strict: sql_mode.split(',').any(|m| m == "STRICT_TRANS_TABLES" || m == "STRICT_ALL_TABLES"),
-            read_committed: &*text("transaction_isolation") == "READ-COMMITTED",
+            read_committed: reads_committed(&text("transaction_isolation")),
             txn_bytes_max: number("basalt_txn_bytes_max") as usize,
             optimistic: &*text("basalt_txn_mode") == "optimistic",
             short_path: if &*text("basalt_short_path") == "ON" { ShortPath::Allowed } else { ShortPath::Forbidden },
