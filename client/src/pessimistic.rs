@@ -5,9 +5,14 @@
 //! is given back before the error is returned. A store rolls back only locks up to the given `for_update_ts`, so a
 //! request that arrives late takes nothing away from a later statement.
 //!
+//! A key that changed after `for_update_ts` is locked all the same, and its newest commit raises `for_update_ts`. Whoever
+//! asked for the values has the newest ones. Everybody else has read something older: the call fails with
+//! [`Error::WriteConflict`], the locks stay, and the statement that runs again finds nothing changed.
+//!
 //! The store waits for a lock, in slices; between them the owner is looked up at its primary, so that the lock of a client
-//! that died is noticed. `NOWAIT` asks for no wait. `SKIP LOCKED` asks for each key by itself with no wait, and leaves out
-//! those that are held.
+//! that died is noticed. The place in the queue is as old as the wait. `NOWAIT` asks for no wait. For `SKIP LOCKED`
+//! [`Transaction::lock_available`] goes through keys in the order of the rows, as many of one region in a request as follow
+//! each other, until it has enough.
 
 use crate::backoff::Cause;
 use crate::cluster::Cluster;
@@ -27,7 +32,7 @@ use basalt_proto::kv::{self, kv_request, kv_response};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,8 +46,6 @@ pub enum LockWait {
     AtMost(Duration),
     /// Not at all: [`Error::LockNotAvailable`].
     NoWait,
-    /// Not at all: such keys are left out.
-    SkipLocked,
 }
 
 /// What a statement wants locked.
@@ -63,8 +66,17 @@ pub struct LockRequest {
 pub struct LockedKeys {
     /// The newest committed values, if asked for; `None` for a key that does not exist.
     pub values: BTreeMap<Bytes, Option<Bytes>>,
-    /// Keys left out by [`LockWait::SkipLocked`].
-    pub skipped: Vec<Bytes>,
+}
+
+/// A key that [`Transaction::lock_available`] brings.
+#[derive(Debug, Clone)]
+pub struct AvailableKey {
+    /// The key.
+    pub key: Bytes,
+    /// Its newest committed value; `None` when it does not exist.
+    pub value: Option<Bytes>,
+    /// An earlier call locked it.
+    pub was_held: bool,
 }
 
 /// A pessimistic lock that this transaction holds.
@@ -83,21 +95,30 @@ struct Locking<'a> {
     for_update_ts: Timestamp,
     return_values: bool,
     is_first: bool,
-    /// The primary's lock is there.
-    has_primary: bool,
-    /// None: no waiting.
+    /// When the call began, and when it gives up; none: no waiting.
+    asked: Monotonic,
     deadline: Option<Monotonic>,
 }
 
+/// A key, and whether it must not exist.
 type Wanted = (Bytes, bool);
-type Values = Vec<(Bytes, Option<Bytes>)>;
+
+/// A key that was locked.
+struct Locked {
+    key: Bytes,
+    must_be_new: bool,
+    /// Its newest value, if asked for.
+    value: Option<Bytes>,
+    /// Its newest commit, when that is after `for_update_ts`.
+    newer_commit: Option<Timestamp>,
+}
 
 impl Transaction {
     /// Locks keys until the end of the transaction. Keys that it holds already are not asked for again.
     ///
     /// # Errors
-    /// See the module's head: [`Error::WriteConflict`], [`Error::Deadlock`], [`Error::LockTimeout`],
-    /// [`Error::LockNotAvailable`], [`Error::AlreadyExists`]. Nothing of this call stays locked then.
+    /// See the module's head: [`Error::Deadlock`], [`Error::LockTimeout`], [`Error::LockNotAvailable`],
+    /// [`Error::AlreadyExists`]: nothing of this call stays locked. [`Error::WriteConflict`]: everything is locked.
     pub fn lock_keys(&mut self, request: LockRequest) -> BoxFuture<'_, Result<LockedKeys>> {
         Box::pin(async move {
             let size = self.held.len() + self.marked.len() + request.keys.len();
@@ -118,46 +139,151 @@ impl Transaction {
                 }
             }
             let Some(first) = fresh.keys().next() else { return Ok(locked) };
-            let now = self.cluster.env.now();
-            let mut locking = Locking {
-                cluster: &self.cluster,
-                primary: self.primary.clone().unwrap_or_else(|| first.clone()),
-                start_ts: self.start_ts,
-                started: self.started,
-                for_update_ts: self.for_update_ts,
-                return_values: request.return_values,
-                is_first: self.held.is_empty(),
-                has_primary: self.primary.is_some(),
-                deadline: match request.wait {
-                    LockWait::Default => Some(now.after(LOCK_WAIT_DEFAULT)),
-                    LockWait::AtMost(wait) => Some(now.after(wait)),
-                    LockWait::NoWait | LockWait::SkipLocked => None,
-                },
+            let primary = self.primary.clone().unwrap_or_else(|| first.clone());
+            let deadline = match request.wait {
+                LockWait::Default => Some(LOCK_WAIT_DEFAULT),
+                LockWait::AtMost(wait) => Some(wait),
+                LockWait::NoWait => None,
             };
+            let locking = self.locking(primary.clone(), request.return_values, deadline);
             let wanted: Vec<Wanted> = fresh.into_iter().collect();
-            let values = match request.wait {
-                LockWait::SkipLocked => locking.lock_each(wanted.clone(), &mut locked.skipped).await,
-                _ => locking.lock_all(wanted.clone()).await,
-            };
-            let primary = locking.primary;
-            match values {
-                Ok(values) => {
-                    let skipped = &locked.skipped;
-                    let had = wanted.into_iter().filter(|(key, _)| !skipped.contains(key));
-                    locked.values.extend(values);
-                    let absent = |key: &Bytes| locked.values.get(key).is_some_and(Option::is_none);
-                    let held = had.map(|(key, new)| (HeldLock { known_absent: new || absent(&key) }, key));
-                    self.held.extend(held.map(|(held, key)| (key, held)));
+            match locking.lock_all(wanted.clone()).await {
+                Ok(got) => {
+                    let conflict = match request.return_values {
+                        true => None,
+                        // Of a key that must be new nothing was read.
+                        false => got.iter().find(|got| got.newer_commit.is_some() && !got.must_be_new),
+                    };
+                    let conflict = conflict.and_then(|got| Some((got.key.clone(), got.newer_commit?)));
+                    for got in got {
+                        let (key, value) = self.hold(got, request.return_values);
+                        if request.return_values {
+                            locked.values.insert(key, value);
+                        }
+                    }
                     self.note_primary(primary);
-                    Ok(locked)
+                    match conflict {
+                        None => Ok(locked),
+                        Some((key, conflict_commit_ts)) => {
+                            Err(Error::WriteConflict { key, start_ts: self.start_ts, conflict_commit_ts })
+                        }
+                    }
                 }
                 Err(e) => {
-                    let keys = wanted.into_iter().map(|(key, _)| key).collect();
-                    self.cluster.pessimistic_rollback(self.start_ts, self.for_update_ts, keys).await;
+                    self.give_back(wanted.into_iter().map(|(key, _)| key).collect()).await;
                     Err(e)
                 }
             }
         })
+    }
+
+    /// Gives back what a call that failed may have locked.
+    async fn give_back(&mut self, keys: Vec<Bytes>) {
+        // Locks of keys that had changed are newer than what was asked for.
+        let up_to = self.refresh_for_update_ts().await.unwrap_or(self.for_update_ts);
+        self.cluster.pessimistic_rollback(self.start_ts, up_to, keys).await;
+    }
+
+    /// Locks keys that no other transaction holds, from the front of `keys` on until there are `most`, and takes them and
+    /// those it passes out of `keys`; brings them with their newest values. Keys that this transaction holds already count.
+    ///
+    /// # Errors
+    /// As [`Transaction::lock_keys`], but for those about waiting. [`Error::Invalid`] in an optimistic transaction.
+    pub fn lock_available<'a>(
+        &'a mut self,
+        keys: &'a mut VecDeque<Bytes>,
+        most: usize,
+    ) -> BoxFuture<'a, Result<Vec<AvailableKey>>> {
+        Box::pin(async move {
+            if self.options.mode == TxnMode::Optimistic {
+                return Err(Error::Invalid("an optimistic transaction does not know what others lock".into()));
+            }
+            let mut locked = Vec::new();
+            while locked.len() < most
+                && let Some(key) = keys.front().cloned()
+            {
+                if self.held.contains_key(&key) {
+                    let mut own = LockedKeys::default();
+                    self.read_held(key.clone(), false, true, &mut own).await?;
+                    keys.pop_front();
+                    let value = own.values.remove(&key).flatten();
+                    locked.push(AvailableKey { key, value, was_held: true });
+                } else if let Err(e) = self.lock_next(keys, most - locked.len(), &mut locked).await {
+                    let asked = keys.drain(..).filter(|key| !self.held.contains_key(key)).collect();
+                    self.give_back(asked).await;
+                    return Err(e);
+                }
+            }
+            Ok(locked)
+        })
+    }
+
+    /// One request for keys at the front of `left` that lie in one region.
+    async fn lock_next(
+        &mut self,
+        left: &mut VecDeque<Bytes>,
+        most: usize,
+        locked: &mut Vec<AvailableKey>,
+    ) -> Result<()> {
+        let size = self.held.len() + self.marked.len() + most.min(left.len());
+        if size > self.buffer.keys_max() {
+            return Err(Error::TxnTooLarge { size, unit: "keys", limit: self.buffer.keys_max() });
+        }
+        let Some(first) = left.front().cloned() else { return Ok(()) };
+        let locking = self.locking(self.primary.clone().unwrap_or_default(), true, None);
+        let mut retry = locking.retry();
+        let route = self.cluster.locate(&first, &mut retry).await?;
+        let is_next = |key: &&Bytes| route.region.contains(key) && !self.held.contains_key(*key);
+        let batch: Vec<Bytes> = left.iter().take(BATCH_KEYS_MAX).take_while(is_next).cloned().collect();
+        let tried = match locking.lock_some(&route, &batch, most, &mut retry).await? {
+            Some(tried) => tried,
+            None => return Ok(()),
+        };
+        let first_locked = tried.iter().zip(&batch).find(|(found, _)| found.is_some()).map(|(_, key)| key.clone());
+        left.drain(..tried.len().min(left.len()));
+        for got in tried.into_iter().flatten() {
+            let (key, value) = self.hold(got, true);
+            locked.push(AvailableKey { key, value, was_held: false });
+        }
+        if let Some(key) = first_locked {
+            self.note_primary(key);
+        }
+        Ok(())
+    }
+
+    /// Gives locks back of keys that turned out not to be wanted. The primary stays, while others point to it.
+    pub async fn unlock(&mut self, keys: Vec<Bytes>) {
+        let primary = self.primary.clone();
+        let given_back: Vec<Bytes> =
+            keys.into_iter().filter(|key| primary.as_ref() != Some(key) && self.held.remove(key).is_some()).collect();
+        if !given_back.is_empty() {
+            self.cluster.pessimistic_rollback(self.start_ts, self.for_update_ts, given_back).await;
+        }
+    }
+
+    fn locking(&self, primary: Bytes, return_values: bool, patience: Option<Duration>) -> Locking<'_> {
+        let now = self.cluster.env.now();
+        Locking {
+            cluster: &self.cluster,
+            primary,
+            start_ts: self.start_ts,
+            started: self.started,
+            for_update_ts: self.for_update_ts,
+            return_values,
+            is_first: self.held.is_empty(),
+            asked: now,
+            deadline: patience.map(|patience| now.after(patience)),
+        }
+    }
+
+    /// Notes a lock that was had; the key, with its value.
+    fn hold(&mut self, got: Locked, has_value: bool) -> (Bytes, Option<Bytes>) {
+        if let Some(commit) = got.newer_commit {
+            self.for_update_ts = self.for_update_ts.max(commit);
+        }
+        let known_absent = got.must_be_new || has_value && got.value.is_none();
+        self.held.insert(got.key.clone(), HeldLock { known_absent });
+        (got.key, got.value)
     }
 
     /// Draws a new `for_update_ts`, after a conflict and at the start of a statement that reads what is newest.
@@ -223,9 +349,9 @@ impl Transaction {
 
 impl Locking<'_> {
     /// Locks all keys or fails.
-    async fn lock_all(&self, mut wanted: Vec<Wanted>) -> Result<Values> {
+    async fn lock_all(&self, mut wanted: Vec<Wanted>) -> Result<Vec<Locked>> {
         let mut retry = self.retry();
-        let mut values = Values::new();
+        let mut locked = Vec::new();
         // The primary's lock must be there before others point to it.
         if let Some(at) = wanted.iter().position(|(key, _)| *key == self.primary) {
             let route = self.cluster.locate(&self.primary, &mut retry).await?;
@@ -234,10 +360,10 @@ impl Locking<'_> {
                 wanted.into_iter().partition(|(key, _)| route.region.contains(key));
             let rest = with_primary.split_off(with_primary.len().min(BATCH_KEYS_MAX));
             wanted = others.into_iter().chain(rest).collect();
-            values.extend(self.lock_batch(route, with_primary, &mut retry).await?);
+            locked.extend(self.lock_batch(route, with_primary, &mut retry).await?);
         }
         if wanted.is_empty() {
-            return Ok(values);
+            return Ok(locked);
         }
         let groups = self.cluster.group_by_region(wanted, |(key, _)| key, &mut retry).await?;
         let mut calls = Vec::new();
@@ -249,31 +375,47 @@ impl Locking<'_> {
         }
         // The first failure ends the call, as a deadlock must be told at once; a lock that another request still gets
         // within its slice of waiting ends with the transaction.
-        let all: Vec<Values> = stream::iter(calls).buffer_unordered(REGION_CONCURRENCY).try_collect().await?;
-        values.extend(all.into_iter().flatten());
-        Ok(values)
+        let all: Vec<Vec<Locked>> = stream::iter(calls).buffer_unordered(REGION_CONCURRENCY).try_collect().await?;
+        locked.extend(all.into_iter().flatten());
+        Ok(locked)
     }
 
-    /// Locks what can be had without waiting.
-    async fn lock_each(&mut self, wanted: Vec<Wanted>, skipped: &mut Vec<Bytes>) -> Result<Values> {
-        let mut values = Values::new();
-        for (key, must_be_new) in wanted {
-            if !self.has_primary {
-                // Which key is the primary is known when the first is locked.
-                self.primary = key.clone();
-            }
-            let mut retry = self.retry();
-            let route = self.cluster.locate(&key, &mut retry).await?;
-            match self.lock_batch(route, vec![(key.clone(), must_be_new)], &mut retry).await {
-                Ok(got) => {
-                    self.has_primary = true;
-                    values.extend(got);
+    /// One request for keys of one region, of which those are left out that others hold: what was tried, from the first
+    /// key on. `None` when the region has moved.
+    async fn lock_some(
+        &self,
+        route: &CachedRegion,
+        keys: &[Bytes],
+        most: usize,
+        retry: &mut Retry,
+    ) -> Result<Option<Vec<Option<Locked>>>> {
+        let most = u32::try_from(most).unwrap_or(u32::MAX);
+        let mut wanted: Vec<Wanted> = keys.iter().map(|key| (key.clone(), false)).collect();
+        loop {
+            let request = |context| self.request(context, &wanted, Some(most));
+            let answer = match self.cluster.attempt(route, retry, request).await? {
+                Some(kv_response::Cmd::PessimisticLock(answer)) => answer,
+                Some(_) => return Err(wrong_answer()),
+                None => return Ok(None),
+            };
+            let Some(error) = answer.errors.into_iter().next() else {
+                if answer.values.len() > wanted.len() || answer.values.is_empty() {
+                    return Err(wrong_answer());
                 }
-                Err(Error::LockNotAvailable { .. } | Error::LockTimeout { .. }) => skipped.push(key),
+                let found = wanted.into_iter().zip(answer.values);
+                return Ok(Some(found.map(|(wanted, v)| (!v.skipped).then(|| locked(wanted, v))).collect()));
+            };
+            match self.on_key_error(error, retry).await {
+                Ok(()) => {}
+                // A holder that is committing: the keys before it by themselves, or it is the first one.
+                Err(Error::LockNotAvailable { key }) => match wanted.iter().position(|(wanted, _)| *wanted == key) {
+                    Some(0) => return Ok(Some(vec![None])),
+                    Some(at) => wanted.truncate(at),
+                    None => return Err(wrong_answer()),
+                },
                 Err(e) => return Err(e),
             }
         }
-        Ok(values)
     }
 
     fn retry(&self) -> Retry {
@@ -282,11 +424,11 @@ impl Locking<'_> {
     }
 
     /// Locks keys of one region (or what has become of it).
-    async fn lock_batch(&self, route: Arc<CachedRegion>, keys: Vec<Wanted>, retry: &mut Retry) -> Result<Values> {
+    async fn lock_batch(&self, route: Arc<CachedRegion>, keys: Vec<Wanted>, retry: &mut Retry) -> Result<Vec<Locked>> {
+        let mut got = Vec::with_capacity(keys.len());
         let mut work = vec![(route, keys)];
-        let mut values = Values::new();
         while let Some((route, keys)) = work.pop() {
-            let answer = match self.cluster.attempt(&route, retry, |context| self.request(context, &keys)).await? {
+            let answer = match self.cluster.attempt(&route, retry, |context| self.request(context, &keys, None)).await? {
                 Some(kv_response::Cmd::PessimisticLock(answer)) => answer,
                 Some(_) => return Err(wrong_answer()),
                 None => {
@@ -295,19 +437,17 @@ impl Locking<'_> {
                 }
             };
             match answer.errors.into_iter().next() {
-                None if self.return_values && answer.values.len() == keys.len() => {
-                    let got = keys.into_iter().zip(answer.values);
-                    values.extend(got.map(|((key, _), v)| (key, v.exists.then_some(v.value))));
+                None if answer.values.len() == keys.len() => {
+                    got.extend(keys.into_iter().zip(answer.values).map(|(wanted, v)| locked(wanted, v)));
                 }
-                None if self.return_values => return Err(wrong_answer()),
-                None => {}
+                None => return Err(wrong_answer()),
                 Some(e) => {
                     self.on_key_error(e, retry).await?;
                     work.push((route, keys));
                 }
             }
         }
-        Ok(values)
+        Ok(got)
     }
 
     /// Ok: come again.
@@ -340,7 +480,7 @@ impl Locking<'_> {
         }
     }
 
-    fn request(&self, context: kv::Context, keys: &[Wanted]) -> kv_request::Cmd {
+    fn request(&self, context: kv::Context, keys: &[Wanted], most: Option<u32>) -> kv_request::Cmd {
         let now = self.cluster.env.now();
         let wait_timeout_ms = match self.deadline {
             None => -1,
@@ -364,7 +504,18 @@ impl Locking<'_> {
             return_values: self.return_values,
             min_commit_ts: self.for_update_ts.next().0,
             is_first_lock: self.is_first,
+            waited_ms: now.since(self.asked).as_millis() as u64,
+            locks_max: most.unwrap_or_default(),
         })
+    }
+}
+
+fn locked((key, must_be_new): Wanted, found: kv::LockedValue) -> Locked {
+    Locked {
+        key,
+        must_be_new,
+        value: found.exists.then_some(found.value),
+        newer_commit: Some(Timestamp(found.newer_commit_ts)).filter(|ts| *ts > Timestamp::ZERO),
     }
 }
 

@@ -65,8 +65,6 @@ pub struct TxnConfig {
     pub lock_wait_default_ms: u64,
     /// Requests waiting for locks at once; above it `ServerIsBusy`.
     pub lock_waiters_max: usize,
-    /// When the first waiter after a release could not take the lock, the next is woken so much later, milliseconds.
-    pub lock_wake_next_ms: u64,
     /// Locks resolved by one write when a transaction's locks in a whole region are resolved.
     pub resolve_batch_keys: usize,
     /// Pairs of a scan's answer at most.
@@ -91,7 +89,6 @@ impl Default for TxnConfig {
             lock_wait_slice_ms: 1_000,
             lock_wait_default_ms: 50_000,
             lock_waiters_max: 8_192,
-            lock_wake_next_ms: 20,
             resolve_batch_keys: 256,
             scan_pairs_max: 10_240,
             scan_bytes_max: 8 << 20,

@@ -93,8 +93,6 @@ pub struct LockedKey {
 pub enum ConflictReason {
     /// Somebody committed after this transaction started: begin again.
     Optimistic,
-    /// Somebody committed after `for_update_ts`: take a new one and lock again.
-    PessimisticRetry,
     /// This transaction itself was rolled back: it is over.
     SelfRolledBack,
 }

@@ -11,19 +11,19 @@
 
 use crate::context::StatementContext;
 use crate::error::{Error, Result};
-use crate::executor::filter;
-use crate::executor::select::{read_all, rows_wanted};
-use crate::executor::table_reader::{Pair, TableReader, row_keys, touched_ranges};
+use crate::executor::select::{concat, read_all, rows_wanted};
+use crate::executor::table_reader::{Pair, ReadBatch, TableReader, row_keys, touched_ranges};
+use crate::executor::{project, sort};
 use crate::plan::LockWait;
 use crate::planner::access::Resolved;
 use crate::planner::{ShortOperator, ShortQuery, TableRead};
 use crate::transaction::SessionTxn;
-use arrow::array::BooleanArray;
 use arrow::record_batch::RecordBatch;
 use basalt_client::{LockRequest, LockedKeys};
 use basalt_common::UserKey;
 use basalt_common::memory::Account;
 use bytes::Bytes;
+use std::collections::{BTreeSet, VecDeque};
 
 /// The key must not exist.
 pub const MUST_BE_NEW: bool = true;
@@ -52,7 +52,8 @@ fn how_long(wait: LockWait, ctx: &StatementContext) -> basalt_client::LockWait {
     match wait {
         LockWait::Default => basalt_client::LockWait::AtMost(ctx.limits.lock_wait_timeout),
         LockWait::NoWait => basalt_client::LockWait::NoWait,
-        LockWait::SkipLocked => basalt_client::LockWait::SkipLocked,
+        // Nobody is waited for, and those that another holds are not asked for.
+        LockWait::SkipLocked => basalt_client::LockWait::NoWait,
     }
 }
 
@@ -76,7 +77,11 @@ pub async fn lock_named(
         Resolved::Entries(keys) => row_keys(read, &lock_and_fetch(keys.clone(), wait, ctx, txn).await?)?,
         Resolved::Ranges { .. } => return Ok(None),
     };
-    lock_and_fetch(rows, wait, ctx, txn).await.map(Some)
+    let mut rows = lock_and_fetch(rows, wait, ctx, txn).await?;
+    if read.reverse {
+        rows.reverse();
+    }
+    Ok(Some(rows))
 }
 
 /// Locks keys; those that exist come with their values, the transaction's own writes included.
@@ -103,7 +108,8 @@ async fn lock_and_fetch(
     Ok(keys.into_iter().filter_map(pair).collect())
 }
 
-/// Reads and locks the rows of a locking SELECT, as many as its LIMIT wants.
+/// Reads and locks the rows of a locking SELECT, as many as its LIMIT wants: rows that it does not return are not locked,
+/// those aside that its OFFSET skips.
 ///
 /// # Errors
 /// What storage, the filter or the lock request return.
@@ -115,8 +121,8 @@ pub async fn read_and_lock(
     txn: &mut SessionTxn,
 ) -> Result<Vec<RecordBatch>> {
     let wait = query.locking.map_or(LockWait::Default, |locking| locking.wait);
-    let enough = rows_enough(query, ctx)?;
-    if enough.is_none_or(|enough| single_keys(&resolved) <= enough)
+    let choice = Choice::of(&query.operators, ctx)?;
+    if choice.wanted.is_none_or(|wanted| single_keys(&resolved) <= wanted)
         && let Some(rows) = lock_named(read, &resolved, wait, ctx, txn).await?
     {
         let mut reader = TableReader::of_rows(read, rows, ctx, txn.current_read_view()?);
@@ -125,31 +131,115 @@ pub async fn read_and_lock(
     let view = txn.current_view(&touched_ranges(read, &resolved)).await?;
     let mut reader = TableReader::new(read, resolved, ctx, view, None);
     let (mut out, mut rows) = (Vec::new(), 0);
-    while enough.is_none_or(|enough| rows < enough) {
-        let Some(found) = reader.next().await? else { break };
-        let wanted = enough.map_or(found.keys.len(), |enough| (enough - rows).min(found.keys.len()));
-        // Rows that LIMIT leaves out are not locked, unless locked ones have to be skipped.
-        let taken = if wait == LockWait::SkipLocked { found.keys.len() } else { wanted };
-        let keys = found.keys[..taken].iter().map(|key| (key.0.clone(), ANY)).collect();
-        let locked = lock(keys, wait, ctx, txn).await?;
-        let mut batch = found.batch.slice(0, taken);
-        if !locked.skipped.is_empty() {
-            let is_locked = |key: &UserKey| !locked.skipped.contains(&key.0);
-            let mask: BooleanArray = found.keys[..taken].iter().map(|key| Some(is_locked(key))).collect();
-            batch = filter::apply(&batch, &mask)?;
+    while choice.wanted.is_none_or(|wanted| rows < wanted) {
+        let found = match choice.is_sorted {
+            true => choice.sorted(&mut reader, (ctx, held)).await?,
+            false => reader.next().await?,
+        };
+        let Some(found) = found else { break };
+        let most = choice.wanted.map_or(usize::MAX, |wanted| wanted - rows);
+        let batches = match wait {
+            LockWait::SkipLocked if txn.is_pessimistic() => lock_available(read, found.keys, most, ctx, txn).await?,
+            wait => {
+                let taken = found.keys.len().min(most);
+                let keys = found.keys[..taken].iter().map(|key| (key.0.clone(), ANY)).collect();
+                lock(keys, wait, ctx, txn).await?;
+                vec![found.batch.slice(0, taken)]
+            }
+        };
+        for batch in batches {
+            rows += batch.num_rows();
+            held.try_add(batch.get_array_memory_size())?;
+            out.push(batch);
         }
-        rows += batch.num_rows();
-        held.try_add(batch.get_array_memory_size())?;
-        out.push(batch);
     }
     Ok(out)
 }
 
-/// Rows after which the query's LIMIT has enough; `None` when it needs all.
-fn rows_enough(query: &ShortQuery, ctx: &StatementContext) -> Result<Option<usize>> {
-    match query.operators.iter().find(|o| !matches!(o, ShortOperator::Project(..))) {
-        Some(ShortOperator::Limit(limit)) => rows_wanted(limit, &ctx.eval),
-        _ => Ok(None),
+/// Locks rows that nobody else holds, in their order until there are `most`, and brings them as they are now. Rows that the
+/// filter does not want any more stay free.
+async fn lock_available(
+    read: &TableRead,
+    keys: Vec<UserKey>,
+    most: usize,
+    ctx: &StatementContext,
+    txn: &mut SessionTxn,
+) -> Result<Vec<RecordBatch>> {
+    let mut left: VecDeque<Bytes> = keys.into_iter().map(|key| key.0).collect();
+    let (mut batches, mut rows) = (Vec::new(), 0);
+    while rows < most && !left.is_empty() {
+        let buffer = txn.write().await?;
+        let locked = ctx.guard(async { buffer.lock_available(&mut left, most - rows).await.map_err(Error::from) }).await?;
+        let fresh = locked.iter().filter(|locked| !locked.was_held).map(|locked| locked.key.clone());
+        let mut unwanted: BTreeSet<Bytes> = fresh.collect();
+        let current = locked.into_iter().filter_map(|locked| {
+            let value = txn.own_write(&locked.key).unwrap_or(locked.value)?;
+            Some((UserKey(locked.key), value))
+        });
+        let current = current.collect();
+        let mut reader = TableReader::of_rows(read, current, ctx, txn.current_read_view()?);
+        while let Some(found) = reader.next().await? {
+            rows += found.keys.len();
+            for key in &found.keys {
+                unwanted.remove(&key.0);
+            }
+            batches.push(found.batch);
+        }
+        txn.write().await?.unlock(unwanted.into_iter().collect()).await;
+    }
+    Ok(batches)
+}
+
+/// Which of the rows that it reads a query returns.
+struct Choice<'a> {
+    operators: &'a [ShortOperator],
+    /// How many rows its LIMIT wants; `None` when all of them count.
+    wanted: Option<usize>,
+    /// Which ones these are shows when all are sorted.
+    is_sorted: bool,
+}
+
+impl<'a> Choice<'a> {
+    fn of(operators: &'a [ShortOperator], ctx: &StatementContext) -> Result<Choice<'a>> {
+        let is_rowwise = |o: &ShortOperator| matches!(o, ShortOperator::Project(..) | ShortOperator::Sort(_));
+        let at = operators.iter().take_while(|o| is_rowwise(o)).count();
+        let wanted = match operators.get(at) {
+            Some(ShortOperator::Limit(limit)) => rows_wanted(limit, &ctx.eval)?,
+            _ => None,
+        };
+        let operators = if wanted.is_some() { &operators[..at] } else { &[] };
+        let is_sorted = operators.iter().any(|o| matches!(o, ShortOperator::Sort(_)));
+        Ok(Choice { operators, wanted, is_sorted })
+    }
+
+    /// All that is left to read, sorted.
+    async fn sorted(
+        &self,
+        reader: &mut TableReader<'_>,
+        (ctx, held): (&StatementContext, &mut Account),
+    ) -> Result<Option<ReadBatch>> {
+        let (mut keys, mut batches) = (Vec::new(), Vec::new());
+        while let Some(found) = reader.next().await? {
+            held.try_add(found.batch.get_array_memory_size())?;
+            keys.extend(found.keys);
+            batches.push(found.batch);
+        }
+        let Some(batch) = concat(batches)? else { return Ok(None) };
+        let mut order: Vec<u32> = (0..batch.num_rows() as u32).collect();
+        let mut shown = batch.clone();
+        for operator in self.operators {
+            match operator {
+                ShortOperator::Project(exprs, output) => shown = project::project(exprs, output, &shown, &ctx.eval)?,
+                ShortOperator::Sort(by) => {
+                    let sorted = sort::order(&shown, by, &ctx.eval)?;
+                    shown = sort::take(&shown, sorted.clone())?;
+                    order = sorted.into_iter().map(|row| order[row as usize]).collect();
+                }
+                _ => {}
+            }
+        }
+        let keys = order.iter().map(|&row| keys[row as usize].clone()).collect();
+        Ok(Some(ReadBatch { keys, batch: sort::take(&batch, order)? }))
     }
 }
 

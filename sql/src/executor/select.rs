@@ -188,7 +188,7 @@ pub(super) fn run_operators(
     Ok(batches)
 }
 
-fn concat(mut batches: Vec<RecordBatch>) -> Result<Option<RecordBatch>> {
+pub(super) fn concat(mut batches: Vec<RecordBatch>) -> Result<Option<RecordBatch>> {
     if batches.len() <= 1 {
         return Ok(batches.pop());
     }

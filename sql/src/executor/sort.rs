@@ -18,6 +18,14 @@ use std::collections::HashSet;
 /// # Errors
 /// When a key cannot be calculated.
 pub fn sort(batch: &RecordBatch, keys: &[SortKey], ctx: &EvalContext) -> Result<RecordBatch> {
+    take(batch, order(batch, keys, ctx)?)
+}
+
+/// The numbers of a batch's rows in the order that [`sort`] gives them.
+///
+/// # Errors
+/// When a key cannot be calculated.
+pub fn order(batch: &RecordBatch, keys: &[SortKey], ctx: &EvalContext) -> Result<Vec<u32>> {
     let rows = batch.num_rows();
     let mut columns: Vec<(Vec<Value>, &FieldType, bool)> = Vec::with_capacity(keys.len());
     for key in keys {
@@ -34,7 +42,7 @@ pub fn sort(batch: &RecordBatch, keys: &[SortKey], ctx: &EvalContext) -> Result<
     };
     let mut indices: Vec<u32> = (0..rows as u32).collect();
     indices.sort_by(order);
-    take(batch, indices)
+    Ok(indices)
 }
 
 /// Drops rows that are equal to an earlier one, by the columns' collations.
@@ -71,6 +79,10 @@ pub fn values(array: &ArrayRef, ty: &FieldType) -> Result<Vec<Value>> {
     Ok((0..array.len()).map(|row| reader.value(row)).collect())
 }
 
-fn take(batch: &RecordBatch, rows: Vec<u32>) -> Result<RecordBatch> {
+/// Some rows of a batch, in the order given.
+///
+/// # Errors
+/// [`Error::Internal`] when there are no such rows.
+pub fn take(batch: &RecordBatch, rows: Vec<u32>) -> Result<RecordBatch> {
     take_record_batch(batch, &UInt32Array::from(rows)).map_err(|e| Error::Internal(format!("take: {e}")))
 }

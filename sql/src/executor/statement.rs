@@ -4,17 +4,17 @@
 //! SELECT ─▶ short, or the query path when its ranges are long
 //! write ──┬─ within BEGIN: savepoint ─▶ run ─▶ ok
 //!         │      ▲                      └─ failed: back to the savepoint
-//!         │      └── row changed before it was locked: again, at a newer for_update_ts
+//!         │      └── row changed before it was locked: again, with the lock kept, at a newer for_update_ts
 //!         └─ autocommit: begin ─▶ run ─▶ commit ─▶ ok
-//!                ▲                 └─ conflict: roll back, again; the later tries lock what they write,
-//!                └─────────────────────┘      and so does the next when another holds a lock
+//!                ▲                 └─ conflict, or another's lock: roll back, again; now it locks what it writes
+//!                └─────────────────────┘
 //! ```
 //! Nothing was sent to the client before any of these repeats. A deadlock, or a transaction that others rolled back, ends
 //! the whole transaction; an outcome that is not known is never repeated.
 
 use crate::context::{RowStream, StatementContext};
 use crate::error::{Error, Result};
-use crate::executor::config::{AUTOCOMMIT_ATTEMPTS_MAX, LOCK_ATTEMPTS_MAX, OPTIMISTIC_ATTEMPTS};
+use crate::executor::config::AUTOCOMMIT_ATTEMPTS_MAX;
 use crate::executor::conflict::ConflictRule;
 use crate::executor::outcome::Outcome;
 use crate::executor::{delete, duplicate, insert, select, source, update};
@@ -24,6 +24,7 @@ use crate::transaction::SessionTxn;
 use basalt_client::Error as ClientError;
 use bytes::Bytes;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Runs a statement.
 ///
@@ -96,40 +97,50 @@ async fn run(work: Work<'_>, ctx: &Arc<StatementContext>, txn: &mut SessionTxn) 
 }
 
 async fn write_in_transaction(work: Work<'_>, ctx: &Arc<StatementContext>, txn: &mut SessionTxn) -> Result<Outcome> {
-    let mut attempt = 1;
+    let savepoint = txn.savepoint();
+    let error = match run_on_newest(work, ctx, txn).await {
+        Ok(outcome) => {
+            txn.statement_succeeded();
+            return Ok(outcome);
+        }
+        Err(error) => error,
+    };
+    txn.rollback_to(savepoint);
+    match &error {
+        Error::Client(ClientError::Deadlock { .. } | ClientError::Aborted { .. }) => {
+            txn.rollback().await;
+            Err(error)
+        }
+        _ => Err(described(error, ctx, None)),
+    }
+}
+
+/// Runs a statement; again when a row that it read had changed by the time it was locked. The locks stay, so that those
+/// rows do not change any more; others may come in for as long as the statement may wait for locks (1205).
+async fn run_on_newest(work: Work<'_>, ctx: &Arc<StatementContext>, txn: &mut SessionTxn) -> Result<Outcome> {
+    let savepoint = txn.savepoint();
+    let began = Instant::now();
     loop {
-        let savepoint = txn.savepoint();
-        let error = match run(work, ctx, txn).await {
-            Ok(outcome) => {
-                txn.statement_succeeded();
-                return Ok(outcome);
-            }
-            Err(error) => error,
-        };
-        txn.rollback_to(savepoint);
-        match &error {
-            Error::Client(ClientError::WriteConflict { .. }) if txn.is_pessimistic() && attempt < LOCK_ATTEMPTS_MAX => {
-                attempt += 1;
+        match run(work, ctx, txn).await {
+            Err(Error::Client(ClientError::WriteConflict { key, .. })) if txn.is_pessimistic() => {
+                if began.elapsed() > ctx.limits.lock_wait_timeout {
+                    return Err(ClientError::LockTimeout { key }.into());
+                }
+                txn.rollback_to(savepoint);
                 start_again(ctx)?;
-                // An INSERT reads nothing, and would come with the timestamp that was too old just now.
-                txn.write().await?.refresh_for_update_ts().await?;
             }
-            Error::Client(ClientError::Deadlock { .. } | ClientError::Aborted { .. }) => {
-                txn.rollback().await;
-                return Err(error);
-            }
-            _ => return Err(described(error, ctx, None)),
+            outcome => return outcome,
         }
     }
 }
 
 async fn write_autocommit(work: Work<'_>, ctx: &Arc<StatementContext>, txn: &mut SessionTxn) -> Result<Outcome> {
     // What only locks has nothing to commit that would tell it of a conflict.
-    let mut attempt = if matches!(work, Work::Lock(_)) { OPTIMISTIC_ATTEMPTS } else { 0 };
+    let mut lock = if matches!(work, Work::Lock(_)) { PESSIMISTIC } else { OPTIMISTIC };
+    let mut attempt = 0;
     loop {
-        let lock = if attempt < OPTIMISTIC_ATTEMPTS { OPTIMISTIC } else { PESSIMISTIC };
         txn.begin_statement(lock).await?;
-        let error = match run(work, ctx, txn).await {
+        let error = match run_on_newest(work, ctx, txn).await {
             Ok(outcome) => match txn.commit().await {
                 Ok(()) => return Ok(outcome),
                 Err(error) => error,
@@ -139,13 +150,11 @@ async fn write_autocommit(work: Work<'_>, ctx: &Arc<StatementContext>, txn: &mut
                 error
             }
         };
-        attempt = match &error {
-            Error::Client(ClientError::WouldWait { .. }) => OPTIMISTIC_ATTEMPTS,
-            _ => attempt + 1,
-        };
+        attempt += 1;
         if attempt == AUTOCOMMIT_ATTEMPTS_MAX || !may_run_again(work, &error) {
             return Err(described(error, ctx, txn.refused_row()));
         }
+        lock = PESSIMISTIC;
         start_again(ctx)?;
     }
 }

@@ -86,16 +86,13 @@ impl<'a> TableReader<'a> {
         TableReader { read, ctx, view, source, wanted, batch_rows: READ_BATCH_ROWS, rows_read: 0 }
     }
 
-    /// A reader of rows that are here already, in the order of their keys.
+    /// A reader of rows that are here already, in their order.
     pub fn of_rows(
         read: &'a TableRead,
-        mut rows: Vec<Pair>,
+        rows: Vec<Pair>,
         ctx: &'a StatementContext,
         view: ReadView,
     ) -> TableReader<'a> {
-        if read.reverse {
-            rows.reverse();
-        }
         let source = Source::Fetched(rows.into_iter());
         TableReader { read, ctx, view, source, wanted: usize::MAX, batch_rows: READ_BATCH_ROWS, rows_read: 0 }
     }

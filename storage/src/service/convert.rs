@@ -5,7 +5,7 @@ use crate::mvcc::LockKind;
 use crate::txn::action::check_txn_status::{CheckTxnStatus, TxnStatus};
 use crate::txn::action::pessimistic_lock::{MustNotExist, PessimisticLock};
 use crate::txn::action::prewrite::{Assertion, CommitMode, Mutation, MutationOp, Prewrite};
-use crate::txn::pessimistic::Patience;
+use crate::txn::pessimistic::{Patience, Waits};
 use basalt_common::{Timestamp, UserKey};
 use basalt_proto::errors as pb;
 use basalt_proto::kv;
@@ -43,7 +43,6 @@ pub fn key_error(error: KeyError) -> pb::KeyError {
         KeyError::WriteConflict { start_ts, conflict_start_ts, conflict_commit_ts, key, primary, reason } => {
             let reason = match reason {
                 ConflictReason::Optimistic => pb::write_conflict::Reason::Optimistic,
-                ConflictReason::PessimisticRetry => pb::write_conflict::Reason::PessimisticRetry,
                 ConflictReason::SelfRolledBack => pb::write_conflict::Reason::SelfRolledBack,
             };
             Kind::WriteConflict(pb::WriteConflict {
@@ -205,7 +204,7 @@ pub fn prewrite(request: kv::PrewriteRequest, key_bytes_max: usize) -> Result<Pr
 pub fn pessimistic_lock(
     request: kv::PessimisticLockRequest,
     key_bytes_max: usize,
-) -> Result<(PessimisticLock, Patience), Error> {
+) -> Result<(PessimisticLock, Waits), Error> {
     let patience = match request.wait_timeout_ms {
         i64::MIN..0 => Patience::NoWait,
         0 => Patience::Default,
@@ -224,9 +223,13 @@ pub fn pessimistic_lock(
         for_update_ts: Timestamp(request.for_update_ts.max(request.start_ts)),
         min_commit_ts: Timestamp(request.min_commit_ts),
         return_values: request.return_values,
+        skip_locked: match request.locks_max {
+            0 => None,
+            max => Some(max as usize),
+        },
         key_bytes_max,
     };
-    Ok((lock, patience))
+    Ok((lock, Waits { patience, waited: Duration::from_millis(request.waited_ms) }))
 }
 
 /// A question to a primary.

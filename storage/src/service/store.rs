@@ -365,11 +365,13 @@ impl StoreService {
     ) -> Result<kv::PessimisticLockResponse, Error> {
         let ctx = self.ctx(request.context.as_ref())?;
         self.check_room()?;
-        let (lock, patience) = convert::pessimistic_lock(request, self.config.key_bytes_max)?;
-        let values = self.scheduler.pessimistic_lock(&ctx, lock, patience).await?;
-        let values = values.into_iter().map(|found| match found {
-            Some(found) => kv::LockedValue { value: found.value, exists: true },
-            None => kv::LockedValue::default(),
+        let (lock, waits) = convert::pessimistic_lock(request, self.config.key_bytes_max)?;
+        let values = self.scheduler.pessimistic_lock(&ctx, lock, waits).await?;
+        let values = values.into_iter().map(|found| kv::LockedValue {
+            exists: found.value.is_some(),
+            value: found.value.unwrap_or_default(),
+            newer_commit_ts: found.newer_commit.unwrap_or_default().0,
+            skipped: found.skipped,
         });
         Ok(kv::PessimisticLockResponse { values: values.collect(), ..Default::default() })
     }

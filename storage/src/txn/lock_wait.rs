@@ -1,9 +1,7 @@
 //! Queues of requests that wait for another transaction's lock, one a key, first come first served.
 //!
 //! When a lock goes, the first in its key's queue is woken and holds the *baton* of the key while it tries again. If it
-//! takes the lock, the baton ends there: the rest wait for the new holder. If it does not, the baton goes to the next: at
-//! once when the first gave up, a little later when it was refused for its timestamp, because its client is coming
-//! back with a new one and should find the key free rather than everybody else awake.
+//! takes the lock, the baton ends there: the rest wait for the new holder. If it does not, the baton goes to the next.
 //!
 //! Waits are bounded in number and in time. A waiter is dropped with its future and leaves queue and graph.
 
@@ -15,24 +13,27 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+/// When a client may come again that was refused because too many wait.
+const BUSY_BACKOFF: Duration = Duration::from_millis(20);
 
 /// All waits of a store.
 pub struct LockWaits {
     state: Mutex<State>,
     count: AtomicUsize,
     waiters_max: usize,
-    wake_next: Duration,
+    places: AtomicU64,
 }
 
 #[derive(Default)]
 struct State {
     /// By encoded key, then in the order of arrival.
-    queues: BTreeMap<Bytes, BTreeMap<u64, Waiter>>,
+    queues: BTreeMap<Bytes, BTreeMap<Place, Waiter>>,
     graph: WaitForGraph,
-    next_id: u64,
 }
 
 struct Waiter {
@@ -41,8 +42,15 @@ struct Waiter {
 }
 
 enum Wake {
-    After(Duration),
+    Turn,
     Deadlock(KeyError),
+}
+
+/// A place in the queues: those in front came earlier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    since: Instant,
+    id: u64,
 }
 
 /// A request that waits.
@@ -54,8 +62,8 @@ pub struct WaitFor {
     pub waiter: Timestamp,
     /// The transaction that holds the lock.
     pub holder: Timestamp,
-    /// Its place in the queue, when it has waited before.
-    pub id: Option<u64>,
+    /// Its place in the queue.
+    pub place: Place,
 }
 
 impl LockWaits {
@@ -65,8 +73,14 @@ impl LockWaits {
             state: Mutex::default(),
             count: AtomicUsize::new(0),
             waiters_max: config.lock_waiters_max,
-            wake_next: Duration::from_millis(config.lock_wake_next_ms),
+            places: AtomicU64::new(0),
         })
+    }
+
+    /// The place of a request that has waited for so long already.
+    pub fn place(&self, waited: Duration) -> Place {
+        let now = Instant::now();
+        Place { since: now.checked_sub(waited).unwrap_or(now), id: self.places.fetch_add(1, SeqCst) }
     }
 
     /// Enters a queue. The caller holds the latch of the key and has seen the lock.
@@ -76,22 +90,18 @@ impl LockWaits {
     pub fn enter(self: &Arc<Self>, wait: WaitFor) -> Result<Waiting, Error> {
         let mut state = self.state.lock();
         if self.count.load(SeqCst) >= self.waiters_max {
-            return Err(RegionError::ServerIsBusy { reason: "lock waiters", backoff: self.wake_next }.into());
+            return Err(RegionError::ServerIsBusy { reason: "lock waiters", backoff: BUSY_BACKOFF }.into());
         }
-        let id = wait.id.unwrap_or_else(|| {
-            state.next_id += 1;
-            state.next_id
-        });
         let user_key = basalt_common::key::decode_user_key(&wait.key)?;
         let edge = Wait { holder: wait.holder, key: user_key.clone() };
-        if let Err(chain) = state.graph.add(wait.waiter, id, edge) {
+        if let Err(chain) = state.graph.add(wait.waiter, wait.place.id, edge) {
             return Err(KeyError::Deadlock { lock_ts: wait.holder, key: user_key, chain }.into());
         }
         let (wake, woken) = oneshot::channel();
         let waiter = Waiter { start_ts: wait.waiter, wake };
-        state.queues.entry(wait.key.clone()).or_default().insert(id, waiter);
+        state.queues.entry(wait.key.clone()).or_default().insert(wait.place, waiter);
         self.count.fetch_add(1, SeqCst);
-        Ok(Waiting { waits: Arc::clone(self), key: wait.key, id, waiter: wait.waiter, woken: Some(woken) })
+        Ok(Waiting { waits: Arc::clone(self), key: wait.key, place: wait.place, waiter: wait.waiter, woken: Some(woken) })
     }
 
     /// Wakes the first waiter of each key: its lock is gone.
@@ -101,7 +111,7 @@ impl LockWaits {
         }
         let mut state = self.state.lock();
         for key in keys {
-            self.wake_first(&mut state, key, Duration::ZERO);
+            self.wake_first(&mut state, key);
         }
     }
 
@@ -115,21 +125,21 @@ impl LockWaits {
         let Some(queue) = queues.get_mut(key) else { return };
         let user_key = basalt_common::key::decode_user_key(key).unwrap_or_default();
         let mut victims = Vec::new();
-        for (id, waiter) in queue.iter() {
-            graph.remove(waiter.start_ts, *id);
+        for (place, waiter) in queue.iter() {
+            graph.remove(waiter.start_ts, place.id);
             if waiter.start_ts == holder {
                 // The same request sent twice: its lock is there.
-                victims.push((*id, Wake::After(Duration::ZERO)));
+                victims.push((*place, Wake::Turn));
                 continue;
             }
             let edge = Wait { holder, key: user_key.clone() };
-            if let Err(chain) = graph.add(waiter.start_ts, *id, edge) {
+            if let Err(chain) = graph.add(waiter.start_ts, place.id, edge) {
                 let deadlock = KeyError::Deadlock { lock_ts: holder, key: user_key.clone(), chain };
-                victims.push((*id, Wake::Deadlock(deadlock)));
+                victims.push((*place, Wake::Deadlock(deadlock)));
             }
         }
-        for (id, news) in victims {
-            if let Some(waiter) = queue.remove(&id) {
+        for (place, news) in victims {
+            if let Some(waiter) = queue.remove(&place) {
                 self.count.fetch_sub(1, SeqCst);
                 // A waiter that is gone needs no news.
                 let _ = waiter.wake.send(news);
@@ -140,13 +150,13 @@ impl LockWaits {
         }
     }
 
-    fn wake_first(&self, state: &mut State, key: &Bytes, delay: Duration) {
+    fn wake_first(&self, state: &mut State, key: &Bytes) {
         let State { queues, graph, .. } = state;
         let Some(queue) = queues.get_mut(key) else { return };
-        while let Some((id, waiter)) = queue.pop_first() {
+        while let Some((place, waiter)) = queue.pop_first() {
             self.count.fetch_sub(1, SeqCst);
-            graph.remove(waiter.start_ts, id);
-            if waiter.wake.send(Wake::After(delay)).is_ok() {
+            graph.remove(waiter.start_ts, place.id);
+            if waiter.wake.send(Wake::Turn).is_ok() {
                 break;
             }
         }
@@ -160,8 +170,7 @@ impl LockWaits {
 pub struct Waiting {
     waits: Arc<LockWaits>,
     key: Bytes,
-    /// The place, to be had again.
-    pub id: u64,
+    place: Place,
     waiter: Timestamp,
     woken: Option<oneshot::Receiver<Wake>>,
 }
@@ -171,19 +180,13 @@ impl Waiting {
     ///
     /// # Errors
     /// [`KeyError::Deadlock`] when the lock went to a transaction that waits for this one.
-    pub async fn wait(mut self, deadline: tokio::time::Instant) -> Result<Option<Baton>, Error> {
+    pub async fn wait(mut self, deadline: Instant) -> Result<Option<Baton>, Error> {
         let Some(woken) = self.woken.as_mut() else { return Ok(None) };
         let Ok(Ok(wake)) = tokio::time::timeout_at(deadline, woken).await else { return Ok(None) };
         self.woken = None;
         match wake {
             Wake::Deadlock(deadlock) => Err(deadlock.into()),
-            Wake::After(delay) => {
-                let baton = Baton { waits: Arc::clone(&self.waits), key: self.key.clone(), is_held: true };
-                if !delay.is_zero() {
-                    tokio::time::sleep(delay).await;
-                }
-                Ok(Some(baton))
-            }
+            Wake::Turn => Ok(Some(Baton { waits: Arc::clone(&self.waits), key: self.key.clone(), is_held: true })),
         }
     }
 }
@@ -194,16 +197,16 @@ impl Drop for Waiting {
         let mut state = self.waits.state.lock();
         let State { queues, graph, .. } = &mut *state;
         if let Some(queue) = queues.get_mut(&self.key)
-            && queue.remove(&self.id).is_some()
+            && queue.remove(&self.place).is_some()
         {
             self.waits.count.fetch_sub(1, SeqCst);
-            graph.remove(self.waiter, self.id);
+            graph.remove(self.waiter, self.place.id);
             if queue.is_empty() {
                 queues.remove(&self.key);
             }
-        } else if matches!(woken.try_recv(), Ok(Wake::After(_))) {
+        } else if matches!(woken.try_recv(), Ok(Wake::Turn)) {
             // Woken and gone: somebody else must have the baton.
-            self.waits.wake_first(&mut state, &self.key, Duration::ZERO);
+            self.waits.wake_first(&mut state, &self.key);
         }
     }
 }
@@ -225,20 +228,13 @@ impl Baton {
     pub fn keep(mut self) {
         self.is_held = false;
     }
-
-    /// The lock was not taken, but the client is coming back: the next one waits a little.
-    pub fn pass_later(mut self) {
-        self.is_held = false;
-        let mut state = self.waits.state.lock();
-        self.waits.wake_first(&mut state, &self.key, self.waits.wake_next);
-    }
 }
 
 impl Drop for Baton {
     fn drop(&mut self) {
         if self.is_held {
             let mut state = self.waits.state.lock();
-            self.waits.wake_first(&mut state, &self.key, Duration::ZERO);
+            self.waits.wake_first(&mut state, &self.key);
         }
     }
 }

@@ -8,12 +8,11 @@
 //! [`TxnConfig::lock_wait_slice_ms`]: crate::config::TxnConfig::lock_wait_slice_ms
 
 use super::action::Changes;
-use super::action::pessimistic_lock::{PessimisticLock, pessimistic_lock};
-use super::lock_wait::{Baton, WaitFor, encoded};
+use super::action::pessimistic_lock::{LockedValue, PessimisticLock, pessimistic_lock};
+use super::lock_wait::{Baton, Place, WaitFor, encoded};
 use super::scheduler::{Scheduler, check_keys};
-use crate::error::{ConflictReason, Error, KeyError, LockedKey};
+use crate::error::{Error, KeyError, LockedKey};
 use crate::mvcc::MvccReader;
-use crate::mvcc::reader::Versioned;
 use crate::replicated::RegionCtx;
 use std::time::Duration;
 
@@ -28,14 +27,23 @@ pub enum Patience {
     For(Duration),
 }
 
+/// How a request waits for locks.
+#[derive(Clone, Copy, Debug)]
+pub struct Waits {
+    /// How long it will.
+    pub patience: Patience,
+    /// How long it has, in earlier requests.
+    pub waited: Duration,
+}
+
 /// What one attempt came to.
 enum Attempt {
-    Locked(Vec<Option<Versioned>>),
+    Locked(Vec<LockedValue>),
     Wait(super::lock_wait::Waiting, Box<LockedKey>),
 }
 
 impl Scheduler {
-    /// Locks all keys, or none; returns their values, in order, when wanted.
+    /// Locks all keys, or none; says of each, in order, what it found.
     ///
     /// # Errors
     /// See [`pessimistic_lock`]; [`KeyError::Deadlock`], [`KeyError::LockWaitTimeout`].
@@ -43,25 +51,24 @@ impl Scheduler {
         &self,
         ctx: &RegionCtx,
         wanted: PessimisticLock,
-        patience: Patience,
-    ) -> Result<Vec<Option<Versioned>>, Error> {
+        waits: Waits,
+    ) -> Result<Vec<LockedValue>, Error> {
         self.concurrency.check_safe_point(wanted.start_ts)?;
-        // The values are read as of for_update_ts: nothing may be committed below it afterwards.
+        // The values are read as of for_update_ts (or of a later commit): nothing may be committed below it afterwards.
         self.concurrency.update_max_ts(wanted.for_update_ts);
-        let patience_left = match patience {
+        let patience_left = match waits.patience {
             Patience::NoWait => Duration::ZERO,
             Patience::Default => Duration::from_millis(self.config.lock_wait_default_ms),
             Patience::For(duration) => duration,
         };
         let slice = patience_left.min(Duration::from_millis(self.config.lock_wait_slice_ms));
         let deadline = tokio::time::Instant::now() + slice;
-        let mut place = None;
+        let place = self.waits.place(waits.waited);
         let mut baton = None;
         loop {
-            match self.try_lock(ctx, &wanted, patience, &mut baton, place).await? {
+            match self.try_lock(ctx, &wanted, waits.patience, &mut baton, place).await? {
                 Attempt::Locked(values) => return Ok(values),
                 Attempt::Wait(waiting, locked) => {
-                    place = Some(waiting.id);
                     // Whoever holds the same key now will release it; the turn for another key is the next one's.
                     if let Some(turn) = baton.take()
                         && turn.is_for(&locked.key)
@@ -84,7 +91,7 @@ impl Scheduler {
         wanted: &PessimisticLock,
         patience: Patience,
         baton: &mut Option<Baton>,
-        place: Option<u64>,
+        place: Place,
     ) -> Result<Attempt, Error> {
         let slots = self.latches.slots_of(wanted.keys.iter().map(|(key, _)| key.as_slice()));
         let started = self.start(ctx, slots).await?;
@@ -99,20 +106,13 @@ impl Scheduler {
                     return Err(KeyError::Locked(locked).into());
                 }
                 let (waiter, holder) = (wanted.start_ts, locked.lock.start_ts);
-                let wait = WaitFor { key: encoded(&locked.key), waiter, holder, id: place };
+                let wait = WaitFor { key: encoded(&locked.key), waiter, holder, place };
                 return Ok(Attempt::Wait(self.waits.enter(wait)?, locked));
             }
-            Err(error) => {
-                if let Error::Key(KeyError::WriteConflict { reason: ConflictReason::PessimisticRetry, .. }) = &error
-                    && let Some(turn) = baton.take()
-                {
-                    turn.pass_later();
-                }
-                return Err(error);
-            }
+            Err(error) => return Err(error),
         };
         self.write(ctx, started, changes, None).await?;
-        for (key, _) in &wanted.keys {
+        for ((key, _), _) in wanted.keys.iter().zip(&values).filter(|(_, value)| !value.skipped) {
             self.waits.holder_changed(&encoded(key), wanted.start_ts);
         }
         if let Some(turn) = baton.take() {

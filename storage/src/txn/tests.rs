@@ -6,10 +6,10 @@
 
 use super::action::check_secondary_locks::SecondaryStatus;
 use super::action::check_txn_status::{CheckTxnStatus, TxnStatus};
-use super::action::pessimistic_lock::{MustNotExist, PessimisticLock};
+use super::action::pessimistic_lock::{LockedValue, MustNotExist, PessimisticLock};
 use super::action::prewrite::{Assertion, CommitMode, Mutation, MutationOp, Prewrite};
 use super::lock_wait::encoded;
-use super::pessimistic::Patience;
+use super::pessimistic::{Patience, Waits};
 use super::scheduler::PrewriteOutcome;
 use super::*;
 use crate::config::TxnConfig;
@@ -216,17 +216,26 @@ impl Runner {
             for_update_ts: number(args, "for_update")?,
             min_commit_ts: Timestamp::ZERO,
             return_values: args.take_key("values").is_some(),
+            skip_locked: args.take_key("skip_locked").map(str::parse).transpose()?,
             key_bytes_max: KEY_BYTES_MAX,
             keys: keys(args).into_iter().map(|key| (key, must_not_exist)).collect(),
         };
-        let result = self.store.scheduler.pessimistic_lock(&self.store.ctx, wanted, Patience::NoWait);
-        Ok(self.runtime.block_on(result).map(|values| match values.is_empty() {
-            true => "locked".to_string(),
-            false => values
-                .iter()
-                .map(|value| value.as_ref().map_or("none".to_string(), |v| v.value.escape_ascii().to_string()))
-                .collect::<Vec<_>>()
-                .join(" "),
+        let returns_values = wanted.return_values;
+        let result = self.store.scheduler.pessimistic_lock(&self.store.ctx, wanted, NO_WAIT);
+        Ok(self.runtime.block_on(result).map(|values| {
+            let told = values.into_iter().map(|found| {
+                let value = match found.value {
+                    _ if found.skipped => return "skipped".to_string(),
+                    Some(value) => value.escape_ascii().to_string(),
+                    None if returns_values => "none".to_string(),
+                    None => "locked".to_string(),
+                };
+                match found.newer_commit {
+                    Some(commit) => format!("{value}@{commit}"),
+                    None => value,
+                }
+            });
+            told.collect::<Vec<_>>().join(" ")
         }))
     }
 
@@ -431,6 +440,12 @@ fn run_scripts(folder: &str) {
     }
 }
 
+const NO_WAIT: Waits = Waits { patience: Patience::NoWait, waited: Duration::ZERO };
+
+fn waits(patience: Duration) -> Waits {
+    Waits { patience: Patience::For(patience), waited: Duration::ZERO }
+}
+
 fn wanted(start_ts: u64, for_update_ts: u64, keys: &[&str]) -> PessimisticLock {
     PessimisticLock {
         keys: keys.iter().map(|key| (UserKey::from(key.as_bytes()), MustNotExist(false))).collect(),
@@ -441,6 +456,7 @@ fn wanted(start_ts: u64, for_update_ts: u64, keys: &[&str]) -> PessimisticLock {
         for_update_ts: Timestamp(for_update_ts),
         min_commit_ts: Timestamp::ZERO,
         return_values: false,
+        skip_locked: None,
         key_bytes_max: KEY_BYTES_MAX,
     }
 }
@@ -461,11 +477,10 @@ fn put(start_ts: u64, key: &str, mode: CommitMode) -> Prewrite {
 }
 
 /// Spawns a lock request, with all the patience in the world, and lets it get as far as it gets.
-async fn spawn_lock(store: &Store, wanted: PessimisticLock) -> tokio::task::JoinHandle<Result<(), Error>> {
+async fn spawn_lock(store: &Store, wanted: PessimisticLock) -> tokio::task::JoinHandle<Result<Vec<LockedValue>, Error>> {
     let (scheduler, ctx) = (Arc::clone(&store.scheduler), store.ctx);
     let task = tokio::spawn(async move {
-        let patience = Patience::For(Duration::from_secs(3600));
-        scheduler.pessimistic_lock(&ctx, wanted, patience).await.map(|_| ())
+        scheduler.pessimistic_lock(&ctx, wanted, waits(Duration::from_secs(3600))).await
     });
     settle().await;
     task
@@ -481,7 +496,7 @@ async fn settle() {
 async fn waiters_get_a_released_lock_in_turn() {
     let store = store();
     let lock = |start_ts| wanted(start_ts, start_ts, &["k"]);
-    store.scheduler.pessimistic_lock(&store.ctx, lock(10), Patience::NoWait).await.expect("the key is free");
+    store.scheduler.pessimistic_lock(&store.ctx, lock(10), NO_WAIT).await.expect("the key is free");
     let second = spawn_lock(&store, lock(20)).await;
     let third = spawn_lock(&store, lock(15)).await;
     assert!(!second.is_finished() && !third.is_finished());
@@ -490,16 +505,16 @@ async fn waiters_get_a_released_lock_in_turn() {
     settle().await;
     assert!(second.is_finished() && !third.is_finished(), "first come, first served");
     store.scheduler.pessimistic_rollback(&store.ctx, &key, Timestamp(20), Timestamp(20)).await.expect("its own lock");
-    assert!(matches!(third.await, Ok(Ok(()))));
-    assert!(matches!(second.await, Ok(Ok(()))));
+    assert!(matches!(third.await, Ok(Ok(_))));
+    assert!(matches!(second.await, Ok(Ok(_))));
 }
 
 #[tokio::test]
-async fn after_a_commit_the_first_waiter_is_sent_for_a_new_timestamp_and_the_next_waits_a_little() {
+async fn after_a_commit_the_first_waiter_has_the_lock_and_the_newest_value() {
     let store = store();
     let lock = |start_ts| wanted(start_ts, start_ts, &["k"]);
-    store.scheduler.pessimistic_lock(&store.ctx, lock(10), Patience::NoWait).await.expect("the key is free");
-    let second = spawn_lock(&store, lock(20)).await;
+    store.scheduler.pessimistic_lock(&store.ctx, lock(10), NO_WAIT).await.expect("the key is free");
+    let second = spawn_lock(&store, PessimisticLock { return_values: true, ..lock(20) }).await;
     let third = spawn_lock(&store, lock(30)).await;
     let mut prewrite = put(10, "k", CommitMode::OnePhase);
     prewrite.for_update_ts = Timestamp(10);
@@ -507,15 +522,16 @@ async fn after_a_commit_the_first_waiter_is_sent_for_a_new_timestamp_and_the_nex
     prewrite.min_commit_ts = Timestamp(40);
     store.scheduler.prewrite(&store.ctx, prewrite).await.expect("its own lock");
     settle().await;
-    let refused = second.await.expect("no panic");
-    assert!(matches!(refused, Err(Error::Key(KeyError::WriteConflict { .. }))));
-    assert!(!third.is_finished());
-    let again = spawn_lock(&store, wanted(20, 50, &["k"])).await;
-    assert!(again.is_finished(), "the key was kept free for the one that came first");
+    let found = second.await.expect("no panic").expect("its turn");
+    let [LockedValue { value: Some(value), newer_commit: Some(commit), skipped: false }] = &found[..] else {
+        panic!("{found:?}")
+    };
+    assert_eq!((&value[..], *commit >= Timestamp(40)), (&b"v10"[..], true));
     assert!(!third.is_finished());
     let key = [UserKey::from(&b"k"[..])];
-    store.scheduler.pessimistic_rollback(&store.ctx, &key, Timestamp(20), Timestamp(50)).await.expect("its own lock");
-    assert!(matches!(third.await, Ok(Err(Error::Key(KeyError::WriteConflict { .. })))));
+    store.scheduler.pessimistic_rollback(&store.ctx, &key, Timestamp(20), *commit).await.expect("its own lock");
+    let found = third.await.expect("no panic").expect("its turn");
+    assert_eq!(found[0].newer_commit, Some(*commit));
 }
 
 #[tokio::test]
@@ -524,7 +540,7 @@ async fn circles_are_broken_and_patience_ends() {
     let locks = [(10, "a"), (20, "b")];
     for (ts, key) in locks {
         let wanted = wanted(ts, ts, &[key]);
-        store.scheduler.pessimistic_lock(&store.ctx, wanted, Patience::NoWait).await.expect("the key is free");
+        store.scheduler.pessimistic_lock(&store.ctx, wanted, NO_WAIT).await.expect("the key is free");
     }
     let waiting = spawn_lock(&store, wanted(10, 11, &["b"])).await;
     let circle = spawn_lock(&store, wanted(20, 21, &["a"])).await;
@@ -532,7 +548,7 @@ async fn circles_are_broken_and_patience_ends() {
     assert!(!waiting.is_finished());
     // The store's slice of the client's patience: time to look whether the holder lives.
     assert!(matches!(waiting.await, Ok(Err(Error::Key(KeyError::Locked(_))))));
-    let patience = Patience::For(Duration::from_millis(10));
+    let patience = waits(Duration::from_millis(10));
     let timed_out = store.scheduler.pessimistic_lock(&store.ctx, wanted(10, 11, &["b"]), patience).await;
     assert!(matches!(timed_out, Err(Error::Key(KeyError::LockWaitTimeout(_)))));
 }

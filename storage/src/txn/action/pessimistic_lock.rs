@@ -1,28 +1,34 @@
 //! Taking a lock before the value is known: pessimistic transactions.
+//!
+//! A key that changed after `for_update_ts` is locked all the same: whoever waited for it has it, and need not queue
+//! again. The answer brings the newest commit and, when wanted, the newest value, which nobody can change any more; a
+//! client that has read something older reads again, and finds its locks there.
 
 use super::{Changes, check_key};
 use crate::error::{ConflictReason, Error, KeyError};
-use crate::mvcc::reader::Versioned;
 use crate::mvcc::{Lock, LockKind, MvccReader, OwnRecord, WriteKind};
 use basalt_common::{EncodedKey, Timestamp, UserKey};
+use bytes::Bytes;
 
 /// A lock wanted.
 #[derive(Clone, Debug)]
 pub struct PessimisticLock {
     /// The keys, each with whether it must have no value.
     pub keys: Vec<(UserKey, MustNotExist)>,
-    /// Of the transaction.
+    /// Of the transaction. Empty with [`PessimisticLock::skip_locked`]: the first key that is locked becomes it.
     pub primary: UserKey,
     /// The transaction.
     pub start_ts: Timestamp,
     /// See [`Lock::ttl_ms`].
     pub lock_ttl_ms: u64,
-    /// The keys must be unchanged since then.
+    /// What the client has read of the keys is as of then.
     pub for_update_ts: Timestamp,
     /// See [`Lock::min_commit_ts`].
     pub min_commit_ts: Timestamp,
     /// The values are wanted.
     pub return_values: bool,
+    /// SKIP LOCKED: keys that others hold are left out, and no more than so many are locked.
+    pub skip_locked: Option<usize>,
     /// Longest key, bytes.
     pub key_bytes_max: usize,
 }
@@ -31,42 +37,88 @@ pub struct PessimisticLock {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MustNotExist(pub bool);
 
-/// Locks all keys, or none; returns their values, in order, when wanted.
+/// A key that was locked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LockedValue {
+    /// Its newest value, when wanted and there is one.
+    pub value: Option<Bytes>,
+    /// Its newest commit, when that is after `for_update_ts`.
+    pub newer_commit: Option<Timestamp>,
+    /// Another transaction holds it: it was left out.
+    pub skipped: bool,
+}
+
+/// Locks all keys, or none; those that [`PessimisticLock::skip_locked`] allows, and the answer ends with the last of them.
 ///
 /// # Errors
-/// [`KeyError::Locked`] by another transaction, [`KeyError::WriteConflict`] when a key changed after `for_update_ts` (or the
-/// transaction was rolled back), [`KeyError::AlreadyExist`].
+/// [`KeyError::Locked`] by another transaction, [`KeyError::AlreadyExist`], [`KeyError::WriteConflict`] when the
+/// transaction was rolled back.
 pub fn pessimistic_lock(
     reader: &mut MvccReader<'_>,
     wanted: &PessimisticLock,
     changes: &mut Changes,
-) -> Result<Vec<Option<Versioned>>, Error> {
-    let mut values = Vec::with_capacity(if wanted.return_values { wanted.keys.len() } else { 0 });
+) -> Result<Vec<LockedValue>, Error> {
+    let mut locked_values = Vec::with_capacity(wanted.keys.len());
+    let mut left = wanted.skip_locked.unwrap_or(usize::MAX);
+    let mut primary = match wanted.primary.as_slice().is_empty() {
+        true => own_primary(reader, wanted)?,
+        false => Some(wanted.primary.clone()),
+    };
     for (user_key, must_not_exist) in &wanted.keys {
+        if left == 0 {
+            break;
+        }
         check_key(user_key, wanted.key_bytes_max)?;
         let key = user_key.encode();
-        lock_key(reader, wanted, user_key, &key, changes)?;
+        let newer_commit = match lock_key(reader, wanted, primary.as_ref().unwrap_or(user_key), user_key, &key, changes) {
+            Err(Error::Key(KeyError::Locked(locked))) if wanted.skip_locked.is_some() && stays(&locked.lock, wanted) => {
+                locked_values.push(LockedValue { skipped: true, ..LockedValue::default() });
+                continue;
+            }
+            newer_commit => newer_commit?,
+        };
+        left -= 1;
+        primary.get_or_insert_with(|| user_key.clone());
+        let mut value = None;
         // A repeated request checks and reads again: the first answer may have been lost (M16).
         if wanted.return_values || must_not_exist.0 {
-            let value = reader.get_committed(&key, wanted.for_update_ts)?;
+            // Under the lock the newest value is the one as of any later timestamp.
+            value = reader.get_committed(&key, newer_commit.unwrap_or(wanted.for_update_ts))?.map(|found| found.value);
             if must_not_exist.0 && value.is_some() {
                 return Err(KeyError::AlreadyExist(user_key.clone()).into());
             }
-            if wanted.return_values {
-                values.push(value);
-            }
         }
+        locked_values.push(LockedValue { value, newer_commit, skipped: false });
     }
-    Ok(values)
+    Ok(locked_values)
 }
 
+/// The primary that this request chose when it came the first time.
+fn own_primary(reader: &mut MvccReader<'_>, wanted: &PessimisticLock) -> Result<Option<UserKey>, Error> {
+    for (key, _) in &wanted.keys {
+        if let Some(lock) = reader.lock(&key.encode())?
+            && lock.start_ts == wanted.start_ts
+        {
+            return Ok(Some(lock.primary));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether the holder of a lock may keep it for a while: it is alive, as far as the store knows, and not committing.
+fn stays(lock: &Lock, wanted: &PessimisticLock) -> bool {
+    lock.kind == LockKind::Pessimistic && !lock.is_expired(wanted.for_update_ts)
+}
+
+/// Returns the newest commit, when that is after `for_update_ts`.
 fn lock_key(
     reader: &mut MvccReader<'_>,
     wanted: &PessimisticLock,
+    primary: &UserKey,
     user_key: &UserKey,
     key: &EncodedKey,
     changes: &mut Changes,
-) -> Result<(), Error> {
+) -> Result<Option<Timestamp>, Error> {
     match reader.lock(key)? {
         Some(lock) if lock.start_ts != wanted.start_ts => return Err(lock.blocks(user_key.clone())),
         Some(lock) if lock.kind != LockKind::Pessimistic => {
@@ -81,34 +133,41 @@ fn lock_key(
                 lock.min_commit_ts = lock.min_commit_ts.max(wanted.min_commit_ts);
                 changes.put_lock(key, &lock);
             }
-            return Ok(());
+            // Larger when the key had changed: this request sent twice.
+            return Ok((lock.for_update_ts > wanted.for_update_ts).then_some(lock.for_update_ts));
         }
         None => {}
     }
-    check_newest(reader, wanted, user_key, key)?;
-    let mut lock = Lock::new(LockKind::Pessimistic, wanted.primary.clone(), wanted.start_ts, wanted.lock_ttl_ms);
-    lock.for_update_ts = wanted.for_update_ts;
-    lock.min_commit_ts = wanted.min_commit_ts;
+    let newer_commit = newest_commit(reader, wanted, user_key, key)?;
+    let mut lock = Lock::new(LockKind::Pessimistic, primary.clone(), wanted.start_ts, wanted.lock_ttl_ms);
+    lock.for_update_ts = newer_commit.unwrap_or(wanted.for_update_ts);
+    lock.min_commit_ts = wanted.min_commit_ts.max(lock.for_update_ts.next());
     changes.put_lock(key, &lock);
-    Ok(())
+    Ok(newer_commit)
 }
 
-/// Refuses when the key changed after `for_update_ts`, and when the transaction is over.
-fn check_newest(
+/// The newest commit, when that is after `for_update_ts`. Refuses when the transaction is over.
+fn newest_commit(
     reader: &mut MvccReader<'_>,
     wanted: &PessimisticLock,
     user_key: &UserKey,
     key: &EncodedKey,
-) -> Result<(), Error> {
+) -> Result<Option<Timestamp>, Error> {
     let start_ts = wanted.start_ts;
-    let conflict = |conflict_start_ts, conflict_commit_ts, reason| {
-        let (key, primary) = (user_key.clone(), wanted.primary.clone());
-        Error::from(KeyError::WriteConflict { start_ts, conflict_start_ts, conflict_commit_ts, key, primary, reason })
-    };
     let mut found = reader.seek_write(key, Timestamp::MAX)?;
     if found.as_ref().is_some_and(|(commit_ts, _)| *commit_ts >= start_ts) {
         match reader.own_record(key, start_ts)? {
-            OwnRecord::RolledBack => return Err(conflict(start_ts, start_ts, ConflictReason::SelfRolledBack)),
+            OwnRecord::RolledBack => {
+                return Err(KeyError::WriteConflict {
+                    start_ts,
+                    conflict_start_ts: start_ts,
+                    conflict_commit_ts: start_ts,
+                    key: user_key.clone(),
+                    primary: wanted.primary.clone(),
+                    reason: ConflictReason::SelfRolledBack,
+                }
+                .into());
+            }
             OwnRecord::Committed { commit_ts, .. } => {
                 return Err(KeyError::Committed { start_ts, commit_ts, key: user_key.clone() }.into());
             }
@@ -120,9 +179,9 @@ fn check_newest(
             break;
         }
         if write.kind != WriteKind::Rollback {
-            return Err(conflict(write.start_ts, commit_ts, ConflictReason::PessimisticRetry));
+            return Ok(Some(commit_ts));
         }
         found = reader.next_write(key)?;
     }
-    Ok(())
+    Ok(None)
 }
