@@ -77,6 +77,8 @@ pub struct AvailableKey {
     pub value: Option<Bytes>,
     /// An earlier call locked it.
     pub was_held: bool,
+    /// Its newest commit, when that is after the `for_update_ts` that the call began with.
+    pub newer_commit: Option<Timestamp>,
 }
 
 /// A pessimistic lock that this transaction holds.
@@ -207,7 +209,7 @@ impl Transaction {
                     self.read_held(key.clone(), false, true, &mut own).await?;
                     keys.pop_front();
                     let value = own.values.remove(&key).flatten();
-                    locked.push(AvailableKey { key, value, was_held: true });
+                    locked.push(AvailableKey { key, value, was_held: true, newer_commit: None });
                 } else if let Err(e) = self.lock_next(keys, most - locked.len(), &mut locked).await {
                     let asked = keys.drain(..).filter(|key| !self.held.contains_key(key)).collect();
                     self.give_back(asked).await;
@@ -242,8 +244,9 @@ impl Transaction {
         let first_locked = tried.iter().zip(&batch).find(|(found, _)| found.is_some()).map(|(_, key)| key.clone());
         left.drain(..tried.len().min(left.len()));
         for got in tried.into_iter().flatten() {
+            let newer_commit = got.newer_commit;
             let (key, value) = self.hold(got, true);
-            locked.push(AvailableKey { key, value, was_held: false });
+            locked.push(AvailableKey { key, value, was_held: false, newer_commit });
         }
         if let Some(key) = first_locked {
             self.note_primary(key);

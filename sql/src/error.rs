@@ -358,6 +358,10 @@ user_errors! {
     1831 "HY000" duplicate_index(name, table) = "Duplicate index '{name}' defined on the table '{table}'. This is deprecated and will be disallowed in a future release.";
     /// 3024
     3024 "HY000" timed_out() = "Query execution was interrupted, maximum statement execution time exceeded";
+    /// 3568
+    3568 "HY000" no_table_to_lock(name) = "Unresolved table name {name} in locking clause.";
+    /// 3569
+    3569 "HY000" locked_twice(name) = "Table {name} appears in multiple locking clauses.";
     /// 3572
     3572 "HY000" no_wait() = "Statement aborted because lock(s) could not be acquired immediately and NOWAIT is set.";
     /// 3573

@@ -1,5 +1,6 @@
 //! Expressions.
 
+use super::from::ScanColumns;
 use super::literal;
 use super::row::{self, Operand};
 use super::scope::{Block, Frame};
@@ -300,9 +301,7 @@ impl super::Binder<'_> {
     /// Binds a query as a subquery of `block`.
     pub(super) fn subquery_plan(&mut self, query: &ast::Query, block: &Block) -> Result<(LogicalPlan, bool)> {
         self.frames.push(Frame { columns: block.columns.clone(), aliases: block.aliases.clone(), correlated: false });
-        let full_scans = std::mem::replace(&mut self.full_scans, false);
-        let plan = self.query(query);
-        self.full_scans = full_scans;
+        let plan = self.scanning(ScanColumns::Public, |binder| binder.query(query));
         let frame = self.frames.pop();
         Ok((plan?, frame.is_some_and(|f| f.correlated)))
     }

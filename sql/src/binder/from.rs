@@ -23,6 +23,33 @@ const JOIN_TABLES_MAX: usize = 61;
 /// Tables of a statement; joins, derived tables and common table expressions count each time they are read.
 const TABLES_MAX: usize = 1_000;
 
+/// Which columns scans put out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ScanColumns {
+    /// Those that can be named.
+    Public,
+    /// These, and the hidden handle of tables without clustered key.
+    PublicAndHandle,
+    /// All that a table has, and the hidden handle: of targets of UPDATE and DELETE.
+    All,
+}
+
+impl ScanColumns {
+    /// Offsets in the table.
+    pub fn offsets(self, table: &Table) -> Vec<usize> {
+        let mut offsets: Vec<usize> = match self {
+            ScanColumns::All => (0..table.columns.len()).collect(),
+            ScanColumns::Public | ScanColumns::PublicAndHandle => {
+                table.public_columns().map(|(offset, _)| offset).collect()
+            }
+        };
+        if self != ScanColumns::Public && table.handle == Handle::Hidden {
+            offsets.push(table.columns.len());
+        }
+        offsets
+    }
+}
+
 /// Tables, derived ones included, that stand side by side in FROM.
 fn joined_tables(table: &TableRef) -> usize {
     match table {
@@ -32,6 +59,14 @@ fn joined_tables(table: &TableRef) -> usize {
 }
 
 impl super::Binder<'_> {
+    /// Binds something whose scans put out these columns.
+    pub(super) fn scanning<T>(&mut self, columns: ScanColumns, bind: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let before = std::mem::replace(&mut self.scan_columns, columns);
+        let bound = bind(self);
+        self.scan_columns = before;
+        bound
+    }
+
     /// What stands behind FROM; one row without columns when nothing does.
     pub(super) fn from(&mut self, tables: &[TableRef]) -> Result<Relation> {
         if tables.iter().map(joined_tables).sum::<usize>() > JOIN_TABLES_MAX {
@@ -75,10 +110,8 @@ impl super::Binder<'_> {
                 if *lateral {
                     return Err(Error::unsupported("LATERAL"));
                 }
-                let full_scans = std::mem::replace(&mut self.full_scans, false);
-                let plan = self.query(query);
-                self.full_scans = full_scans;
-                renamed(plan?, alias, columns)
+                let plan = self.scanning(ScanColumns::Public, |binder| binder.query(query))?;
+                renamed(plan, alias, columns)
             }
             TableRef::Join { left, right, kind, constraint } => self.join(left, right, *kind, constraint),
         }
@@ -96,7 +129,8 @@ impl super::Binder<'_> {
             return Ok(made_up(&database, &name.name, alias_or_name, columns));
         }
         // Before it is looked up: whoever may not read a table is not told whether it is there.
-        let one_of = if self.full_scans { self.target_privileges } else { Privileges::SELECT };
+        let is_target = self.scan_columns == ScanColumns::All;
+        let one_of = if is_target { self.target_privileges } else { Privileges::SELECT };
         self.ctx.variables.check_any(&database, &name.name, one_of)?;
         let (database, table) = self.stored_table(name)?;
         self.scan(database, table, alias_or_name, hints)
@@ -132,13 +166,7 @@ impl super::Binder<'_> {
     }
 
     fn scan(&mut self, database: String, table: Arc<Table>, alias: &str, hints: &[ast::IndexHint]) -> Result<Relation> {
-        let mut offsets: Vec<usize> = match self.full_scans {
-            true => (0..table.columns.len()).collect(),
-            false => table.public_columns().map(|(offset, _)| offset).collect(),
-        };
-        if self.full_scans && table.handle == Handle::Hidden {
-            offsets.push(table.columns.len());
-        }
+        let offsets = self.scan_columns.offsets(&table);
         let columns: Vec<Named> = offsets.iter().map(|&offset| named(&database, &table, alias, offset)).collect();
         let star = (0..columns.len()).filter(|&i| columns[i].visible).collect();
         let hints = match hints.is_empty() {
@@ -153,7 +181,8 @@ impl super::Binder<'_> {
             output: columns.iter().map(Named::output).collect(),
             hints,
         });
-        let plan = if self.ctx.pads_chars && !self.full_scans { with_full_chars(plan, &columns)? } else { plan };
+        let is_read = self.scan_columns != ScanColumns::All;
+        let plan = if self.ctx.pads_chars && is_read { with_full_chars(plan, &columns)? } else { plan };
         let tables = vec![TableInSight { table, database, alias: alias.to_string(), first: 0 }];
         Ok(Relation { plan, columns, star, tables })
     }

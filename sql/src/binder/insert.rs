@@ -123,7 +123,7 @@ impl super::Binder<'_> {
                 set_operation(SetKind::Union, true, inputs)?
             }
         };
-        Ok(InsertSource::Query(Box::new(Query { root, locking: None })))
+        Ok(InsertSource::Query(Box::new(Query::reading(root))))
     }
 
     /// INSERT … SELECT. Assignments may name columns of the tables that a SELECT without groups reads; those that they do

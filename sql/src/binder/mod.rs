@@ -8,6 +8,7 @@
 //!   └ select ── one SELECT                             expr, call, literal ── expressions
 //!       FROM → WHERE → GROUP BY → HAVING → windows → ORDER BY → LIMIT → select list → DISTINCT
 //! insert, modify ── DML                                show ── SHOW as a SELECT over made-up tables
+//! locks ── FOR UPDATE, FOR SHARE: the query bound again, with keys
 //! ```
 //! **Pending columns.** A select list is bound before anybody knows whether the block has aggregates, so the expressions of a
 //! block are first bound over the columns of FROM, with aggregates, windows and subqueries as *pending columns*: numbers
@@ -28,6 +29,7 @@ mod from;
 mod groups;
 mod insert;
 mod literal;
+mod locks;
 mod modify;
 mod outer_on;
 mod pending;
@@ -176,8 +178,10 @@ struct Binder<'a> {
     frames: Vec<scope::Frame>,
     /// Common table expressions in sight, innermost last.
     ctes: Vec<query::CteInSight>,
-    /// Scans put out all columns of their table (targets of UPDATE and DELETE).
-    full_scans: bool,
+    /// What scans put out.
+    scan_columns: from::ScanColumns,
+    /// What the locking clauses of the statement lock; `None` where they have no say.
+    locks: Option<locks::Locks>,
     /// Of which an account needs one to name a table; SELECT except for targets of UPDATE and DELETE.
     target_privileges: Privileges,
     uses_variables: bool,
@@ -193,7 +197,8 @@ impl<'a> Binder<'a> {
             ctx,
             frames: Vec::new(),
             ctes: Vec::new(),
-            full_scans: false,
+            scan_columns: from::ScanColumns::Public,
+            locks: None,
             target_privileges: Privileges::SELECT,
             uses_variables: false,
             tables: 0,

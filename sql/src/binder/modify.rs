@@ -1,6 +1,7 @@
 //! UPDATE and DELETE, of one table or several.
 
 use super::call::default_value;
+use super::from::ScanColumns;
 use super::pending::Stage;
 use super::scope::{Block, Clause, Relation, TableInSight, find};
 use crate::error::{Error, Result};
@@ -97,10 +98,7 @@ impl super::Binder<'_> {
         // Of several tables some may only be read; which, the plan tells.
         let is_one = matches!(tables, [TableRef::Table { .. }]);
         self.target_privileges = if is_one { verb } else { verb.with(Privileges::SELECT) };
-        self.full_scans = true;
-        let relation = self.from(tables);
-        self.full_scans = false;
-        relation
+        self.scanning(ScanColumns::All, |binder| binder.from(tables))
     }
 
     /// The rows to change, with WHERE, ORDER BY and LIMIT; subqueries of `values` are put up above them.

@@ -1,11 +1,12 @@
 //! Query expressions: WITH, set operations, ORDER BY and LIMIT of the whole.
 
-use super::from::{of_output, renamed};
+use super::from::{ScanColumns, of_output, renamed};
+use super::locks::{Locks, Place};
 use super::pending::Stage;
 use super::scope::{Block, Clause, Relation};
 use crate::error::{Error, Result};
-use crate::parser::ast::{self, Cte, LockClause, OrderItem, QueryBody, SetOperator};
-use crate::plan::{LockWait, Locking, LogicalPlan, OutputColumn, Query, SetKind, SortKey, walk};
+use crate::parser::ast::{self, Cte, OrderItem, QueryBody, SetOperator};
+use crate::plan::{LogicalPlan, OutputColumn, Query, SetKind, SortKey, walk};
 use basalt_expr::expr::Expr;
 use basalt_expr::func::{self, Func};
 use basalt_expr::types::{EvalType, FieldType, TypeKind};
@@ -35,15 +36,22 @@ enum CteKind {
 impl super::Binder<'_> {
     /// The query of a whole statement.
     pub(super) fn top_query(&mut self, query: &ast::Query) -> Result<Query> {
-        Ok(Query { root: self.query(query)?, locking: query.locking.map(locking) })
+        self.locks = Some(Locks::default());
+        let root = self.query_at(query, Place::Whole);
+        let locks = self.locks.take().unwrap_or_default();
+        Ok(Query { root: root?, locking: locks.of_only_table, locks: locks.rows })
     }
 
-    /// Binds a query expression.
+    /// Binds a query expression within a statement.
     pub(super) fn query(&mut self, query: &ast::Query) -> Result<LogicalPlan> {
+        self.query_at(query, Place::Within)
+    }
+
+    fn query_at(&mut self, query: &ast::Query, place: Place) -> Result<LogicalPlan> {
         self.check_stack()?;
         let ctes = self.ctes.len();
         self.put_in_sight(&query.with, query.recursive)?;
-        let plan = self.query_body(query);
+        let plan = self.query_body(query, place);
         self.ctes.truncate(ctes);
         plan
     }
@@ -63,9 +71,12 @@ impl super::Binder<'_> {
         Ok(())
     }
 
-    fn query_body(&mut self, query: &ast::Query) -> Result<LogicalPlan> {
+    fn query_body(&mut self, query: &ast::Query, place: Place) -> Result<LogicalPlan> {
         if let QueryBody::Select(select) = &query.body {
-            return self.select(select, &query.order_by, query.limit.as_ref());
+            return match query.locking.is_empty() {
+                true => self.select(select, &query.order_by, query.limit.as_ref()),
+                false => self.locking_block(query, select, place),
+            };
         }
         let plan = self.body(&query.body)?;
         let mut stage = Stage::new(plan);
@@ -139,6 +150,11 @@ impl super::Binder<'_> {
 
     // ---- common table expressions ----
 
+    /// True within the recursive part of a common table expression.
+    pub(super) fn is_in_recursion(&self) -> bool {
+        self.ctes.iter().any(|cte| matches!(cte.kind, CteKind::Work(_)))
+    }
+
     /// The common table expression of a name, bound as a table.
     pub(super) fn cte(&mut self, name: &str, alias: &str) -> Result<Option<Relation>> {
         let found = self.ctes.iter().rposition(|c| c.name.eq_ignore_ascii_case(name));
@@ -169,10 +185,8 @@ impl super::Binder<'_> {
     fn cte_plan(&mut self, cte: &CteInSight) -> Result<(LogicalPlan, Vec<String>)> {
         match &cte.kind {
             CteKind::Plain(definition) => {
-                let full_scans = std::mem::replace(&mut self.full_scans, false);
-                let plan = self.query(&definition.query);
-                self.full_scans = full_scans;
-                Ok((plan?, definition.columns.clone()))
+                let plan = self.scanning(ScanColumns::Public, |binder| binder.query(&definition.query))?;
+                Ok((plan, definition.columns.clone()))
             }
             CteKind::Recursive(definition) => Ok((self.recursive(definition)?, Vec::new())),
             CteKind::Work(_) => Err(Error::internal("work tables are bound by their reader")),
@@ -231,15 +245,6 @@ impl super::Binder<'_> {
         self.put_up_limit(&mut stage, cte.query.limit.as_ref())?;
         Ok(stage.plan)
     }
-}
-
-fn locking(clause: LockClause) -> Locking {
-    let wait = match (clause.no_wait, clause.skip_locked) {
-        (true, _) => LockWait::NoWait,
-        (_, true) => LockWait::SkipLocked,
-        _ => LockWait::Default,
-    };
-    Locking { share: clause.share, wait }
 }
 
 pub(super) fn set_operation(kind: SetKind, all: bool, inputs: Vec<LogicalPlan>) -> Result<LogicalPlan> {

@@ -2,13 +2,14 @@
 
 use super::dependencies::Dependencies;
 use super::groups::{Grouping, Groups, Keys};
+use super::locks::BlockLocks;
 use super::pending::{self, Stage};
 use super::scope::{Block, Clause, Named, Relation};
 use super::zero_dates;
 use crate::catalog::information_schema;
 use crate::error::{Error, Result};
 use crate::parser::ast::{self, LimitClause, OrderItem, Select, SelectItem};
-use crate::plan::{LogicalPlan, OutputColumn, SortKey, Subquery, walk};
+use crate::plan::{LogicalPlan, OutputColumn, RowLimit, SortKey, Subquery, walk};
 use basalt_expr::charset::Charset;
 use basalt_expr::expr::Expr;
 use std::rc::Rc;
@@ -30,15 +31,35 @@ impl super::Binder<'_> {
         order_by: &[OrderItem],
         limit: Option<&LimitClause>,
     ) -> Result<LogicalPlan> {
+        self.select_locking(select, order_by, limit, None)
+    }
+
+    /// The same of a SELECT with locking clauses, whose tables go to `locks`.
+    pub(super) fn select_locking(
+        &mut self,
+        select: &Select,
+        order_by: &[OrderItem],
+        limit: Option<&LimitClause>,
+        locks: Option<&mut BlockLocks<'_>>,
+    ) -> Result<LogicalPlan> {
         // Without LIMIT it changes nothing; with one, FOUND_ROWS() would have to count what nobody reads.
         if select.calc_found_rows && limit.is_some() {
             return Err(Error::unsupported("SQL_CALC_FOUND_ROWS"));
         }
-        let relation = self.from(&select.from)?;
+        let relation = match &locks {
+            Some(locks) => self.scanning(locks.scan_columns(), |binder| binder.from(&select.from))?,
+            None => self.from(&select.from)?,
+        };
         let mut block = Block::new(relation.columns.clone());
         block.named_windows = select.windows.clone();
         let filter = self.filter(select.filter.as_ref(), &relation, &mut block)?;
         let mut items = self.items(select, &relation, &mut block)?;
+        if let Some(locks) = locks {
+            for index in locks.find(&relation, items.len())? {
+                let column = &relation.columns[index];
+                items.push(Item { expr: Expr::Column { index, ty: column.ty.clone() }, output: column.output() });
+            }
+        }
         let mut group_by = self.group_by(select, &items, &mut block)?;
         block.clause = Clause::Fields;
         self.check_windows(&mut block)?;
@@ -265,19 +286,25 @@ impl super::Binder<'_> {
     /// LIMIT, if there is one.
     pub(super) fn put_up_limit(&mut self, stage: &mut Stage, limit: Option<&LimitClause>) -> Result<()> {
         let Some(limit) = limit else { return Ok(()) };
-        let mut block = Block::new(Vec::new());
-        let count = Some(self.expr(&limit.count, &mut block)?);
-        let offset = limit.offset.as_ref().map(|e| self.expr(e, &mut block)).transpose()?;
+        let RowLimit { offset, count } = self.row_limit(limit)?;
         let width = stage.width;
         stage.stack(width, |input| LogicalPlan::Limit { input, offset, count });
         Ok(())
+    }
+
+    /// The numbers of a LIMIT.
+    pub(super) fn row_limit(&mut self, limit: &LimitClause) -> Result<RowLimit> {
+        let mut block = Block::new(Vec::new());
+        let count = Some(self.expr(&limit.count, &mut block)?);
+        let offset = limit.offset.as_ref().map(|e| self.expr(e, &mut block)).transpose()?;
+        Ok(RowLimit { offset, count })
     }
 
     /// DO: the expressions are evaluated, nothing is put out by the session.
     pub(super) fn do_exprs(&mut self, exprs: &[ast::Expr]) -> Result<crate::plan::Query> {
         let item = |expr: &ast::Expr| SelectItem::Expr { expr: expr.clone(), alias: None, text: String::new() };
         let select = Select { items: exprs.iter().map(item).collect(), ..Select::default() };
-        Ok(crate::plan::Query { root: self.select(&select, &[], None)?, locking: None })
+        Ok(crate::plan::Query::reading(self.select(&select, &[], None)?))
     }
 }
 

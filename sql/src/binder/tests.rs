@@ -10,7 +10,7 @@ use crate::parser::statement::{CreateTable, Ddl};
 use crate::parser::{ParseOptions, Statement, parse_one};
 use crate::plan::UseIndexes;
 use crate::plan::{
-    BoundStatement, InsertSource, LogicalPlan, OutputColumn, SortKey, Subquery, SubqueryKind, as_outer_column,
+    BoundStatement, InsertSource, LogicalPlan, OutputColumn, RowLocks, SortKey, Subquery, SubqueryKind, as_outer_column,
 };
 use basalt_common::TableId;
 use basalt_expr::collation::Collation;
@@ -134,6 +134,7 @@ fn print_statement(statement: &BoundStatement, out: &mut String) {
                 let _ = writeln!(out, "{locking:?}");
             }
             print_plan(&query.root, 0, out);
+            query.locks.iter().for_each(|locks| print_locks(locks, out));
         }
         BoundStatement::Insert(insert) => {
             let _ = writeln!(
@@ -173,6 +174,20 @@ fn print_statement(statement: &BoundStatement, out: &mut String) {
             print_plan(&delete.source, 0, out);
         }
     }
+}
+
+fn print_locks(locks: &RowLocks, out: &mut String) {
+    for target in &locks.targets {
+        let _ = writeln!(out, "lock {} at {:?} {:?}", target.table.name, target.handle, target.locking);
+    }
+    if let Some(columns) = locks.result_columns {
+        let _ = writeln!(out, "result {columns} columns");
+    }
+    if let Some(limit) = &locks.limit {
+        let part = |e: &Option<Expr>| e.as_ref().map_or("-".to_string(), text);
+        let _ = writeln!(out, "limit {} offset {}", part(&limit.count), part(&limit.offset));
+    }
+    print_plan(&locks.source, 1, out);
 }
 
 fn print_columns(columns: &[OutputColumn], out: &mut String) {

@@ -6,6 +6,7 @@
 //!            ├─ insert ─ conflict ┐
 //!            ├─ update ─ assign ──┼─▶ table_writer ─▶ the transaction's buffer: a row and all its index entries
 //!            ├─ delete ───────────┘        lock ─▶ pessimistic locks
+//!            ├─ lock_query ── the query path, and lock
 //!            └─ the query path (crate::query) for the rest
 //! ```
 //! Reads go to storage by key, through the client; an INSERT does no RPC before its commit. Writing statements are run
@@ -18,8 +19,7 @@
 //! The conflict rules of pessimistic statements are TiDB's: read at `for_update_ts`, lock, on a newer version start the
 //! statement again.
 //!
-//! Not done: FOR UPDATE and FOR SHARE over joins, subqueries and aggregates; a lock of FOR SHARE's own (it takes FOR
-//! UPDATE's); rows of one point read without a `RecordBatch`.
+//! Not done: a lock of FOR SHARE's own (it takes FOR UPDATE's); rows of one point read without a `RecordBatch`.
 
 pub mod config;
 pub mod outcome;
@@ -51,6 +51,7 @@ mod column_value;
 
 mod duplicate;
 mod lock;
+mod lock_query;
 mod rows;
 mod source;
 mod table_writer;

@@ -3,7 +3,7 @@
 use crate::context::{RowStream, StatementContext};
 use crate::error::{Error, Result};
 use crate::executor::table_reader::{TableReader, touched_ranges};
-use crate::executor::{lock, rows, select};
+use crate::executor::{lock, lock_query, rows, select};
 use crate::plan::{LockWait, Query};
 use crate::planner::{RowsPlan, ShortQuery, ShortSource};
 use crate::transaction::SessionTxn;
@@ -89,6 +89,9 @@ impl<'a> RowSource<'a> {
 }
 
 async fn open_query(query: &Query, ctx: &Arc<StatementContext>, txn: &mut SessionTxn) -> Result<RowStream> {
+    if !query.locks.is_empty() {
+        return lock_query::lock_and_read(query, ctx, txn).await;
+    }
     let view = txn.current_view(&tables_of(query)).await?;
     crate::query::execute(&query.root, ctx, &view, &ctx.virtual_tables).await
 }
@@ -96,8 +99,10 @@ async fn open_query(query: &Query, ctx: &Arc<StatementContext>, txn: &mut Sessio
 /// The key ranges of all tables that the query reads: where the transaction's own writes matter.
 pub fn tables_of(query: &Query) -> Vec<KeyRange> {
     let mut tables = std::collections::BTreeSet::new();
-    crate::planner::visit_scans(&query.root, &mut |scan| {
-        tables.insert(scan.table.id);
-    });
+    for plan in std::iter::once(&query.root).chain(query.locks.iter().map(|locks| &locks.source)) {
+        crate::planner::visit_scans(plan, &mut |scan| {
+            tables.insert(scan.table.id);
+        });
+    }
     tables.into_iter().map(table_key::table_range).collect()
 }

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::executor::config::AUTOCOMMIT_ATTEMPTS_MAX;
 use crate::executor::conflict::ConflictRule;
 use crate::executor::outcome::Outcome;
-use crate::executor::{delete, duplicate, insert, select, source, update};
+use crate::executor::{delete, duplicate, insert, lock_query, select, source, update};
 use crate::plan::Query;
 use crate::planner::{DeletePlan, InsertPlan, PhysicalPlan, ShortQuery, UpdatePlan};
 use crate::transaction::SessionTxn;
@@ -35,6 +35,7 @@ pub async fn execute(plan: &PhysicalPlan, ctx: &Arc<StatementContext>, txn: &mut
     match plan {
         PhysicalPlan::Short(short) if short.locking.is_some() => write(Work::Lock(short), ctx, txn).await,
         PhysicalPlan::Short(short) => read_short(short, ctx, txn).await.map(Outcome::Rows),
+        PhysicalPlan::Query(query) if !query.locks.is_empty() => write(Work::LockQuery(query), ctx, txn).await,
         PhysicalPlan::Query(query) => read_query(query, ctx, txn).await.map(Outcome::Rows),
         PhysicalPlan::Insert(insert) => write(Work::Insert(insert), ctx, txn).await,
         PhysicalPlan::Update(update) => write(Work::Update(update), ctx, txn).await,
@@ -64,9 +65,6 @@ async fn read_short(short: &ShortQuery, ctx: &Arc<StatementContext>, txn: &mut S
 }
 
 async fn read_query(query: &Query, ctx: &Arc<StatementContext>, txn: &mut SessionTxn) -> Result<RowStream> {
-    if query.locking.is_some() && txn.is_open() {
-        return Err(Error::unsupported("FOR UPDATE and FOR SHARE over joins, subqueries and aggregates"));
-    }
     let view = txn.read_view(&source::tables_of(query)).await?;
     crate::query::execute(&query.root, ctx, &view, &ctx.virtual_tables).await
 }
@@ -78,6 +76,7 @@ enum Work<'a> {
     Update(&'a UpdatePlan),
     Delete(&'a DeletePlan),
     Lock(&'a ShortQuery),
+    LockQuery(&'a Query),
 }
 
 async fn write(work: Work<'_>, ctx: &Arc<StatementContext>, txn: &mut SessionTxn) -> Result<Outcome> {
@@ -93,6 +92,7 @@ async fn run(work: Work<'_>, ctx: &Arc<StatementContext>, txn: &mut SessionTxn) 
         Work::Update(plan) => update::update(plan, ctx, txn).await.map(Outcome::Done),
         Work::Delete(plan) => delete::delete(plan, ctx, txn).await.map(Outcome::Done),
         Work::Lock(short) => read_short(short, ctx, txn).await.map(Outcome::Rows),
+        Work::LockQuery(query) => lock_query::lock_and_read(query, ctx, txn).await.map(Outcome::Rows),
     }
 }
 
@@ -136,7 +136,7 @@ async fn run_on_newest(work: Work<'_>, ctx: &Arc<StatementContext>, txn: &mut Se
 
 async fn write_autocommit(work: Work<'_>, ctx: &Arc<StatementContext>, txn: &mut SessionTxn) -> Result<Outcome> {
     // What only locks has nothing to commit that would tell it of a conflict.
-    let mut lock = if matches!(work, Work::Lock(_)) { PESSIMISTIC } else { OPTIMISTIC };
+    let mut lock = if matches!(work, Work::Lock(_) | Work::LockQuery(_)) { PESSIMISTIC } else { OPTIMISTIC };
     let mut attempt = 0;
     loop {
         txn.begin_statement(lock).await?;

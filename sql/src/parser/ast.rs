@@ -414,14 +414,14 @@ pub struct Query {
     pub order_by: Vec<OrderItem>,
     /// LIMIT of the whole.
     pub limit: Option<LimitClause>,
-    /// FOR UPDATE, FOR SHARE, LOCK IN SHARE MODE
-    pub locking: Option<LockClause>,
+    /// FOR UPDATE, FOR SHARE, LOCK IN SHARE MODE; only of a body that is a SELECT.
+    pub locking: Vec<LockClause>,
 }
 
 impl Query {
     /// A query with nothing around its body.
     pub fn of(body: QueryBody) -> Query {
-        Query { with: Vec::new(), recursive: false, body, order_by: Vec::new(), limit: None, locking: None }
+        Query { with: Vec::new(), recursive: false, body, order_by: Vec::new(), limit: None, locking: Vec::new() }
     }
 }
 
@@ -610,10 +610,12 @@ pub struct LimitClause {
 }
 
 /// A locking clause.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockClause {
     /// FOR SHARE
     pub share: bool,
+    /// OF: names of tables in FROM; none: all of them.
+    pub of: Vec<ObjectName>,
     /// NOWAIT
     pub no_wait: bool,
     /// SKIP LOCKED

@@ -62,19 +62,18 @@ impl Parser<'_> {
         let limit = self.limit()?;
         let mut locking = self.locking()?;
         self.skip_into_clause()?;
-        if locking.is_none() {
+        if locking.is_empty() {
             locking = self.locking()?;
         }
+        let mut query = Query { with, recursive, body, order_by, limit, locking: Vec::new() };
+        lock_last(&mut query, locking);
         // `(SELECT … ORDER BY … LIMIT …)` alone is that query.
-        let body = match body {
-            QueryBody::Nested(inner)
-                if with.is_empty() && order_by.is_empty() && limit.is_none() && locking.is_none() =>
-            {
-                return Ok(*inner);
+        match query.body {
+            QueryBody::Nested(inner) if query.with.is_empty() && query.order_by.is_empty() && query.limit.is_none() => {
+                Ok(*inner)
             }
-            body => body,
-        };
-        Ok(Query { with, recursive, body, order_by, limit, locking })
+            body => Ok(Query { body, ..query }),
+        }
     }
 
     /// WITH and what it names.
@@ -353,24 +352,44 @@ impl Parser<'_> {
         }
     }
 
-    fn locking(&mut self) -> Result<Option<LockClause>> {
-        let share = if self.eat_words(&["LOCK", "IN", "SHARE", "MODE"]) {
-            return Ok(Some(LockClause { share: true, no_wait: false, skip_locked: false }));
-        } else if self.eat_words(&["FOR", "UPDATE"]) {
-            false
-        } else if self.eat_words(&["FOR", "SHARE"]) {
-            true
-        } else {
-            return Ok(None);
-        };
-        if self.eat("OF") {
-            self.list(Self::object_name)?;
+    /// Locking clauses, as many as there are.
+    fn locking(&mut self) -> Result<Vec<LockClause>> {
+        let mut clauses = Vec::new();
+        loop {
+            let share = if self.eat_words(&["LOCK", "IN", "SHARE", "MODE"]) {
+                clauses.push(LockClause { share: true, of: Vec::new(), no_wait: false, skip_locked: false });
+                continue;
+            } else if self.eat_words(&["FOR", "UPDATE"]) {
+                false
+            } else if self.eat_words(&["FOR", "SHARE"]) {
+                true
+            } else {
+                return Ok(clauses);
+            };
+            let of = if self.eat("OF") { self.list(Self::object_name)? } else { Vec::new() };
+            let no_wait = self.eat("NOWAIT");
+            let skip_locked = !no_wait && self.eat_words(&["SKIP", "LOCKED"]);
+            clauses.push(LockClause { share, of, no_wait, skip_locked });
         }
-        let no_wait = self.eat("NOWAIT");
-        let skip_locked = !no_wait && self.eat_words(&["SKIP", "LOCKED"]);
-        if self.is_words(&["FOR", "UPDATE"]) || self.is_words(&["FOR", "SHARE"]) {
-            return Err(Error::unsupported("several locking clauses"));
+    }
+}
+
+/// Gives locking clauses that stand at a query's end to the SELECT that they are of: the last one of a set operation.
+fn lock_last(query: &mut Query, clauses: Vec<LockClause>) {
+    if clauses.is_empty() {
+        return;
+    }
+    match &mut query.body {
+        QueryBody::Select(_) => query.locking.extend(clauses),
+        QueryBody::Nested(inner) => lock_last(inner, clauses),
+        QueryBody::Values(_) => {}
+        QueryBody::SetOperation { right, .. } => {
+            let mut last = match std::mem::replace(&mut **right, QueryBody::Values(Vec::new())) {
+                QueryBody::Nested(inner) => *inner,
+                body => Query::of(body),
+            };
+            lock_last(&mut last, clauses);
+            **right = QueryBody::Nested(Box::new(last));
         }
-        Ok(Some(LockClause { share, no_wait, skip_locked }))
     }
 }

@@ -86,8 +86,54 @@ pub struct KeyFlags {
 pub struct Query {
     /// The operators.
     pub root: LogicalPlan,
-    /// FOR UPDATE / FOR SHARE, when the statement has it.
+    /// FOR UPDATE / FOR SHARE of a statement that the short path runs: all is one block over one table.
     pub locking: Option<Locking>,
+    /// What locking clauses lock in any other statement, the clauses of subqueries before those of what is around them.
+    pub locks: Vec<RowLocks>,
+}
+
+impl Query {
+    /// A query that locks nothing.
+    pub fn reading(root: LogicalPlan) -> Query {
+        Query { root, locking: None, locks: Vec::new() }
+    }
+}
+
+/// The rows that the locking clauses of one SELECT lock.
+#[derive(Debug, Clone)]
+pub struct RowLocks {
+    /// Brings the handles of the rows.
+    pub source: LogicalPlan,
+    /// The tables that the rows are of.
+    pub targets: Vec<LockTarget>,
+    /// The source's rows, cut to so many columns, are the statement's result; `None` when they are rows below a grouping,
+    /// or of a part of the statement.
+    pub result_columns: Option<usize>,
+    /// LIMIT of a result from which SKIP LOCKED leaves rows out: the source goes on without one.
+    pub limit: Option<RowLimit>,
+}
+
+/// One table that a locking clause names.
+#[derive(Debug, Clone)]
+pub struct LockTarget {
+    /// The table.
+    pub table: Arc<Table>,
+    /// Its database's name.
+    pub database: String,
+    /// Where the source's output has the columns of the handle, in the handle's order. All are NULL where an outer join
+    /// found no row.
+    pub handle: Vec<usize>,
+    /// What the clause says.
+    pub locking: Locking,
+}
+
+/// LIMIT: literals or parameters.
+#[derive(Debug, Clone)]
+pub struct RowLimit {
+    /// Rows left out first.
+    pub offset: Option<Expr>,
+    /// Rows at most.
+    pub count: Option<Expr>,
 }
 
 /// What a locking read does.

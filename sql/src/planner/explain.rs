@@ -1,12 +1,10 @@
 //! Short plans as rows of EXPLAIN, and as the text of golden scripts.
 
 use crate::catalog::model::Table;
-use crate::plan::{CompareOp, SortKey};
+use crate::plan::{CompareOp, RowLimit, SortKey};
 use crate::planner::access::AccessKey;
 use crate::planner::condition::Test;
-use crate::planner::physical::{
-    InsertPlan, PhysicalPlan, RowLimit, RowsPlan, ShortOperator, ShortQuery, ShortSource, TableRead,
-};
+use crate::planner::physical::{InsertPlan, PhysicalPlan, RowsPlan, ShortOperator, ShortQuery, ShortSource, TableRead};
 use basalt_expr::describe::describe_set;
 use basalt_expr::expr::Expr;
 use basalt_expr::value::Value;

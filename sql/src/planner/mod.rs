@@ -33,8 +33,8 @@ pub mod explain;
 mod tests;
 
 pub use physical::{
-    DeletePlan, InsertPlan, PhysicalPlan, RowLimit, RowsPlan, ShortOperator, ShortQuery, ShortSource, TableRead,
-    UpdatePlan, row_count,
+    DeletePlan, InsertPlan, PhysicalPlan, RowsPlan, ShortOperator, ShortQuery, ShortSource, TableRead, UpdatePlan,
+    row_count,
 };
 pub use short::SHORT_ROWS_MAX;
 
@@ -43,7 +43,7 @@ use short::Purpose;
 use std::sync::Arc;
 
 /// Whether statements that read few rows may be planned for the short path, as they are unless a test wants to see the
-/// query path's answer. Locking reads always are: the query path does not lock.
+/// query path's answer. Locking reads of one table always are: their binder counts on it ([`short::is_chain`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ShortPath {
     /// As the planner sees fit.
@@ -78,11 +78,11 @@ pub fn plan(statement: BoundStatement, paths: ShortPath) -> PhysicalPlan {
             PhysicalPlan::Insert(Arc::new(InsertPlan { insert, source }))
         }
         BoundStatement::Update(update) => {
-            let source = plan_rows(Query { root: update.source.clone(), locking: None }, Purpose::Write);
+            let source = plan_rows(Query::reading(update.source.clone()), Purpose::Write);
             PhysicalPlan::Update(Arc::new(UpdatePlan { update, source }))
         }
         BoundStatement::Delete(delete) => {
-            let source = plan_rows(Query { root: delete.source.clone(), locking: None }, Purpose::Write);
+            let source = plan_rows(Query::reading(delete.source.clone()), Purpose::Write);
             PhysicalPlan::Delete(Arc::new(DeletePlan { delete, source }))
         }
     }

@@ -2,7 +2,9 @@
 
 use crate::catalog::model::Table;
 use crate::error::{Error, Result};
-use crate::plan::{AggregateCall, Delete, Insert, Locking, LogicalPlan, OutputColumn, Query, Scan, SortKey, Update};
+use crate::plan::{
+    AggregateCall, Delete, Insert, Locking, LogicalPlan, OutputColumn, Query, RowLimit, Scan, SortKey, Update,
+};
 use crate::planner::access::AccessPath;
 use basalt_expr::expr::Expr;
 use basalt_expr::{EvalContext, Value, eval_scalar};
@@ -61,15 +63,6 @@ pub struct TableRead {
     pub reverse: bool,
     /// Rows wanted, when that is known and every row that is read counts: offset and count of a LIMIT.
     pub limit: Option<RowLimit>,
-}
-
-/// LIMIT: literals or parameters.
-#[derive(Debug, Clone)]
-pub struct RowLimit {
-    /// Rows left out first.
-    pub offset: Option<Expr>,
-    /// Rows at most.
-    pub count: Option<Expr>,
 }
 
 /// More rows than there are anywhere, and little enough that DataFusion can add some such numbers.

@@ -13,10 +13,10 @@
 //!
 //! Joins, subqueries, windows, set operations, made-up tables and aggregates beyond the simple ones are the query path's.
 
-use crate::plan::{AggregateCall, LogicalPlan, OutputColumn, Query, Scan, SortKey};
+use crate::plan::{AggregateCall, LogicalPlan, OutputColumn, Query, RowLimit, Scan, SortKey};
 use crate::planner::access::{self, AccessPath, Choice};
 use crate::planner::condition::Test;
-use crate::planner::physical::{RowLimit, ShortOperator, ShortQuery, ShortSource, TableRead};
+use crate::planner::physical::{ShortOperator, ShortQuery, ShortSource, TableRead};
 use basalt_expr::aggregate::AggregateFunc;
 use basalt_expr::expr::Expr;
 use std::sync::Arc;
@@ -35,6 +35,9 @@ pub enum Purpose {
 
 /// Plans a query for the short path; `None` when it is not a matter for it.
 pub fn plan(query: &Query, purpose: Purpose) -> Option<ShortQuery> {
+    if !query.locks.is_empty() {
+        return None;
+    }
     let output = query.root.output();
     let mut operators = Vec::new();
     let leaf = unchain(&query.root, &mut operators)?;
@@ -55,6 +58,11 @@ pub fn plan(query: &Query, purpose: Purpose) -> Option<ShortQuery> {
     }
     let may_be_short = read.limit.is_some() || is_bounded(&read.access);
     may_be_short.then(|| short(ShortSource::Table(read), operators, Some(Arc::new(query.clone()))))
+}
+
+/// True for what the short path can run over a stored table.
+pub fn is_chain(plan: &LogicalPlan) -> bool {
+    matches!(unchain(plan, &mut Vec::new()), Some(LogicalPlan::Scan(_)))
 }
 
 /// Takes the chain apart, top first; returns its leaf.

@@ -17,7 +17,7 @@ use super::remote_scan::{Access, RemoteScanExec, downcast};
 use super::scan_metrics::ScanSums;
 use crate::context::{ReadView, RowStream, StatementContext};
 use crate::error::Result;
-use crate::plan::{LogicalPlan, OutputColumn};
+use crate::plan::{OutputColumn, Query, RowLocks};
 use arrow::record_batch::RecordBatch;
 use basalt_expr::convert::array_of;
 use basalt_expr::datafusion::MySqlFunction;
@@ -64,26 +64,44 @@ pub struct ExplainLine {
     pub operator_info: String,
 }
 
-/// What EXPLAIN shows of a query; with `analyze` the query is run to its end first.
+/// What EXPLAIN shows of a query; with `analyze` the query is run to its end first, without locks.
 ///
 /// # Errors
 /// As [`super::execute`].
 pub async fn explain(
-    plan: &LogicalPlan,
+    query: &Query,
     ctx: &Arc<StatementContext>,
     view: &ReadView,
     virtual_tables: &VirtualTables,
     analyze: bool,
 ) -> Result<RowStream> {
     let fan_out = Arc::new(super::cluster_fan_out::ClusterFanOut::new(ctx.cluster.clone()));
-    let planned = plan_query(plan, ctx, view, virtual_tables, fan_out).await?;
+    let planned = plan_query(&query.root, ctx, view, virtual_tables, fan_out).await?;
     if analyze {
         let mut batches = bounded(run(&planned)?, ctx);
         while let Some(batch) = batches.next().await {
             batch?;
         }
     }
-    rows(&lines(&planned.physical, analyze), analyze)
+    let lines = lines(&planned.physical, analyze);
+    let lines = if query.locks.is_empty() { lines } else { below_locks(&query.locks, lines) };
+    rows(&lines, analyze)
+}
+
+/// A query's lines under one that names the tables whose rows it locks.
+fn below_locks(locks: &[RowLocks], lines: Vec<ExplainLine>) -> Vec<ExplainLine> {
+    let targets = locks.iter().flat_map(|locks| &locks.targets);
+    let names = targets.map(|target| {
+        let strength = if target.locking.share { "for share" } else { "for update" };
+        format!("{strength} of {}", target.table.name)
+    });
+    let operator_info = names.collect::<Vec<_>>().join(", ");
+    let head = ExplainLine { id: "SelectLock".into(), task: "root", operator_info, ..ExplainLine::default() };
+    let below = lines.into_iter().enumerate().map(|(position, line)| {
+        let branch = if position == 0 { "└─" } else { "  " };
+        ExplainLine { id: format!("{branch}{}", line.id), ..line }
+    });
+    std::iter::once(head).chain(below).collect()
 }
 
 /// One line an operator, parents first.

@@ -262,7 +262,7 @@ impl SqlSession {
             (PhysicalPlan::Query(query), _) => {
                 let view = self.txn.read_view(&executor::tables_of(query)).await?;
                 drop(schema);
-                query::explain(&query.root, &ctx, &view, &ctx.virtual_tables, analyze).await?
+                query::explain(query, &ctx, &view, &ctx.virtual_tables, analyze).await?
             }
             (short, false) => short_lines(&planner::explain::explain(short), None)?,
             (short, true) => {

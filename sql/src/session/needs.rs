@@ -1,6 +1,6 @@
 //! What a plan needs of whoever runs it: privileges on tables, and on the columns that a change reads.
 
-use crate::plan::{Assignment, Delete, Insert, LogicalPlan, SubqueryKind, Update};
+use crate::plan::{Assignment, Delete, Insert, LogicalPlan, RowLocks, SubqueryKind, Update};
 use crate::planner::{self, PhysicalPlan, RowsPlan, ShortQuery, ShortSource};
 use crate::privilege::Privileges;
 use basalt_expr::expr::Expr;
@@ -29,12 +29,18 @@ pub(super) fn of(plan: &PhysicalPlan) -> Vec<Need> {
     let mut needs = Vec::new();
     match plan {
         PhysicalPlan::Short(short) => short_reads(short, &mut needs),
-        PhysicalPlan::Query(query) => reads(&query.root, query.locking.is_some_and(|l| !l.share), &mut needs),
+        PhysicalPlan::Query(query) => {
+            reads(&query.root, &mut needs);
+            locks(&query.locks, &mut needs);
+        }
         PhysicalPlan::Insert(plan) => {
             insert(&plan.insert, &mut needs);
             match &plan.source {
                 Some(RowsPlan::Short(short)) => short_reads(short, &mut needs),
-                Some(RowsPlan::Query(query)) => reads(&query.root, false, &mut needs),
+                Some(RowsPlan::Query(query)) => {
+                    reads(&query.root, &mut needs);
+                    locks(&query.locks, &mut needs);
+                }
                 None => {}
             }
         }
@@ -52,10 +58,16 @@ fn short_reads(short: &ShortQuery, needs: &mut Vec<Need>) {
     }
 }
 
-fn reads(plan: &LogicalPlan, locks: bool, needs: &mut Vec<Need>) {
+fn reads(plan: &LogicalPlan, needs: &mut Vec<Need>) {
     planner::visit_scans(plan, &mut |scan| {
-        needs.push(Need { locks, ..Need::on(&scan.database, &scan.table.name, Privileges::SELECT) });
+        needs.push(Need::on(&scan.database, &scan.table.name, Privileges::SELECT));
     });
+}
+
+fn locks(locks: &[RowLocks], needs: &mut Vec<Need>) {
+    for target in locks.iter().flat_map(|locks| &locks.targets).filter(|target| !target.locking.share) {
+        needs.push(Need { locks: true, ..Need::on(&target.database, &target.table.name, Privileges::SELECT) });
+    }
 }
 
 fn insert(insert: &Insert, needs: &mut Vec<Need>) {

@@ -96,7 +96,7 @@ impl SqlSession {
         !self.txn.is_pessimistic()
             || match plan {
                 PhysicalPlan::Short(short) => short.locking.is_none(),
-                PhysicalPlan::Query(query) => query.locking.is_none(),
+                PhysicalPlan::Query(query) => query.locks.is_empty(),
                 PhysicalPlan::Insert(_) | PhysicalPlan::Update(_) | PhysicalPlan::Delete(_) => false,
             }
     }

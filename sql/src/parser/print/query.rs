@@ -19,8 +19,12 @@ impl Printer {
         self.body(&query.body);
         self.order_by(&query.order_by);
         self.limit(query.limit.as_ref());
-        if let Some(lock) = query.locking {
+        for lock in &query.locking {
             self.text(if lock.share { " FOR SHARE" } else { " FOR UPDATE" });
+            if !lock.of.is_empty() {
+                self.text(" OF ");
+                self.list(&lock.of, Self::object);
+            }
             self.text(if lock.no_wait { " NOWAIT" } else { "" });
             self.text(if lock.skip_locked { " SKIP LOCKED" } else { "" });
         }
