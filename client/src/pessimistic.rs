@@ -97,6 +97,8 @@ struct Locking<'a> {
     for_update_ts: Timestamp,
     return_values: bool,
     is_first: bool,
+    /// Keys that the transaction has locked or written.
+    txn_keys: u64,
     /// When the call began, and when it gives up; none: no waiting.
     asked: Monotonic,
     deadline: Option<Monotonic>,
@@ -131,6 +133,7 @@ impl Transaction {
                 self.marked.extend(request.keys.into_iter().map(|(key, _)| key));
                 return Ok(LockedKeys::default());
             }
+            self.settle_asked().await;
             self.for_update_ts = self.for_update_ts.max(request.for_update_ts);
             let mut locked = LockedKeys::default();
             let mut fresh: BTreeMap<Bytes, bool> = BTreeMap::new();
@@ -147,9 +150,12 @@ impl Transaction {
                 LockWait::AtMost(wait) => Some(wait),
                 LockWait::NoWait => None,
             };
-            let locking = self.locking(primary.clone(), request.return_values, deadline);
             let wanted: Vec<Wanted> = fresh.into_iter().collect();
-            match locking.lock_all(wanted.clone()).await {
+            self.asked = wanted.iter().map(|(key, _)| key.clone()).collect();
+            let locking = self.locking(primary.clone(), request.return_values, deadline);
+            let outcome = locking.lock_all(wanted.clone()).await;
+            self.asked.clear();
+            match outcome {
                 Ok(got) => {
                     let conflict = match request.return_values {
                         true => None,
@@ -179,6 +185,24 @@ impl Transaction {
         })
     }
 
+    /// After a lock request was dropped before its answer: gives back what it got, or is about to get. Called by itself before
+    /// the next request and at the end.
+    pub async fn settle_asked(&mut self) {
+        if self.asked.is_empty() {
+            return;
+        }
+        let asked = std::mem::take(&mut self.asked);
+        let up_to = self.refresh_for_update_ts().await.unwrap_or(self.for_update_ts);
+        // Locks that are asked for from now on are newer than what is taken back.
+        self.for_update_ts = up_to.next();
+        let (cluster, start_ts) = (self.cluster.clone(), self.start_ts);
+        self.cluster.pessimistic_rollback(start_ts, up_to, asked.clone()).await;
+        self.cluster.background.try_run(async move {
+            tokio::time::sleep(LOCK_WAIT_SLICE).await;
+            cluster.pessimistic_rollback(start_ts, up_to, asked).await;
+        });
+    }
+
     /// Gives back what a call that failed may have locked.
     async fn give_back(&mut self, keys: Vec<Bytes>) {
         // Locks of keys that had changed are newer than what was asked for.
@@ -200,6 +224,7 @@ impl Transaction {
             if self.options.mode == TxnMode::Optimistic {
                 return Err(Error::Invalid("an optimistic transaction does not know what others lock".into()));
             }
+            self.settle_asked().await;
             let mut locked = Vec::new();
             while locked.len() < most
                 && let Some(key) = keys.front().cloned()
@@ -232,13 +257,21 @@ impl Transaction {
             return Err(Error::TxnTooLarge { size, unit: "keys", limit: self.buffer.keys_max() });
         }
         let Some(first) = left.front().cloned() else { return Ok(()) };
-        let locking = self.locking(self.primary.clone().unwrap_or_default(), true, None);
-        let mut retry = locking.retry();
+        let mut retry = Retry::new(&self.cluster.env, REQUEST_BUDGET);
         let route = self.cluster.locate(&first, &mut retry).await?;
         let is_next = |key: &&Bytes| route.region.contains(key) && !self.held.contains_key(*key);
         let batch: Vec<Bytes> = left.iter().take(BATCH_KEYS_MAX).take_while(is_next).cloned().collect();
-        let tried = match locking.lock_some(&route, &batch, most, &mut retry).await? {
+        self.asked = batch.clone();
+        let locking = self.locking(self.primary.clone().unwrap_or_default(), true, None);
+        let outcome = locking.lock_some(&route, &batch, most, &mut retry).await;
+        self.asked.clear();
+        let tried = match outcome? {
             Some(tried) => tried,
+            // The next request may find others free: what a lost one has locked is not what it will bring.
+            None if retry.maybe_executed => {
+                self.give_back(batch).await;
+                return Ok(());
+            }
             None => return Ok(()),
         };
         let first_locked = tried.iter().zip(&batch).find(|(found, _)| found.is_some()).map(|(_, key)| key.clone());
@@ -274,6 +307,7 @@ impl Transaction {
             for_update_ts: self.for_update_ts,
             return_values,
             is_first: self.held.is_empty(),
+            txn_keys: self.held.len().max(self.buffer.len()) as u64,
             asked: now,
             deadline: patience.map(|patience| now.after(patience)),
         }
@@ -431,7 +465,8 @@ impl Locking<'_> {
         let mut got = Vec::with_capacity(keys.len());
         let mut work = vec![(route, keys)];
         while let Some((route, keys)) = work.pop() {
-            let answer = match self.cluster.attempt(&route, retry, |context| self.request(context, &keys, None)).await? {
+            let answer = match self.cluster.attempt(&route, retry, |context| self.request(context, &keys, None)).await?
+            {
                 Some(kv_response::Cmd::PessimisticLock(answer)) => answer,
                 Some(_) => return Err(wrong_answer()),
                 None => {
@@ -507,6 +542,7 @@ impl Locking<'_> {
             return_values: self.return_values,
             min_commit_ts: self.for_update_ts.next().0,
             is_first_lock: self.is_first,
+            txn_keys: self.txn_keys,
             waited_ms: now.since(self.asked).as_millis() as u64,
             locks_max: most.unwrap_or_default(),
         })
@@ -523,6 +559,13 @@ fn locked((key, must_be_new): Wanted, found: kv::LockedValue) -> Locked {
 }
 
 impl Cluster {
+    /// Gives back what a request that was dropped has locked, and once more when a store cannot be at it any more.
+    pub(crate) async fn take_back_dropped(&self, start_ts: Timestamp, up_to: Timestamp, keys: Vec<Bytes>) {
+        self.pessimistic_rollback(start_ts, up_to, keys.clone()).await;
+        tokio::time::sleep(LOCK_WAIT_SLICE).await;
+        self.pessimistic_rollback(start_ts, up_to, keys).await;
+    }
+
     /// Gives pessimistic locks back, as far as the stores can be reached in a short time; the others end with their TTL.
     pub(crate) async fn pessimistic_rollback(&self, start_ts: Timestamp, for_update_ts: Timestamp, keys: Vec<Bytes>) {
         let mut retry = Retry::new(&self.env, CLEANUP_BUDGET);

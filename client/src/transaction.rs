@@ -88,6 +88,8 @@ pub struct Transaction {
     pub(crate) buffer: Buffer,
     /// Pessimistic locks in the stores.
     pub(crate) held: BTreeMap<Bytes, HeldLock>,
+    /// Keys of a lock request under way: when it is dropped, it may still be served.
+    pub(crate) asked: Vec<Bytes>,
     /// Optimistic: keys to conflict on without writing them.
     pub(crate) marked: BTreeSet<Bytes>,
     /// The key whose lock decides; chosen with the first pessimistic lock.
@@ -108,6 +110,7 @@ impl Transaction {
             buffer: Buffer::new(options.bytes_max),
             options,
             held: BTreeMap::new(),
+            asked: Vec::new(),
             marked: BTreeSet::new(),
             primary: None,
             for_update_ts: start_ts,
@@ -264,6 +267,7 @@ impl Transaction {
                 return Err(Error::Invalid("the transaction is over".into()));
             }
             self.finished = true;
+            self.settle_asked().await;
             let result = two_phase::commit(self).await;
             self.heartbeat = None;
             result
@@ -275,6 +279,7 @@ impl Transaction {
         Box::pin(async move {
             if !std::mem::replace(&mut self.finished, true) {
                 self.heartbeat = None;
+                self.settle_asked().await;
                 self.release_locks().await;
             }
         })
@@ -283,11 +288,17 @@ impl Transaction {
 
 impl Drop for Transaction {
     fn drop(&mut self) {
-        if !self.finished && !self.held.is_empty() {
+        let has_locks = !self.held.is_empty() || !self.asked.is_empty();
+        if has_locks && !self.finished {
             let (cluster, start_ts, for_update_ts) = (self.cluster.clone(), self.start_ts, self.for_update_ts);
             let keys = std::mem::take(&mut self.held).into_keys().collect();
+            let asked = std::mem::take(&mut self.asked);
             self.cluster.background.try_run(async move {
                 cluster.pessimistic_rollback(start_ts, for_update_ts, keys).await;
+                if !asked.is_empty() {
+                    let up_to = cluster.timestamp().await.unwrap_or(for_update_ts);
+                    cluster.take_back_dropped(start_ts, up_to, asked).await;
+                }
             });
         }
     }

@@ -29,6 +29,9 @@ pub enum Error {
     /// The schema changed under the statement: bind it again and run it once more.
     #[error("Information schema is changed during the execution of the statement")]
     SchemaChanged,
+    /// A table was being changed when the statement was bound, and is not any more: bind it again. It has not begun.
+    #[error("Information schema is changed during the execution of the statement")]
+    BindAgain,
     /// KILL QUERY, KILL CONNECTION, or the client went away: stop.
     #[error("Query execution was interrupted")]
     Killed,
@@ -60,7 +63,7 @@ impl Error {
             Error::Eval(EvalError::Memory(exceeded)) => Error::from(exceeded.clone()).to_mysql(),
             Error::Eval(error) => (error.code(), error.sqlstate(), error.to_string()),
             Error::Client(error) => client_error(error),
-            Error::SchemaChanged => (8028, "HY000", self.to_string()),
+            Error::SchemaChanged | Error::BindAgain => (8028, "HY000", self.to_string()),
             Error::Killed => (1317, "70100", self.to_string()),
             Error::Start(_) | Error::Internal(_) => (1105, "HY000", self.to_string()),
         }

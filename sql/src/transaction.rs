@@ -3,7 +3,7 @@
 //! | state | reads | writes |
 //! |---|---|---|
 //! | autocommit, no BEGIN | one key: the newest version, without asking PD; otherwise a fresh timestamp | a transaction for the statement, optimistic; after a conflict or at a lock once more, pessimistic |
-//! | BEGIN, REPEATABLE READ | the transaction's start | pessimistic: at a fresh `for_update_ts`, keys locked first |
+//! | BEGIN, REPEATABLE READ | what was newest at the first of them | pessimistic: at a fresh `for_update_ts`, keys locked first |
 //! | BEGIN, READ COMMITTED | a fresh timestamp for each statement | the same |
 //!
 //! BEGIN itself asks for nothing: the transaction starts with the first statement that needs it, as in MySQL (WITH CONSISTENT
@@ -12,16 +12,17 @@
 //!
 //! SERIALIZABLE is refused by the session; READ UNCOMMITTED reads as READ COMMITTED.
 
-use crate::catalog::model::{Schema, Table};
+use crate::catalog::TableHolds;
+use crate::catalog::model::Schema;
 use crate::context::{DirtyRows, ReadView};
 use crate::error::{Error, Result};
-use basalt_client::{Cluster, Savepoint, Transaction, TxnMode, TxnOptions};
+use crate::executor::config::STATEMENTS_LOCKED;
+use basalt_client::{Cluster, Savepoint, Snapshot, Transaction, TxnMode, TxnOptions};
 use basalt_common::memory::{Account, Tracker};
 use basalt_common::table_key::{self, TableKeyKind};
-use basalt_common::{KeyRange, TableId, Timestamp, UserKey};
+use basalt_common::{KeyRange, Timestamp, UserKey};
 use basalt_expr::key::{decode_index_handle, encode_row_key};
 use bytes::Bytes;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Most savepoints of one transaction.
@@ -79,8 +80,10 @@ pub struct SessionTxn {
     pub settings: TxnSettings,
     state: State,
     savepoints: Vec<(String, Option<Savepoint>)>,
-    /// Tables that the transaction wrote, and their versions then.
-    written: BTreeMap<TableId, u64>,
+    /// Autocommit statements that lock from the start, as an earlier one met another writer.
+    locked_statements: u32,
+    /// Tables that the transaction, or the statement under way, uses.
+    pub holds: TableHolds,
     /// The row, with its key, whose unique key the last commit found taken.
     refused: Option<(Bytes, Bytes)>,
     /// What the statement under way works under.
@@ -118,26 +121,40 @@ struct Running {
     settings: TxnSettings,
     /// Before its first write.
     start: Savepoint,
-    /// What the statement that began it worked under.
+    /// What its consistent reads see, unless each of them takes its own.
+    taken: Option<TakenSnapshot>,
+}
+
+/// A snapshot that was taken for a whole transaction.
+struct TakenSnapshot {
+    snapshot: Snapshot,
+    ts: Timestamp,
+    /// What the statement that took it worked under.
     schema: Option<Arc<Schema>>,
 }
 
 impl Running {
-    fn new(txn: Transaction, settings: TxnSettings, schema: Option<Arc<Schema>>) -> Running {
-        Running { start: txn.savepoint(), txn: Box::new(txn), settings, schema }
+    fn new(txn: Transaction, settings: TxnSettings) -> Running {
+        Running { start: txn.savepoint(), txn: Box::new(txn), settings, taken: None }
+    }
+
+    /// Whether its consistent reads see one snapshot. Optimistic writes read that, too.
+    fn keeps_snapshot(&self) -> bool {
+        self.settings.isolation == Isolation::RepeatableRead || !self.settings.pessimistic
     }
 }
 
 impl SessionTxn {
     /// A session without transaction.
-    pub fn new(cluster: Cluster, memory: Arc<Tracker>) -> SessionTxn {
+    pub fn new(cluster: Cluster, holds: TableHolds, memory: Arc<Tracker>) -> SessionTxn {
         SessionTxn {
             cluster,
             memory,
             settings: TxnSettings::default(),
             state: State::Idle,
             savepoints: Vec::new(),
-            written: BTreeMap::new(),
+            locked_statements: 0,
+            holds,
             refused: None,
             schema: None,
         }
@@ -152,11 +169,7 @@ impl SessionTxn {
     /// takes its own. Optimistic writes read that snapshot too.
     pub fn snapshot_schema(&self) -> Option<&Arc<Schema>> {
         match &self.state {
-            State::Open(Running { settings, schema, .. })
-                if settings.isolation == Isolation::RepeatableRead || !settings.pessimistic =>
-            {
-                schema.as_ref()
-            }
+            State::Open(running) => running.taken.as_ref()?.schema.as_ref(),
             _ => None,
         }
     }
@@ -184,20 +197,34 @@ impl SessionTxn {
         }
     }
 
-    /// The tables that the transaction wrote, with their versions then: the commit must find them unchanged
-    /// (`Catalog::guard_commit`).
-    pub fn written_tables(&self) -> &BTreeMap<TableId, u64> {
-        &self.written
-    }
-
-    /// Remembers a table that is about to be written.
+    /// Within BEGIN … COMMIT: takes the snapshot that all consistent reads see, with the first of them, as in MySQL; writes
+    /// and locking reads before it see what is newest and take none. The caller holds the schema.
     ///
     /// # Errors
-    /// [`Error::SchemaChanged`] when an earlier statement wrote another version of it.
-    pub fn note_written(&mut self, table: &Table) -> Result<()> {
-        match self.written.insert(table.id, table.version) {
-            Some(version) if version != table.version => Err(Error::SchemaChanged),
-            _ => Ok(()),
+    /// What the client returns.
+    pub async fn take_snapshot(&mut self) -> Result<()> {
+        let is_first = matches!(self.state, State::Pending(_));
+        if is_first {
+            self.open().await?;
+        }
+        let State::Open(running) = &mut self.state else { return Ok(()) };
+        if running.taken.is_some() || !running.keeps_snapshot() {
+            return Ok(());
+        }
+        let schema = self.schema.clone();
+        running.taken = Some(if is_first {
+            TakenSnapshot { snapshot: running.txn.snapshot().clone(), ts: running.txn.start_ts(), schema }
+        } else {
+            let ts = self.cluster.timestamp().await?;
+            TakenSnapshot { snapshot: self.cluster.snapshot(ts), ts, schema }
+        });
+        Ok(())
+    }
+
+    /// After a statement: without a transaction it uses its tables no more.
+    pub fn leave_statement(&mut self) {
+        if matches!(self.state, State::Idle) {
+            self.holds.clear();
         }
     }
 
@@ -207,12 +234,8 @@ impl SessionTxn {
     /// What the client returns, when a consistent snapshot is asked for.
     pub async fn begin(&mut self, read_only: bool, consistent_snapshot: bool) -> Result<()> {
         self.savepoints.clear();
-        self.written.clear();
-        self.state = State::Pending(TxnSettings { read_only: read_only || self.settings.read_only, ..self.settings });
-        if consistent_snapshot {
-            self.open().await?;
-        }
-        Ok(())
+        self.state = State::Pending(TxnSettings { read_only, ..self.settings });
+        if consistent_snapshot { self.take_snapshot().await } else { Ok(()) }
     }
 
     /// Called before a statement that reads or writes tables: without autocommit it begins a transaction.
@@ -228,19 +251,23 @@ impl SessionTxn {
     /// What the client returns.
     pub async fn commit(&mut self) -> Result<()> {
         self.savepoints.clear();
-        self.written.clear();
-        match std::mem::replace(&mut self.state, State::Idle) {
+        let is_open = self.is_open();
+        let outcome = match std::mem::replace(&mut self.state, State::Idle) {
             State::Open(mut running) | State::Statement(mut running) => {
                 let outcome = running.txn.commit().await;
                 self.refused = match &outcome {
                     Err(basalt_client::Error::AlreadyExists { key }) => written_row(&running.txn, key),
                     _ => None,
                 };
-                outcome?;
-                Ok(())
+                outcome.map(|_| ())
             }
             State::Pending(_) | State::Idle => Ok(()),
+        };
+        // An autocommit statement that runs again uses its tables on.
+        if is_open {
+            self.holds.clear();
         }
+        Ok(outcome?)
     }
 
     /// The row, with its key, whose unique key the last commit found taken, as far as it wrote one.
@@ -251,11 +278,14 @@ impl SessionTxn {
     /// ROLLBACK. Locks are let go in the background.
     pub async fn rollback(&mut self) {
         self.savepoints.clear();
-        self.written.clear();
+        let is_open = self.is_open();
         if let State::Open(mut running) | State::Statement(mut running) =
             std::mem::replace(&mut self.state, State::Idle)
         {
             running.txn.rollback().await;
+        }
+        if is_open {
+            self.holds.clear();
         }
     }
 
@@ -276,12 +306,21 @@ impl SessionTxn {
         Ok(())
     }
 
-    /// ROLLBACK TO name. False when there is no such savepoint (1305).
-    pub fn rollback_to_name(&mut self, name: &str) -> bool {
+    /// ROLLBACK TO name. False when there is no such savepoint (1305). One that stands before everything takes the locks and the
+    /// snapshot back, too.
+    pub async fn rollback_to_name(&mut self, name: &str) -> bool {
         let Some(at) = self.savepoints.iter().position(|(n, _)| n.eq_ignore_ascii_case(name)) else { return false };
         self.savepoints.truncate(at + 1);
-        let savepoint = self.savepoints[at].1;
-        self.rollback_to(savepoint);
+        match self.savepoints[at].1 {
+            Some(savepoint) => self.rollback_to(Some(savepoint)),
+            None => {
+                if let State::Open(running) = &mut self.state {
+                    running.txn.rollback().await;
+                    self.state = State::Pending(running.settings);
+                    self.holds.clear();
+                }
+            }
+        }
         true
     }
 
@@ -324,6 +363,15 @@ impl SessionTxn {
         self.txn_mut().ok_or_else(|| Error::Internal("no transaction to write into".into()))
     }
 
+    /// The transaction to lock in; begins it. FOR SHARE locks in a read-only one, too.
+    ///
+    /// # Errors
+    /// What the client returns.
+    pub async fn locking(&mut self) -> Result<&mut Transaction> {
+        self.open().await?;
+        self.txn_mut().ok_or_else(|| Error::Internal("no transaction to lock in".into()))
+    }
+
     /// Begins the transaction of one autocommit statement.
     ///
     /// # Errors
@@ -333,8 +381,20 @@ impl SessionTxn {
         // Locks are waited for where they are asked for, not at the commit.
         let options = TxnOptions { autocommit: true, waits_at_commit: pessimistic, ..settings.options() };
         let txn = self.begin_counted(options).await?;
-        self.state = State::Statement(Running::new(txn, settings, None));
+        self.state = State::Statement(Running::new(txn, settings));
         Ok(())
+    }
+
+    /// An autocommit statement met another writer: the next ones are likely to.
+    pub fn note_writers(&mut self) {
+        self.locked_statements = STATEMENTS_LOCKED;
+    }
+
+    /// Whether an autocommit statement that begins locks what it writes from the start.
+    pub fn met_writers(&mut self) -> bool {
+        let met = self.locked_statements > 0;
+        self.locked_statements = self.locked_statements.saturating_sub(1);
+        met
     }
 
     /// What a consistent read of several keys sees, the transaction's own writes in `ranges` included.
@@ -352,8 +412,8 @@ impl SessionTxn {
     /// What the client returns.
     pub async fn current_view(&mut self, ranges: &[KeyRange]) -> Result<ReadView> {
         let ts = match self.is_pessimistic() {
-            true => self.write().await?.refresh_for_update_ts().await?,
-            false => self.write().await?.start_ts(),
+            true => self.locking().await?.refresh_for_update_ts().await?,
+            false => self.locking().await?.start_ts(),
         };
         Ok(self.view_at(ts, ranges))
     }
@@ -382,23 +442,32 @@ impl SessionTxn {
 
     fn view_at(&self, ts: Timestamp, ranges: &[KeyRange]) -> ReadView {
         let dirty = self.dirty(ranges);
-        match self.txn() {
-            // The transaction's snapshot knows which locks it may pass.
-            Some(txn) if txn.start_ts() == ts => ReadView { snapshot: txn.snapshot().clone(), ts, dirty },
+        let running = match &self.state {
+            State::Open(running) | State::Statement(running) => Some(running),
+            State::Idle | State::Pending(_) => None,
+        };
+        // The transaction's snapshots know which locks they may pass.
+        let taken = running.and_then(|running| running.taken.as_ref()).filter(|taken| taken.ts == ts);
+        match (taken, running) {
+            (Some(taken), _) => ReadView { snapshot: taken.snapshot.clone(), ts, dirty },
+            (None, Some(running)) if running.txn.start_ts() == ts => {
+                ReadView { snapshot: running.txn.snapshot().clone(), ts, dirty }
+            }
             _ => ReadView { dirty, ..ReadView::at(&self.cluster, ts) },
         }
     }
 
     async fn read_ts(&mut self) -> Result<Timestamp> {
+        self.take_snapshot().await?;
         match &self.state {
-            State::Idle => return Ok(self.cluster.timestamp().await?),
-            State::Pending(_) => self.open().await?,
-            State::Open(running) if running.settings.isolation == Isolation::ReadCommitted => {
-                return Ok(self.cluster.timestamp().await?);
-            }
-            State::Open(_) | State::Statement(_) => {}
+            State::Idle => Ok(self.cluster.timestamp().await?),
+            State::Open(running) => match &running.taken {
+                Some(taken) => Ok(taken.ts),
+                None => Ok(self.cluster.timestamp().await?),
+            },
+            State::Statement(running) => Ok(running.txn.start_ts()),
+            State::Pending(_) => Err(Error::Internal("no transaction to read in".into())),
         }
-        self.txn().map(Transaction::start_ts).ok_or_else(|| Error::Internal("no transaction to read in".into()))
     }
 
     /// The transaction's own writes in some ranges; `None` when there are none.
@@ -422,7 +491,12 @@ impl SessionTxn {
         };
         let options = settings.options();
         let txn = self.begin_counted(options).await?;
-        self.state = State::Open(Running::new(txn, settings, self.schema.clone()));
+        let mut running = Running::new(txn, settings);
+        if !settings.pessimistic {
+            let (snapshot, ts) = (running.txn.snapshot().clone(), running.txn.start_ts());
+            running.taken = Some(TakenSnapshot { snapshot, ts, schema: self.schema.clone() });
+        }
+        self.state = State::Open(running);
         Ok(())
     }
 

@@ -22,6 +22,7 @@ use basalt_storage::raftstore::transport::grpc::GrpcTransport;
 use basalt_storage::raftstore::transport::{LocalTransport, Transport};
 use basalt_storage::service::grpc::{self, Drain};
 use basalt_storage::service::{StoreIdentity, StoreService};
+use basalt_storage::txn::circles::report_waits;
 use basalt_storage::txn::{ConcurrencyManager, Scheduler};
 use std::path::Path;
 use std::sync::Arc;
@@ -52,12 +53,14 @@ pub struct OpenStore {
     pub node: Arc<Node>,
     pub service: Arc<StoreService>,
     disk_watch: tokio::task::JoinHandle<()>,
+    wait_reports: tokio::task::JoinHandle<()>,
 }
 
 impl OpenStore {
     /// Stops it; what it has acknowledged is on disk already.
     pub async fn stop(&self) -> Result<()> {
         self.disk_watch.abort();
+        self.wait_reports.abort();
         self.node.stop().await.context("a store did not stop cleanly")
     }
 }
@@ -98,7 +101,7 @@ pub async fn open(params: StoreParams<'_>) -> Result<OpenStore> {
         engine,
         log,
         snapshot_dir: params.folder.join("snapshots"),
-        pd: params.pd,
+        pd: params.pd.clone(),
         transport: params.transport,
         env: params.env.clone(),
         address: params.address,
@@ -120,10 +123,13 @@ pub async fn open(params: StoreParams<'_>) -> Result<OpenStore> {
     let coprocessor =
         CoprocessorHandler::new(node.id(), params.env.clone(), &CoprocessorConfig::default(), Threads::Own)?;
     let identity = StoreIdentity { cluster_id: node.cluster_id(), store_id: node.id() };
+    let mut pd = PdCaller::new(params.pd);
+    pd.set_cluster(node.cluster_id());
+    let wait_reports = tokio::spawn(report_waits(scheduler.clone(), pd, node.id()));
     let service = StoreService::new(identity, scheduler, node.kv().clone(), Arc::new(coprocessor), params.env);
     let reserve = params.settings.disk_reserve.map_or(disk::RESERVE_BYTES, |size| size.0);
     let disk_watch = disk::watch(params.folder.to_path_buf(), reserve, service.clone());
-    Ok(OpenStore { node, service, disk_watch })
+    Ok(OpenStore { node, service, disk_watch, wait_reports })
 }
 
 /// Runs the role until it is asked to stop.

@@ -37,8 +37,8 @@ pub(super) struct Committer {
     pub(super) way: Way,
     /// A prewrite failed for certain: the others need not try again.
     pub(super) failed: AtomicBool,
-    /// Whether prewrites wait for others' locks, and when they stop.
-    pub(super) waits: bool,
+    /// What prewrites do at others' locks, and when they stop waiting.
+    pub(super) at_lock: AtLock,
     pub(super) lock_wait_until: Monotonic,
     /// The answer of some prewrite was lost, so that it may still arrive.
     pub(super) any_unknown: AtomicBool,
@@ -131,6 +131,17 @@ fn mutations_of(txn: &Transaction) -> Vec<kv::Mutation> {
     mutations
 }
 
+/// What a prewrite does when it meets the lock of a transaction that lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AtLock {
+    /// Waits for its end.
+    Wait,
+    /// Fails with [`Error::WouldWait`].
+    Tell,
+    /// Fails with [`Error::WriteConflict`].
+    Conflict,
+}
+
 async fn prepare(
     txn: &Transaction,
     mutations: Vec<kv::Mutation>,
@@ -171,7 +182,11 @@ async fn prepare(
         ttl: if is_pessimistic { PESSIMISTIC_LOCK_TTL } else { COMMIT_LOCK_TTL },
         way,
         failed: AtomicBool::new(false),
-        waits: txn.options.waits_at_commit,
+        at_lock: match (txn.options.waits_at_commit, is_pessimistic || batches.len() == 1) {
+            (false, _) => AtLock::Tell,
+            (true, true) => AtLock::Wait,
+            (true, false) => AtLock::Conflict,
+        },
         lock_wait_until: match batches.len() {
             1 => Monotonic(u64::MAX),
             _ => txn.cluster.env.now().after(PREWRITE_LOCK_WAIT_MAX),

@@ -38,6 +38,8 @@
 //! A commit that waits for another's lock holds what it has prewritten meanwhile, and whoever meets that waits as well: readers,
 //! and the very transaction that it waits for. An autocommit statement does not ([`Error::WouldWait`]): it is rolled back and
 //! takes its locks before it writes, where it stands in a queue and in the wait-for graph and holds nothing that readers see.
+//! Any other optimistic transaction waits when all its keys are in one request, which has prewritten nothing then; else the
+//! lock is a conflict, as its commit would be. What a pessimistic one has to wait for is a commit under way.
 //!
 //! [`Error::WouldWait`]: crate::error::Error::WouldWait
 //!

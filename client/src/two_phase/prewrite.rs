@@ -1,6 +1,6 @@
 //! The first phase: every batch prewritten, side by side, and what their answers mean together.
 
-use super::commit::{Batch, Committer, Way, batches_of};
+use super::commit::{AtLock, Batch, Committer, Way, batches_of};
 use crate::config::REGION_CONCURRENCY;
 use crate::error::{Error, Result};
 use crate::region_cache::CachedRegion;
@@ -153,11 +153,11 @@ impl Committer {
             if self.cluster.env.now() > self.lock_wait_until {
                 return Err(Told::Refused(Error::LockTimeout { key: lock.key.clone() }));
             }
-            if self.waits {
-                self.cluster.resolve_for_write(locks, retry).await.map_err(Told::Refused)?;
-            } else {
-                self.clear_dead(locks, retry).await.map_err(Told::Refused)?;
-            }
+            let passed = match self.at_lock {
+                AtLock::Wait => self.cluster.resolve_for_write(locks, retry).await,
+                AtLock::Tell | AtLock::Conflict => self.clear_dead(locks, retry).await,
+            };
+            passed.map_err(Told::Refused)?;
             retry.maybe_executed = false;
             return Ok(Step::Answered(mutations));
         }
@@ -169,11 +169,15 @@ impl Committer {
         }))
     }
 
-    /// Cleans up locks whose transactions are over.
+    /// Cleans up locks whose transactions are over; fails at one that lives.
     async fn clear_dead(&self, locks: Vec<LockInfo>, retry: &mut Retry) -> Result<()> {
         for lock in locks {
             if !self.cluster.resolve_or_report(&lock, retry).await? {
-                return Err(Error::WouldWait { key: lock.key });
+                let (key, start_ts, conflict_commit_ts) = (lock.key, self.start_ts, Timestamp(lock.start_ts));
+                return Err(match self.at_lock {
+                    AtLock::Conflict => Error::WriteConflict { key, start_ts, conflict_commit_ts },
+                    AtLock::Wait | AtLock::Tell => Error::WouldWait { key },
+                });
             }
         }
         Ok(())

@@ -13,6 +13,7 @@
 //!
 //! Requests that change nothing durable (lookups, most heartbeats, timestamps) never wait for the disk.
 
+mod deadlock;
 mod heartbeat;
 mod lookup;
 mod records;
@@ -29,6 +30,7 @@ use basalt_common::env::Env;
 use basalt_common::metrics;
 use basalt_common::{Region, Timestamp};
 use basalt_proto::pd::{self, pd_request, pd_response};
+use deadlock::LockWaits;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use registry::Registry;
@@ -46,6 +48,7 @@ pub struct PdService {
     /// The window is getting short.
     tso_low: Notify,
     state: Mutex<State>,
+    lock_waits: Mutex<LockWaits>,
 }
 
 struct State {
@@ -83,6 +86,7 @@ impl PdService {
                     scheduler: Scheduler::default(),
                     registry: loaded.registry,
                 }),
+                lock_waits: Mutex::default(),
             };
             service.widen_tso_window().await?;
             tracing::info!(
@@ -181,6 +185,7 @@ impl PdService {
             Req::PutStore(r) => self.put_store(r).await.map(Resp::PutStore),
             Req::AddOperator(r) => self.add_operator(r).map(Resp::AddOperator),
             Req::ServiceSafePoint(r) => self.service_safe_point(r).await.map(Resp::ServiceSafePoint),
+            Req::LockWaits(r) => Ok(Resp::LockWaits(self.lock_waits(r))),
             Req::SqlServerHeartbeat(r) => self.sql_server_heartbeat(r).map(Resp::SqlServerHeartbeat),
         }
     }

@@ -53,7 +53,7 @@ impl Bind {
             tables: BTreeMap::new(),
         };
         let databases = BTreeMap::from([("test".to_string(), Arc::new(database))]);
-        Bind { schema: Schema { version: 1, databases } }
+        Bind { schema: Schema { version: 1, databases, exclusive: BTreeMap::new() } }
     }
 
     fn run_text(&mut self, text: &str) -> Result<String> {

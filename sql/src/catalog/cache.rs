@@ -1,9 +1,11 @@
 //! The schema that this server works under, and the promise of which version that is.
 //!
 //! Who may hold what: [`State`] is one small struct under a mutex, held for a few instructions, never across an await. A
-//! [`SchemaGuard`] is held from binding to the end of a write, of a read until it has its timestamp and its plan runs, and
-//! over the commit of an explicit transaction; never while a client thinks or takes its rows.
+//! [`SchemaGuard`] is held while a statement is bound and a transaction takes its snapshot, and over the commit of an
+//! explicit transaction. From then on [`TableHolds`] keep the tables that it uses from being changed twice: a statement's
+//! to its end, a transaction's to its end.
 
+use super::holds::Holds;
 use super::model::{Schema, Table};
 use super::sequence::Sequences;
 use super::{config, store};
@@ -13,10 +15,10 @@ use basalt_common::env::{Env, Monotonic};
 use basalt_common::{TableId, Timestamp};
 use basalt_proto::pd::SqlServer;
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 /// How often a step looks whether the others have come along.
@@ -38,6 +40,8 @@ struct Inner {
     sequences: Sequences,
     /// Rung by whoever wants the schema looked at now.
     look: Notify,
+    /// Tells the version of each new schema.
+    changed: watch::Sender<u64>,
     /// Schema changes that run here.
     jobs: Mutex<BTreeSet<u64>>,
 }
@@ -63,6 +67,11 @@ struct State {
     failure: Option<(u16, String)>,
     /// Statements and commits under way, by the version that they work under; few, and the newest stays when it is unused.
     in_use: Vec<(u64, usize)>,
+    /// Tables that transactions use.
+    holds: Holds,
+    /// How often the cluster could not be asked for longer than the lease: what was held then is not held any more, as far
+    /// as the other servers know.
+    cut_offs: u64,
 }
 
 impl State {
@@ -110,6 +119,64 @@ impl Drop for SchemaGuard {
     }
 }
 
+/// The tables that a transaction or a statement uses, each held since its first use: changes of them wait.
+pub struct TableHolds {
+    inner: Arc<Inner>,
+    /// See [`State::cut_offs`].
+    cut_offs: u64,
+    /// Few; with the version of the schema.
+    tables: Vec<(TableId, u64)>,
+}
+
+impl TableHolds {
+    /// Whether the table is held.
+    pub fn has(&self, table: TableId) -> bool {
+        self.tables.iter().any(|(held, _)| *held == table)
+    }
+
+    /// The tables.
+    pub fn tables(&self) -> impl Iterator<Item = TableId> + '_ {
+        self.tables.iter().map(|(table, _)| *table)
+    }
+
+    /// Holds tables, those that are not held yet, as the guard's schema has them.
+    pub fn take(&mut self, guard: &SchemaGuard, tables: &[TableId]) {
+        let version = guard.schema.version;
+        let mut state = self.inner.state.lock();
+        if self.tables.is_empty() {
+            self.cut_offs = state.cut_offs;
+        }
+        for &table in tables {
+            if !self.tables.iter().any(|(held, _)| *held == table) {
+                state.holds.enter(table, version);
+                self.tables.push((table, version));
+            }
+        }
+    }
+
+    /// Lets all of them go.
+    pub fn clear(&mut self) {
+        if self.tables.is_empty() {
+            return;
+        }
+        let mut state = self.inner.state.lock();
+        let newest = state.schema.version;
+        let mut is_waited_for = false;
+        for (table, version) in self.tables.drain(..) {
+            is_waited_for |= state.holds.leave(table, version) && version < newest;
+        }
+        if is_waited_for {
+            self.inner.look.notify_one();
+        }
+    }
+}
+
+impl Drop for TableHolds {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
 impl Catalog {
     /// Loads the schema and registers with PD. `server_id` is unique in the cluster.
     ///
@@ -119,7 +186,16 @@ impl Catalog {
         let snapshot = cluster.snapshot(cluster.timestamp().await?);
         let schema = Arc::new(store::load(&snapshot).await?);
         let env = cluster.env().clone();
-        let state = State { schema, looked: env.now(), looking: false, failure: None, in_use: Vec::new() };
+        let changed = watch::Sender::new(schema.version);
+        let state = State {
+            schema,
+            looked: env.now(),
+            looking: false,
+            failure: None,
+            in_use: Vec::new(),
+            holds: Holds::default(),
+            cut_offs: 0,
+        };
         let sequences = Sequences::new(cluster.clone());
         let inner = Inner {
             cluster,
@@ -130,6 +206,7 @@ impl Catalog {
             state: Mutex::new(state),
             sequences,
             look: Notify::new(),
+            changed,
             jobs: Mutex::default(),
         };
         let catalog = Catalog { inner: Arc::new(inner) };
@@ -158,15 +235,29 @@ impl Catalog {
         Ok(SchemaGuard { inner: self.inner.clone(), schema })
     }
 
-    /// The schema now, held for the commit of a transaction that wrote these tables (id and version).
+    /// The schema now, held for the commit of a transaction that uses these tables.
     ///
     /// # Errors
-    /// [`Error::SchemaChanged`] when one of them is not what it was.
-    pub fn guard_commit(&self, written: &BTreeMap<TableId, u64>) -> Result<SchemaGuard> {
+    /// As [`Catalog::schema`]; [`Error::SchemaChanged`] when one of them was changed while this server was cut off from the
+    /// cluster for so long that nobody waited for it.
+    pub fn guard_commit(&self, held: &TableHolds) -> Result<SchemaGuard> {
         let guard = self.guard()?;
+        if held.cut_offs == self.inner.state.lock().cut_offs {
+            return Ok(guard);
+        }
         let unchanged =
-            |(id, version): (&TableId, &u64)| guard.schema.table_by_id(*id).is_some_and(|(_, t)| t.version == *version);
-        if written.iter().all(unchanged) { Ok(guard) } else { Err(Error::SchemaChanged) }
+            |(id, since): &(TableId, u64)| guard.schema.table_by_id(*id).is_some_and(|(_, t)| t.version <= *since);
+        if held.tables.iter().all(unchanged) { Ok(guard) } else { Err(Error::SchemaChanged) }
+    }
+
+    /// Holds on no table yet.
+    pub fn no_holds(&self) -> TableHolds {
+        TableHolds { inner: self.inner.clone(), cut_offs: 0, tables: Vec::new() }
+    }
+
+    /// Tells of every new schema that this server loads, by its version.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.inner.changed.subscribe()
     }
 
     fn check_lease(&self, state: &State) -> Result<()> {
@@ -226,22 +317,31 @@ impl Catalog {
             self.inner.sequences.retain(|id| schema.table_by_id(id).is_some());
             let mut state = self.inner.state.lock();
             if schema.version > state.schema.version {
+                self.inner.changed.send_replace(schema.version);
                 state.schema = schema;
             }
         }
         let mut state = self.inner.state.lock();
+        if started.since(state.looked) > config::SCHEMA_LEASE {
+            state.cut_offs += 1;
+        }
         state.looked = state.looked.max(started);
         Ok(())
     }
 
-    /// Tells PD which version this server works under; returns all servers.
+    /// Tells PD which version this server works under, and which tables its transactions still use under older ones;
+    /// returns all servers.
     async fn announce(&self, leaving: bool) -> Result<Vec<SqlServer>> {
-        let schema_version = self.inner.state.lock().oldest();
+        let (schema_version, held) = {
+            let state = self.inner.state.lock();
+            (state.oldest(), state.holds.older_than(state.schema.version))
+        };
         let server = SqlServer {
             id: self.inner.server_id,
             address: self.inner.address.clone(),
             status_address: self.inner.status_address.clone(),
             schema_version,
+            held,
             last_heartbeat_unix_ms: 0,
         };
         Ok(self.inner.cluster.pd().sql_server_heartbeat(Some(server), leaving).await?)
@@ -268,12 +368,20 @@ impl Catalog {
         }
     }
 
-    /// Returns when no server that is alive works under a version before `version`.
+    /// Returns when no server that is alive works under a version before `version`, and none of their transactions uses one
+    /// of `tables` since before it. `goes_on` is asked again and again meanwhile.
     ///
     /// # Errors
-    /// 8027-like after [`config::STEP_WAIT_MAX`]: a server is alive and has not come along.
-    pub async fn wait_for_all(&self, version: u64) -> Result<()> {
+    /// Of `goes_on`. An internal one after [`config::STEP_WAIT_MAX`]: a server is alive and has not come along.
+    pub async fn wait_for_all(
+        &self,
+        version: u64,
+        tables: &[TableId],
+        goes_on: &(dyn Fn() -> Result<()> + Send + Sync),
+    ) -> Result<()> {
         let started = self.inner.env.now();
+        let uses_older =
+            |s: &SqlServer| s.held.iter().any(|h| h.schema_version < version && tables.contains(&TableId(h.table_id)));
         loop {
             self.refresh().await?;
             let servers = self.announce(false).await?;
@@ -281,10 +389,12 @@ impl Catalog {
             let silent = |s: &SqlServer| {
                 now.saturating_sub(s.last_heartbeat_unix_ms) > config::SERVER_SILENCE_MAX.as_millis() as u64
             };
-            if servers.iter().all(|s| s.schema_version >= version || silent(s)) {
+            let has_all = servers.iter().all(|s| s.schema_version >= version || silent(s));
+            if has_all && !servers.iter().any(|s| uses_older(s) && !silent(s)) {
                 return Ok(());
             }
-            if self.inner.env.now().since(started) > config::STEP_WAIT_MAX {
+            goes_on()?;
+            if !has_all && self.inner.env.now().since(started) > config::STEP_WAIT_MAX {
                 return Err(Error::Internal("a SQL server has not loaded the new schema in time".into()));
             }
             tokio::time::sleep(STEP_POLL).await;

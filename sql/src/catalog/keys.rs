@@ -55,6 +55,16 @@ pub fn jobs() -> KeyRange {
     prefix_range(key(b'J', &[]))
 }
 
+/// `mX{change}`.
+pub fn exclusive(id: u64) -> Vec<u8> {
+    key(b'X', &[id])
+}
+
+/// All changes that want tables for themselves.
+pub fn exclusives() -> KeyRange {
+    prefix_range(key(b'X', &[]))
+}
+
 /// `mG{ts}{table}{index}`; index 0 = the whole table.
 pub fn dropped(ts: u64, table: TableId, index: IndexId) -> Vec<u8> {
     key(b'G', &[ts, table.0, index.0])

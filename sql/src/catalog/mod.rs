@@ -7,6 +7,7 @@
 //! mA{table}                 next AUTO_INCREMENT value that no server has taken
 //! mR{table}                 next hidden row id that no server has taken
 //! mJ{job}                   schema change under way or done (crate::ddl)
+//! mX{change}                tables that a change wants for itself (crate::ddl::exclusive)
 //! mG{ts}{table}{index}      ranges to delete once nobody can read them any more
 //! mU{user}00{host}          accounts
 //! ```
@@ -15,13 +16,14 @@
 //! one step apart. Therefore:
 //! - a server looks at `mV` every [`config::SCHEMA_POLL`]; one that could not for [`config::SCHEMA_LEASE`] refuses statements (8027) until
 //!   it can;
-//! - it announces to PD the oldest version that any of its writing statements or commits still works under ([`SchemaGuard`]);
-//! - whoever takes a step waits until every server that is alive has announced it, before it takes the next (or answers OK);
-//! - an explicit transaction remembers the tables that it wrote, and at commit, under a guard, fails (8028) if one of them
-//!   has changed;
-//! - a statement holds its schema until its timestamp is taken, so the schema in force at that timestamp is the statement's or
-//!   the next one; a transaction remembers the schema that its snapshot was taken under, and its later statements read
-//!   nothing that is younger ([`seen`]).
+//! - it announces to PD the oldest version that any of its statements is bound or commits under ([`SchemaGuard`]), and the tables that its
+//!   transactions use since before the newest version ([`TableHolds`], `holds`): metadata locks;
+//! - whoever takes a step waits until every server that is alive has announced it, and none of them has a transaction that uses the table since before
+//!   it, before it takes the next (or answers OK);
+//! - a server that was cut off for longer than its lease is not waited for: transactions that it had open then fail at their commit (8028) if a table
+//!   of theirs has changed;
+//! - a transaction takes its snapshot under a guard and remembers the schema; its later statements read nothing that is
+//!   younger ([`seen`]).
 //!
 //! Names are unique because all changes meet in `mV`: two of them never commit side by side.
 //!
@@ -29,6 +31,7 @@
 
 pub mod cache;
 pub mod config;
+mod holds;
 pub mod information_schema;
 mod key_text;
 pub mod keys;
@@ -43,7 +46,7 @@ pub mod size;
 pub mod store;
 mod text;
 
-pub use cache::{Catalog, SchemaGuard};
+pub use cache::{Catalog, SchemaGuard, TableHolds};
 pub use record::handle_of;
 pub use seen::SeenSchema;
 pub use sequence::Sequences;

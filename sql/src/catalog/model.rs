@@ -235,6 +235,8 @@ pub struct Schema {
     pub version: u64,
     /// Databases by lower-cased name.
     pub databases: BTreeMap<String, Arc<Database>>,
+    /// Tables that a change wants for itself, and which: transactions that do not use them yet wait.
+    pub exclusive: BTreeMap<TableId, u64>,
 }
 
 impl Schema {

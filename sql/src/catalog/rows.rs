@@ -431,7 +431,11 @@ mod tests {
         let table = build_table(&create, defaults, &EvalContext::default()).unwrap();
         let tables = BTreeMap::from([("t".to_string(), Arc::new(table))]);
         let database = Database { id: 1, name: "test".into(), charset: names.0, collation: names.1, tables };
-        Schema { version: 1, databases: BTreeMap::from([("test".to_string(), Arc::new(database))]) }
+        Schema {
+            version: 1,
+            databases: BTreeMap::from([("test".to_string(), Arc::new(database))]),
+            exclusive: BTreeMap::new(),
+        }
     }
 
     #[tokio::test]

@@ -107,7 +107,11 @@ mod tests {
         let tables: BTreeMap<_, _> = tables.into_iter().map(|t| (t.name.clone(), Arc::new(t))).collect();
         let (charset, collation) = (String::new(), String::new());
         let database = Database { id: 1, name: "d".into(), charset, collation, tables };
-        Schema { version, databases: BTreeMap::from([("d".to_string(), Arc::new(database))]) }
+        Schema {
+            version,
+            databases: BTreeMap::from([("d".to_string(), Arc::new(database))]),
+            exclusive: BTreeMap::new(),
+        }
     }
 
     #[test]

@@ -55,7 +55,11 @@ pub async fn load(snapshot: &Snapshot) -> Result<Schema> {
         let database = Database { id: d.id, name: d.name, charset: d.charset, collation: d.collation, tables };
         databases.insert(database.name.to_lowercase(), Arc::new(database));
     }
-    Ok(Schema { version, databases })
+    let mut exclusive = BTreeMap::new();
+    for change in read_exclusives(snapshot).await? {
+        exclusive.extend(change.tables.iter().map(|&table| (TableId(table), change.id)));
+    }
+    Ok(Schema { version, databases, exclusive })
 }
 
 /// One step of a schema change: a transaction with the schema that it starts from.
@@ -144,6 +148,16 @@ pub async fn read_job(txn: &Transaction, id: u64) -> Result<Option<pb::DdlJob>> 
 /// All jobs, oldest first.
 pub async fn read_jobs(snapshot: &Snapshot) -> Result<Vec<pb::DdlJob>> {
     scan_all(snapshot, keys::jobs()).await
+}
+
+/// A change that wants tables for itself.
+pub async fn read_exclusive(txn: &Transaction, id: u64) -> Result<Option<pb::ExclusiveChange>> {
+    txn.get(&keys::exclusive(id)).await?.map(|bytes| decode(&bytes)).transpose()
+}
+
+/// All changes that want tables for themselves.
+pub async fn read_exclusives(snapshot: &Snapshot) -> Result<Vec<pb::ExclusiveChange>> {
+    scan_all(snapshot, keys::exclusives()).await
 }
 
 /// All accounts.

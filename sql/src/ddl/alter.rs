@@ -3,6 +3,7 @@
 //! All indexes that a statement adds and drops are one job, entered in one step: if one of them cannot be, none is touched.
 
 use super::create_table::build_index;
+use super::exclusive::{CLAIMED_POLL, Patience};
 use super::execute::{DdlContext, find, one_step, rename, rename_is_possible};
 use super::job::{self, JobTask, NewJob};
 use crate::catalog::model::{Index, SchemaState, Table};
@@ -62,9 +63,23 @@ pub(super) async fn alter_table(ctx: &DdlContext<'_>, table: &ObjectName, action
 /// Adds and drops indexes of a table.
 pub(super) async fn change_indexes(ctx: &DdlContext<'_>, name: &ObjectName, changes: &[IndexChange<'_>]) -> Result<()> {
     let id = ctx.catalog.cluster().pd().allocate_ids(1).await?;
-    let mut enqueued = false;
+    let patience = Patience::of(ctx);
+    while !enter_changes(ctx, name, changes, id).await? {
+        patience.goes_on()?;
+        tokio::time::sleep(CLAIMED_POLL).await;
+    }
+    Ok(())
+}
+
+/// False when a name is taken by an index that another statement is still adding: who knows whether it will be there.
+async fn enter_changes(ctx: &DdlContext<'_>, name: &ObjectName, changes: &[IndexChange<'_>], id: u64) -> Result<bool> {
+    let (mut enqueued, mut is_open) = (false, false);
     one_step(ctx, |step| {
         let mut table = (*find(&step.schema, ctx, name)?).clone();
+        is_open = changes.iter().any(|change| is_coming(&table, change));
+        if is_open {
+            return Ok(false);
+        }
         let dropped = dropped_indexes(ctx, &table, changes)?;
         let added = added_indexes(ctx, &mut table, &dropped, changes)?;
         check_auto_increment(&table, &added, &dropped)?;
@@ -83,7 +98,18 @@ pub(super) async fn change_indexes(ctx: &DdlContext<'_>, name: &ObjectName, chan
         Ok(true)
     })
     .await?;
-    if enqueued { wait_for(ctx, JobTask::start(ctx.catalog, id)).await } else { Ok(()) }
+    if enqueued {
+        wait_for(ctx, JobTask::start(ctx.catalog, id, ctx.lock_wait_timeout)).await?;
+    }
+    Ok(!is_open)
+}
+
+/// Whether another statement is adding an index of that name.
+fn is_coming(table: &Table, change: &IndexChange<'_>) -> bool {
+    use SchemaState::{DeleteOnly, WriteOnly, WriteReorganization};
+    let IndexChange::Add(KeyDefinition { name: Some(name), .. }) = change else { return false };
+    let mut named = table.indexes.iter().filter(|index| index.name.eq_ignore_ascii_case(name));
+    named.any(|index| matches!(index.state, DeleteOnly | WriteOnly | WriteReorganization))
 }
 
 /// The indexes that are dropped. One that another statement is adding, or dropping, is not there.
@@ -110,7 +136,7 @@ fn added_indexes(
     dropped: &[Index],
     changes: &[IndexChange<'_>],
 ) -> Result<Vec<Index>> {
-    let is_dropped = |index: &Index| dropped.iter().any(|d| d.id == index.id);
+    let is_dropped = |index: &Index| index.name.is_empty() || dropped.iter().any(|d| d.id == index.id);
     let mut others: Vec<Index> = table.indexes.iter().filter(|i| !is_dropped(i)).cloned().collect();
     let mut added = Vec::new();
     for change in changes {

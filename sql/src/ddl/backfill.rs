@@ -4,10 +4,14 @@
 //! rows  ├──────── wave 1 ────────┤├──────── wave 2 ────────┤…      next_key moves after each wave, in the job's row
 //!        batch batch batch batch
 //! ```
-//! Each batch is one optimistic transaction: it reads rows at its start_ts, writes their entries, and marks the rows' keys,
+//! Each batch begins as one optimistic transaction: it reads rows at its start_ts, writes their entries, and marks the rows' keys,
 //! so that it meets every write of one of these rows that commits after its start_ts. Then it is done again and reads the
 //! new row. A write that commits before its start_ts is read. All writers maintain the index since the step before, so a
 //! batch that is done twice writes what is there.
+//!
+//! A batch that meets writers does not race them: it goes on pessimistically, with the rows that nobody holds first, in one
+//! request that waits for nobody, and waits for a held row only while it holds none itself. So it is in nobody's way, and
+//! closes no circle.
 //!
 //! Several batches run side by side; a wave ends when all of them have.
 
@@ -15,13 +19,15 @@ use super::job::{OWNER_SILENCE_MAX_MS, Run};
 use crate::catalog::model::{Handle, Index, Table};
 use crate::catalog::{keys, size, store};
 use crate::error::{Error, Result};
-use basalt_client::{LockRequest, ScanOptions, Transaction, TxnOptions};
+use basalt_client::{Error as ClientError, LockRequest, LockWait, ScanOptions, Transaction, TxnMode, TxnOptions};
 use basalt_common::{KeyRange, UserKey, table_key};
 use basalt_expr::key::{self, IndexEntry, IndexPart, IndexTarget};
 use basalt_expr::row::{RowDecoder, ScanColumn};
 use basalt_expr::value::Value;
 use bytes::Bytes;
 use prost::Message;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 /// Rows of one batch.
 const BATCH_ROWS: usize = 512;
@@ -29,8 +35,10 @@ const BATCH_ROWS: usize = 512;
 const PARALLEL: usize = 4;
 /// Rows that are counted beforehand, to tell how far the work is.
 const ROWS_COUNTED: usize = 100_000;
-/// How often a batch is done again.
-const BATCH_TRIES: u32 = 100;
+/// The pause before a batch is done again after a conflict.
+const CONFLICT_PAUSE: Duration = Duration::from_millis(20);
+/// How long a batch waits for a row before it looks whether the job goes on.
+const ROW_WAIT: Duration = Duration::from_secs(1);
 
 /// How far a job is.
 #[derive(Debug, Clone)]
@@ -81,7 +89,10 @@ impl Backfill<'_> {
             for range in &ranges {
                 batches.push(self.fill_batch(range.clone()));
             }
-            let done = futures::future::try_join_all(batches).await?;
+            let done = tokio::select! {
+                done = futures::future::try_join_all(batches) => done?,
+                error = self.run.stay_owner() => return Err(error),
+            };
             start = ranges.last().map(|r| r.end.clone()).unwrap_or_default();
             let before = progress.rows_done;
             progress.rows_done += done.iter().sum::<u64>();
@@ -155,35 +166,57 @@ impl Backfill<'_> {
 
     /// One batch, until it commits; returns its rows.
     async fn fill_batch(&self, range: KeyRange) -> Result<u64> {
-        let mut tries = 0;
-        loop {
-            let mut txn = self.run.catalog.cluster().begin(TxnOptions::default()).await?;
-            let rows = self.write_batch(&mut txn, &range).await?;
-            match txn.commit().await.map_err(Error::from) {
-                Ok(_) => return Ok(rows),
-                Err(error) if tries < BATCH_TRIES && (error.is_write_conflict() || error.is_undetermined()) => {
-                    tries += 1;
-                }
-                Err(error) => return Err(error),
-            }
+        let options = TxnOptions { waits_at_commit: false, ..TxnOptions::default() };
+        let mut txn = self.run.catalog.cluster().begin(options).await?;
+        let rows = read_rows(&txn, &range).await?;
+        self.write_entries(&mut txn, &rows).await?;
+        let keys: Vec<Bytes> = rows.into_iter().map(|(key, _)| key).collect();
+        let marked = keys.iter().map(|key| (key.clone(), false)).collect();
+        txn.lock_keys(LockRequest { keys: marked, ..Default::default() }).await?;
+        match txn.commit().await {
+            Ok(_) => Ok(keys.len() as u64),
+            Err(error) if is_in_the_way(&error) => self.fill_locked(keys).await,
+            Err(error) => Err(error.into()),
         }
     }
 
-    async fn write_batch(&self, txn: &mut Transaction, range: &KeyRange) -> Result<u64> {
-        let mut rows = Vec::new();
-        let mut scanner = txn.snapshot().scan(range.clone(), ScanOptions::default());
-        while let Some(row) = scanner.next().await? {
-            rows.push(row);
-        }
-        for index in self.indexes {
-            write_entries(txn, self.table, index, &rows).await?;
-        }
-        let count = rows.len() as u64;
-        if count > 0 {
-            let keys = rows.into_iter().map(|(key, _)| (key, false)).collect();
-            txn.lock_keys(LockRequest { keys, ..Default::default() }).await?;
+    /// A batch whose rows others write, or did just now: those rows that are still there, as they are when they are locked.
+    async fn fill_locked(&self, keys: Vec<Bytes>) -> Result<u64> {
+        let count = keys.len() as u64;
+        let mut left = VecDeque::from(keys);
+        let patience = self.run.patience();
+        while let Some(first) = left.front().cloned() {
+            patience.goes_on()?;
+            let options = TxnOptions { mode: TxnMode::Pessimistic, waits_at_commit: false, ..TxnOptions::default() };
+            let mut txn = self.run.catalog.cluster().begin(options).await?;
+            let mut locked = lock_available(&mut txn, &left).await?;
+            if locked.is_empty() {
+                let wait = LockWait::AtMost(ROW_WAIT);
+                let request =
+                    LockRequest { keys: vec![(first, false)], wait, return_values: true, ..Default::default() };
+                match txn.lock_keys(request).await {
+                    Ok(found) => locked.extend(found.values),
+                    Err(ClientError::LockTimeout { .. } | ClientError::Deadlock { .. }) => continue,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            let done: BTreeSet<Bytes> = locked.iter().map(|(key, _)| key.clone()).collect();
+            let rows: Vec<Row> = locked.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+            self.write_entries(&mut txn, &rows).await?;
+            match txn.commit().await {
+                Ok(_) => left.retain(|key| !done.contains(key)),
+                Err(error) if is_in_the_way(&error) => tokio::time::sleep(CONFLICT_PAUSE).await,
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(count)
+    }
+
+    async fn write_entries(&self, txn: &mut Transaction, rows: &[Row]) -> Result<()> {
+        for index in self.indexes {
+            write_entries(txn, self.table, index, rows).await?;
+        }
+        Ok(())
     }
 
     /// Writes down how far the job is, and that its owner lives.
@@ -203,8 +236,39 @@ impl Backfill<'_> {
     }
 }
 
+/// A row's key and value.
+type Row = (Bytes, Bytes);
+
+async fn read_rows(txn: &Transaction, range: &KeyRange) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    let mut scanner = txn.snapshot().scan(range.clone(), ScanOptions::default());
+    while let Some(row) = scanner.next().await? {
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+/// Locks those of some rows that nobody else holds, and brings them as they are.
+async fn lock_available(txn: &mut Transaction, keys: &VecDeque<Bytes>) -> Result<Vec<(Bytes, Option<Bytes>)>> {
+    let mut keys = keys.clone();
+    let available = txn.lock_available(&mut keys, usize::MAX).await?;
+    Ok(available.into_iter().map(|found| (found.key, found.value)).collect())
+}
+
+/// True when a batch is done again because of other writers, or because nobody knows whether it was done: what it writes does
+/// no harm twice.
+fn is_in_the_way(error: &ClientError) -> bool {
+    matches!(
+        error,
+        ClientError::WriteConflict { .. }
+            | ClientError::WouldWait { .. }
+            | ClientError::Aborted { .. }
+            | ClientError::Undetermined(_)
+    )
+}
+
 /// Puts one index's entries of some rows.
-async fn write_entries(txn: &mut Transaction, table: &Table, index: &Index, rows: &[(Bytes, Bytes)]) -> Result<()> {
+async fn write_entries(txn: &mut Transaction, table: &Table, index: &Index, rows: &[Row]) -> Result<()> {
     let columns: Vec<ScanColumn> =
         index.columns.iter().map(|part| scan_column(table, part.column)).collect::<Result<_>>()?;
     let parts: Vec<IndexPart> = index
@@ -244,7 +308,7 @@ async fn check_unique(
     index: &Index,
     entries: &[(IndexEntry, Vec<Value>)],
 ) -> Result<()> {
-    let mut wanted = std::collections::BTreeMap::new();
+    let mut wanted = BTreeMap::new();
     for (entry, values) in entries.iter().filter(|(e, _)| e.unique) {
         if wanted.insert(Bytes::from(entry.key.clone()), (&entry.value, values)).is_some() {
             return Err(duplicate(table, index, values));

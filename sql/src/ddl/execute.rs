@@ -2,6 +2,7 @@
 
 use super::alter::{self, IndexChange};
 use super::create_table::{TableDefaults, build_table};
+use super::exclusive::exclusively;
 use super::names;
 use crate::binder::collation_of;
 use crate::catalog::model::{Database, Schema, SchemaState, Table};
@@ -17,9 +18,10 @@ use basalt_expr::EvalContext;
 use basalt_expr::collation::Collation;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How often a step is tried when another change gets in between.
-const STEP_TRIES: u32 = 20;
+pub(super) const STEP_TRIES: u32 = 20;
 
 /// What a schema change needs of its session.
 pub struct DdlContext<'a> {
@@ -35,6 +37,8 @@ pub struct DdlContext<'a> {
     pub statement: &'a str,
     /// Flipped when the statement must stop.
     pub kill: &'a KillSwitch,
+    /// How long it waits for transactions that use a table (`lock_wait_timeout`).
+    pub lock_wait_timeout: Duration,
     /// Takes what the process list shows of a change that takes its time.
     pub show_state: &'a (dyn Fn(&str) + Send + Sync),
 }
@@ -115,7 +119,7 @@ where
             return Ok(());
         }
         match step.commit().await {
-            Ok(version) => return ctx.catalog.wait_for_all(version).await,
+            Ok(version) => return ctx.catalog.wait_for_all(version, &[], &|| Ok(())).await,
             Err(error) if error.is_write_conflict() && tries < STEP_TRIES => tries += 1,
             Err(error) => return Err(error),
         }
@@ -182,7 +186,10 @@ async fn drop_database(ctx: &DdlContext<'_>, name: &str, if_exists: bool) -> Res
     if is_system(name) {
         return Err(denied(name));
     }
-    one_step(ctx, |step| {
+    let tables = |schema: &Schema| {
+        Ok(schema.database(name).map_or(Vec::new(), |database| database.tables.values().map(|t| t.id).collect()))
+    };
+    exclusively(ctx, tables, |step| {
         let Some(database) = step.schema.database(name).cloned() else {
             let error = Error::no_database_to_drop(name);
             return ctx.nothing_to_do(if_exists, error);
@@ -287,21 +294,23 @@ async fn drop_tables(ctx: &DdlContext<'_>, tables: &[ObjectName], if_exists: boo
             return Err(Error::duplicate_alias(&name.name));
         }
     }
-    one_step(ctx, |step| {
+    let look_up = |schema: &Schema| {
         let (mut found, mut missing) = (Vec::new(), Vec::new());
         for name in tables {
-            match step.schema.table(ctx.database_of(name)?, &name.name) {
+            match schema.table(ctx.database_of(name)?, &name.name) {
                 Some(table) => found.push(table.clone()),
                 None => missing.push(format!("{}.{}", ctx.database_of(name)?, name.name)),
             }
         }
-        if !missing.is_empty() {
-            let error = Error::unknown_table(missing.join(","));
-            if !if_exists {
-                return Err(error);
-            }
-            missing.iter().for_each(|name| ctx.note(&Error::unknown_table(name)));
+        if !missing.is_empty() && !if_exists {
+            return Err(Error::unknown_table(missing.join(",")));
         }
+        Ok((found, missing))
+    };
+    let ids = |schema: &Schema| Ok(look_up(schema)?.0.iter().map(|table: &Arc<Table>| table.id).collect());
+    exclusively(ctx, ids, |step| {
+        let (found, missing) = look_up(&step.schema)?;
+        missing.iter().for_each(|name| ctx.note(&Error::unknown_table(name)));
         for table in &found {
             step.delete_table(table)?;
         }
@@ -312,22 +321,33 @@ async fn drop_tables(ctx: &DdlContext<'_>, tables: &[ObjectName], if_exists: boo
 
 async fn truncate(ctx: &DdlContext<'_>, name: &ObjectName) -> Result<()> {
     let id = TableId(ctx.catalog.cluster().pd().allocate_ids(1).await?);
-    one_step(ctx, |step| {
-        let old = find(&step.schema, ctx, name)?;
-        step.delete_table(&old)?;
-        let mut table = (*old).clone();
-        table.id = id;
-        // An index that was being added has nothing left to fill in; its job finds the table gone and ends.
-        table.indexes.retain(|i| i.state == SchemaState::Public);
-        step.put_table(&table)?;
-        Ok(true)
-    })
+    exclusively(
+        ctx,
+        |schema| Ok(vec![find(schema, ctx, name)?.id]),
+        |step| {
+            let old = find(&step.schema, ctx, name)?;
+            step.delete_table(&old)?;
+            let mut table = (*old).clone();
+            table.id = id;
+            // An index that was being added has nothing left to fill in; its job finds the table gone and ends.
+            table.indexes.retain(|i| i.state == SchemaState::Public);
+            step.put_table(&table)?;
+            Ok(true)
+        },
+    )
     .await
 }
 
 /// RENAME TABLE, or ALTER TABLE … RENAME, which may also give a table the name that it has.
 pub(super) async fn rename(ctx: &DdlContext<'_>, pairs: &[(ObjectName, ObjectName)], is_alter: bool) -> Result<()> {
-    one_step(ctx, |step| {
+    let tables = |schema: &Schema| {
+        // A name that an earlier pair of the list makes is that pair's table.
+        let made =
+            |name: &ObjectName, before: usize| pairs[..before].iter().any(|(_, to)| is_same_table(ctx, to, name));
+        let named = pairs.iter().enumerate().filter(|(at, (from, _))| !made(from, *at));
+        named.map(|(_, (from, _))| Ok(find(schema, ctx, from)?.id)).collect()
+    };
+    exclusively(ctx, tables, |step| {
         // `RENAME a TO b, b TO c` sees its own effects in order.
         let mut schema = step.schema.clone();
         let mut has_changed = false;

@@ -9,7 +9,9 @@
 //! All indexes of a job take each step together: a statement that adds several shows all of them at once, or none ever.
 //!
 //! A job runs in a task of its own, so that no step is left half-way when its statement's connection dies. Whoever waits for
-//! the task may ask it to stop ([`JobTask`]); an addition that is not public yet is then undone.
+//! the task may ask it to stop ([`JobTask`]); an addition that is not public yet is then undone, and so is a removal that still
+//! waits for transactions at its first step. Its statement ends there and then: what is undone in the background has no name
+//! any more, and nobody sees it.
 
 use super::backfill::{self, Progress};
 use crate::catalog::model::{Index, SchemaState, Table};
@@ -17,6 +19,7 @@ use crate::catalog::store::{self, Step};
 use crate::catalog::{Catalog, keys, record};
 use crate::error::{Error, Result};
 use basalt_client::TxnOptions;
+use basalt_common::env::Monotonic;
 use basalt_common::{IndexId, TableId};
 use basalt_proto::schema as pb;
 use basalt_proto::schema::{DdlJob, DdlJobState, DdlKind};
@@ -26,12 +29,15 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+/// What the process list says of a change that waits for transactions, as MySQL has it.
+pub const METADATA_LOCK_STATE: &str = "Waiting for table metadata lock";
 /// How long an owner that shows no sign of life keeps its job.
 pub(super) const OWNER_SILENCE_MAX_MS: u64 = 30_000;
+/// How often an owner says that it lives, while it waits.
+pub(super) const RENEW: Duration = Duration::from_millis(OWNER_SILENCE_MAX_MS / 3);
 /// How often a step is tried when something gets in between.
 const STEP_TRIES: u32 = 50;
-/// How often a job goes on after the cluster could not be reached, and after which time.
-const RUN_TRIES: u32 = 30;
+/// After which time a job goes on when the cluster could not be reached.
 const RUN_AGAIN: Duration = Duration::from_secs(1);
 
 /// What a job is to do.
@@ -76,7 +82,7 @@ pub(super) fn enqueue(step: &mut Step, new: &NewJob<'_>, owner: u64) -> Result<(
 
 /// A job that runs, and the one who waits for it. Dropped, it asks the job to stop.
 pub(super) struct JobTask {
-    /// Ends with the job.
+    /// Ends with the job, or when it turns back.
     pub outcome: JoinHandle<Result<()>>,
     /// What the process list says of it.
     pub progress: watch::Receiver<String>,
@@ -85,12 +91,13 @@ pub(super) struct JobTask {
 }
 
 impl JobTask {
-    /// Runs a job of this server.
-    pub(super) fn start(catalog: &Catalog, id: u64) -> JobTask {
+    /// Runs a job of this server, which waits at every step for transactions so long.
+    pub(super) fn start(catalog: &Catalog, id: u64, lock_wait_timeout: Duration) -> JobTask {
         let stop = CancellationToken::new();
         let (report, progress) = watch::channel(String::new());
         let (catalog, token) = (catalog.clone(), stop.clone());
-        let outcome = tokio::spawn(async move { Run { catalog, id, stop: token, report }.run().await });
+        let run = Run { catalog, id, stop: token, report, lock_wait_timeout: Some(lock_wait_timeout) };
+        let outcome = tokio::spawn(run.run());
         JobTask { outcome, progress, _stops_when_dropped: stop.clone().drop_guard(), stop }
     }
 
@@ -110,6 +117,38 @@ pub(super) struct Run {
     pub stop: CancellationToken,
     /// Takes what the process list shows.
     pub report: watch::Sender<String>,
+    /// How long a step waits for transactions; `None` when nobody waits for the job.
+    pub lock_wait_timeout: Option<Duration>,
+}
+
+/// How long a step of a job waits for others, from now on.
+pub(super) struct Patience<'a> {
+    run: &'a Run,
+    until: Option<Monotonic>,
+}
+
+impl Patience<'_> {
+    /// # Errors
+    /// 1317 when the job should stop, 1205 when the time is over.
+    pub(super) fn goes_on(&self) -> Result<()> {
+        if self.run.stop.is_cancelled() {
+            Err(Error::Killed)
+        } else if self.until.is_some_and(|until| self.run.catalog.cluster().env().now() > until) {
+            Err(Error::lock_wait_timeout())
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// What a step of a job came to.
+enum Stepped {
+    /// There is another one.
+    On,
+    /// The job is over.
+    Over(Result<()>),
+    /// It failed, and is being undone.
+    Back(Error),
 }
 
 impl Run {
@@ -117,17 +156,33 @@ impl Run {
     ///
     /// # Errors
     /// What made it fail, after it was undone; or why this server cannot go on (another one will).
-    async fn run(&self) -> Result<()> {
-        let Some(_claim) = self.catalog.claim_job(self.id) else {
+    async fn run(self) -> Result<()> {
+        let Some(claim) = self.catalog.claim_job(self.id) else {
             return Err(Error::Internal(format!("schema change {} runs here already", self.id)));
         };
-        let mut tries = 0;
+        match self.go_on().await? {
+            None => Ok(()),
+            Some(why) => {
+                tokio::spawn(async move {
+                    let _claim = claim;
+                    if let Err(error) = self.go_on().await {
+                        tracing::debug!(job = self.id, %error, "a schema change was undone");
+                    }
+                });
+                Err(why)
+            }
+        }
+    }
+
+    /// Runs to the end, or until the job turns back: then why.
+    async fn go_on(&self) -> Result<Option<Error>> {
         loop {
             match self.step().await {
-                Ok(Some(outcome)) => return outcome,
-                Ok(None) => tries = 0,
-                Err(error @ (Error::Client(_) | Error::SchemaChanged)) if tries < RUN_TRIES => {
-                    tries += 1;
+                Ok(Stepped::Over(outcome)) => return outcome.map(|()| None),
+                Ok(Stepped::Back(why)) => return Ok(Some(why)),
+                Ok(Stepped::On) => {}
+                // The job goes on whoever says what, so its statement does: until the cluster can be reached again.
+                Err(error @ (Error::Client(_) | Error::SchemaChanged)) => {
                     tracing::warn!(job = self.id, %error, "a schema change has to wait");
                     tokio::time::sleep(RUN_AGAIN).await;
                 }
@@ -136,8 +191,14 @@ impl Run {
         }
     }
 
-    /// Brings the job one state on; returns its outcome once it is over.
-    async fn step(&self) -> Result<Option<Result<()>>> {
+    /// What a step that begins now waits for others.
+    pub(super) fn patience(&self) -> Patience<'_> {
+        let now = self.catalog.cluster().env().now();
+        Patience { run: self, until: self.lock_wait_timeout.map(|timeout| now.after(timeout)) }
+    }
+
+    /// Brings the job one state on.
+    async fn step(&self) -> Result<Stepped> {
         let catalog = &self.catalog;
         let txn = catalog.cluster().begin(TxnOptions::default()).await?;
         let Some(job) = store::read_job(&txn, self.id).await? else {
@@ -145,23 +206,62 @@ impl Run {
         };
         drop(txn);
         match job.state() {
-            DdlJobState::Done => return Ok(Some(Ok(()))),
-            DdlJobState::Failed => return Ok(Some(Err(failure(&job)))),
+            DdlJobState::Done => return Ok(Stepped::Over(Ok(()))),
+            DdlJobState::Failed => return Ok(Stepped::Over(Err(failure(&job)))),
             _ if job.owner != catalog.server_id() => return Err(went_away(self.id)),
             _ => {}
         }
-        catalog.wait_for_all(job.schema_version).await?;
-        if is_adding(&job) {
-            let outcome = if self.stop.is_cancelled() { Err(Error::Killed) } else { self.fill_in(&job).await };
-            match outcome {
-                Ok(()) => {}
-                Err(error @ (Error::User { .. } | Error::Eval(_) | Error::Killed)) => {
-                    return undo(catalog, &job, &error).await.map(|()| None);
-                }
-                Err(error) => return Err(error),
+        match self.get_ready(&job).await {
+            Ok(()) => advance(catalog, self.id).await.map(|()| Stepped::On),
+            Err(why @ (Error::User { .. } | Error::Eval(_) | Error::Killed)) => {
+                undo(catalog, &job, &why).await?;
+                Ok(Stepped::Back(why))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Waits until the next step may be taken, and fills the indexes in.
+    async fn get_ready(&self, job: &DdlJob) -> Result<()> {
+        let patience = self.patience();
+        let goes_on = || {
+            self.report.send_if_modified(|state| {
+                let is_news = state != METADATA_LOCK_STATE;
+                *state = METADATA_LOCK_STATE.to_string();
+                is_news
+            });
+            if may_turn_back(job) { patience.goes_on() } else { Ok(()) }
+        };
+        let tables = [TableId(job.table_id)];
+        tokio::select! {
+            waited = self.catalog.wait_for_all(job.schema_version, &tables, &goes_on) => waited?,
+            error = self.stay_owner() => return Err(error),
+        }
+        self.report.send_replace(String::new());
+        if !is_adding(job) {
+            return Ok(());
+        }
+        if self.stop.is_cancelled() { Err(Error::Killed) } else { self.fill_in(job).await }
+    }
+
+    /// Says again and again that the job's owner lives, while nothing else writes the job; returns when it cannot.
+    pub(super) async fn stay_owner(&self) -> Error {
+        loop {
+            tokio::time::sleep(RENEW).await;
+            if let Err(error) = self.renew().await {
+                return error;
             }
         }
-        advance(catalog, self.id).await.map(|()| None)
+    }
+
+    async fn renew(&self) -> Result<()> {
+        let mut txn = self.catalog.cluster().begin(TxnOptions::default()).await?;
+        let job = store::read_job(&txn, self.id).await?.filter(|job| job.owner == self.catalog.server_id());
+        let mut job = job.ok_or_else(|| went_away(self.id))?;
+        job.owner_until_unix_ms = txn.start_ts().physical_ms() + OWNER_SILENCE_MAX_MS;
+        txn.put(keys::job(self.id), job.encode_to_vec())?;
+        txn.commit().await?;
+        Ok(())
     }
 
     /// Fills the indexes in, if they are that far.
@@ -193,6 +293,13 @@ fn is_adding(job: &DdlJob) -> bool {
     job.kind() == DdlKind::AddIndex && job.state() == DdlJobState::Running
 }
 
+/// True while nothing has happened that cannot be taken back: what is added is not read yet, or what is dropped is still
+/// maintained by everybody.
+fn may_turn_back(job: &DdlJob) -> bool {
+    let is_dropping = job.kind() == DdlKind::DropIndex && job.state() == DdlJobState::Running && !job.has_replaced;
+    is_adding(job) || is_dropping && job.schema_state == pb::SchemaState::WriteOnly as i32
+}
+
 /// The indexes that the job's next step moves.
 fn moving(job: &DdlJob) -> impl Iterator<Item = IndexId> + '_ {
     job.indexes.iter().map(|i| IndexId(i.id))
@@ -203,6 +310,7 @@ fn failure(job: &DdlJob) -> Error {
     let sqlstate = match code {
         INTERRUPTED => return Error::Killed,
         1062 => "23000",
+        1205 => return Error::lock_wait_timeout(),
         1146 => "42S02",
         _ => "HY000",
     };
@@ -263,6 +371,7 @@ fn set_states(table: &mut Table, ids: &[IndexId], state: SchemaState) {
 /// The added indexes are public: in the same step, the ones that they replace are no longer.
 fn drop_replaced(job: &mut DdlJob, table: &mut Table) {
     job.kind = DdlKind::DropIndex as i32;
+    job.has_replaced = true;
     job.indexes = std::mem::take(&mut job.replaced);
     job.schema_state = pb::SchemaState::WriteOnly as i32;
     set_states(table, &moving(job).collect::<Vec<_>>(), SchemaState::WriteOnly);
@@ -276,14 +385,23 @@ fn end_without_table(job: &mut DdlJob) {
     }
 }
 
-/// Turns an addition round: the indexes leave by the way they came.
+/// Turns a job round. Added indexes leave by the way they came, and lose their names at once, which are free again; dropped
+/// ones are back.
 async fn undo(catalog: &Catalog, job: &DdlJob, why: &Error) -> Result<()> {
     let (code, _, message) = why.to_mysql();
     tracing::info!(job = job.id, why = message, "undoing a schema change");
-    edit(catalog, job.id, |_, job| {
-        job.state = DdlJobState::RollingBack as i32;
+    edit(catalog, job.id, |step, job| {
         (job.error_code, job.error_message) = (u32::from(code), message.clone());
-        Ok(())
+        let ids: Vec<IndexId> = moving(job).collect();
+        let table = step.schema.table_by_id(TableId(job.table_id)).map(|(_, table)| (**table).clone());
+        let is_added = is_adding(job);
+        job.state = if is_added { DdlJobState::RollingBack } else { DdlJobState::Failed } as i32;
+        let Some(mut table) = table else { return Ok(()) };
+        match is_added {
+            true => table.indexes.iter_mut().filter(|i| ids.contains(&i.id)).for_each(|i| i.name.clear()),
+            false => set_states(&mut table, &ids, SchemaState::Public),
+        }
+        step.put_table(&table)
     })
     .await
 }
@@ -307,7 +425,7 @@ where
         step.txn.put(keys::job(id), job.encode_to_vec())?;
         match step.commit().await {
             Ok(version) if matches!(job.state(), DdlJobState::Done | DdlJobState::Failed) => {
-                return catalog.wait_for_all(version).await;
+                return catalog.wait_for_all(version, &[], &|| Ok(())).await;
             }
             Ok(_) => return Ok(()),
             Err(error) if error.is_write_conflict() && tries < STEP_TRIES => tries += 1,
@@ -340,7 +458,7 @@ pub async fn adopt_abandoned(catalog: &Catalog) -> Result<()> {
         tracing::info!(job = job.id, "going on with a schema change that its server left");
         let (catalog, id, stop) = (catalog.clone(), job.id, CancellationToken::new());
         tokio::spawn(async move {
-            let run = Run { catalog, id, stop, report: watch::Sender::default() };
+            let run = Run { catalog, id, stop, report: watch::Sender::default(), lock_wait_timeout: None };
             if let Err(error) = run.run().await {
                 tracing::warn!(job = id, %error, "the schema change failed");
             }

@@ -20,9 +20,6 @@ use std::sync::Arc;
 /// Whatever makes a row fail; nothing of the statement may stay then.
 pub async fn delete(plan: &DeletePlan, ctx: &Arc<StatementContext>, txn: &mut SessionTxn) -> Result<DmlResult> {
     let targets = &plan.delete.targets;
-    for target in targets {
-        txn.note_written(&target.table)?;
-    }
     let writers: Vec<_> = targets.iter().map(|t| TableWriter::new(&t.table, ctx)).collect();
     let is_join = targets.len() > 1 || matches!(plan.source, RowsPlan::Query(_));
     let mut seen: HashSet<Bytes> = HashSet::new();

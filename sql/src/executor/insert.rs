@@ -71,7 +71,6 @@ impl Tally {
 /// Whatever makes a row fail; nothing of the statement may stay then.
 pub async fn insert(plan: &InsertPlan, ctx: &Arc<StatementContext>, txn: &mut SessionTxn) -> Result<DmlResult> {
     let insert = &plan.insert;
-    txn.note_written(&insert.table)?;
     let mut run = InsertRun { insert, ctx, writer: TableWriter::new(&insert.table, ctx), tally: Tally::default() };
     match (&insert.source, &plan.source) {
         (InsertSource::Values(rows), _) => run.insert_values(rows, txn).await?,

@@ -44,8 +44,19 @@ pub async fn lock(
         return Ok(LockedKeys::default());
     }
     let request = LockRequest { keys, wait: how_long(wait, ctx), ..LockRequest::default() };
-    let buffer = txn.write().await?;
-    ctx.guard(async { buffer.lock_keys(request).await.map_err(Error::from) }).await
+    let buffer = txn.locking().await?;
+    settled(ctx.guard(async { buffer.lock_keys(request).await.map_err(Error::from) }).await, txn).await
+}
+
+/// After a request for locks: one that was dropped must not get them behind everybody's back.
+///
+/// # Errors
+/// The request's.
+pub async fn settled<T>(outcome: Result<T>, txn: &mut SessionTxn) -> Result<T> {
+    if matches!(outcome, Err(Error::Killed)) {
+        txn.locking().await?.settle_asked().await;
+    }
+    outcome
 }
 
 fn how_long(wait: LockWait, ctx: &StatementContext) -> basalt_client::LockWait {
@@ -99,8 +110,9 @@ async fn lock_and_fetch(
         return_values: true,
         ..LockRequest::default()
     };
-    let buffer = txn.write().await?;
-    let mut locked = ctx.guard(async { buffer.lock_keys(request).await.map_err(Error::from) }).await?;
+    let buffer = txn.locking().await?;
+    let outcome = ctx.guard(async { buffer.lock_keys(request).await.map_err(Error::from) }).await;
+    let mut locked = settled(outcome, txn).await?;
     let pair = |key: UserKey| {
         let value = txn.own_write(key.as_slice()).unwrap_or_else(|| locked.values.remove(&key.0).flatten());
         value.map(|value| (key, value))
@@ -168,8 +180,9 @@ async fn lock_available(
     let mut left: VecDeque<Bytes> = keys.into_iter().map(|key| key.0).collect();
     let (mut batches, mut rows) = (Vec::new(), 0);
     while rows < most && !left.is_empty() {
-        let buffer = txn.write().await?;
-        let locked = ctx.guard(async { buffer.lock_available(&mut left, most - rows).await.map_err(Error::from) }).await?;
+        let buffer = txn.locking().await?;
+        let locked =
+            ctx.guard(async { buffer.lock_available(&mut left, most - rows).await.map_err(Error::from) }).await?;
         let fresh = locked.iter().filter(|locked| !locked.was_held).map(|locked| locked.key.clone());
         let mut unwanted: BTreeSet<Bytes> = fresh.collect();
         let current = locked.into_iter().filter_map(|locked| {
@@ -185,7 +198,7 @@ async fn lock_available(
             }
             batches.push(found.batch);
         }
-        txn.write().await?.unlock(unwanted.into_iter().collect()).await;
+        txn.locking().await?.unlock(unwanted.into_iter().collect()).await;
     }
     Ok(batches)
 }

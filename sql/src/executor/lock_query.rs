@@ -158,7 +158,7 @@ impl Tried {
                 for key in &fresh {
                     self.0.remove(key);
                 }
-                txn.write().await?.unlock(fresh).await;
+                txn.locking().await?.unlock(fresh).await;
                 return Ok(false);
             }
         }
@@ -174,7 +174,7 @@ impl Tried {
         ctx: &StatementContext,
         txn: &mut SessionTxn,
     ) -> Result<bool> {
-        let buffer = txn.write().await?;
+        let buffer = txn.locking().await?;
         let start_ts = buffer.start_ts();
         let mut wanted = VecDeque::from([key.clone()]);
         let had = ctx.guard(async { buffer.lock_available(&mut wanted, 1).await.map_err(Error::from) }).await?;

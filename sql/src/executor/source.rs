@@ -48,10 +48,10 @@ impl<'a> RowSource<'a> {
         ctx: &'a Arc<StatementContext>,
         txn: &mut SessionTxn,
     ) -> Result<Kind<'a>> {
-        let ShortSource::Table(read) = &short.source else {
-            let rows = select::select(short, ctx, txn).await?;
-            return rows.map(Kind::Stream).ok_or_else(|| Error::Internal("rows without a table are short".into()));
-        };
+        let ShortSource::Table(read) = &short.source else { return Self::open_select(short, ctx, txn).await };
+        if short.locking.is_some() {
+            return Self::open_select(short, ctx, txn).await;
+        }
         let resolved = read.access.resolve(&read.scan.table, &ctx.eval)?;
         if short.operators.is_empty()
             && let Some(rows) = lock::lock_named(read, &resolved, LockWait::Default, ctx, txn).await?
@@ -68,6 +68,12 @@ impl<'a> RowSource<'a> {
         let batches = select::read_all(&mut reader, &short.operators, (ctx, &mut held)).await?;
         let batches = select::run_operators(&short.operators, batches, ctx)?;
         Ok(Kind::Stream(RowStream::from_batches(short.output.clone(), batches).holding(held)))
+    }
+
+    /// Rows of no table, or those that a locking clause of INSERT … SELECT is about.
+    async fn open_select(short: &ShortQuery, ctx: &Arc<StatementContext>, txn: &mut SessionTxn) -> Result<Kind<'a>> {
+        let rows = select::select(short, ctx, txn).await?;
+        rows.map(Kind::Stream).ok_or_else(|| Error::Internal("these rows are read here or nowhere".into()))
     }
 
     /// The next rows; `None` at the end. There may be none in a batch.

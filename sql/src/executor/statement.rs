@@ -19,12 +19,11 @@ use crate::executor::conflict::ConflictRule;
 use crate::executor::outcome::Outcome;
 use crate::executor::{delete, duplicate, insert, lock_query, select, source, update};
 use crate::plan::Query;
-use crate::planner::{DeletePlan, InsertPlan, PhysicalPlan, ShortQuery, UpdatePlan};
+use crate::planner::{DeletePlan, InsertPlan, PhysicalPlan, RowsPlan, ShortQuery, UpdatePlan};
 use crate::transaction::SessionTxn;
 use basalt_client::Error as ClientError;
 use bytes::Bytes;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// Runs a statement.
 ///
@@ -80,6 +79,9 @@ enum Work<'a> {
 }
 
 async fn write(work: Work<'_>, ctx: &Arc<StatementContext>, txn: &mut SessionTxn) -> Result<Outcome> {
+    if txn.is_read_only() && !only_shares(work) {
+        return Err(Error::read_only_transaction());
+    }
     match txn.is_open() {
         true => write_in_transaction(work, ctx, txn).await,
         false => write_autocommit(work, ctx, txn).await,
@@ -119,11 +121,12 @@ async fn write_in_transaction(work: Work<'_>, ctx: &Arc<StatementContext>, txn: 
 /// rows do not change any more; others may come in for as long as the statement may wait for locks (1205).
 async fn run_on_newest(work: Work<'_>, ctx: &Arc<StatementContext>, txn: &mut SessionTxn) -> Result<Outcome> {
     let savepoint = txn.savepoint();
-    let began = Instant::now();
+    let env = ctx.cluster.env();
+    let until = env.now().after(ctx.limits.lock_wait_timeout);
     loop {
         match run(work, ctx, txn).await {
             Err(Error::Client(ClientError::WriteConflict { key, .. })) if txn.is_pessimistic() => {
-                if began.elapsed() > ctx.limits.lock_wait_timeout {
+                if env.now() > until {
                     return Err(ClientError::LockTimeout { key }.into());
                 }
                 txn.rollback_to(savepoint);
@@ -136,7 +139,7 @@ async fn run_on_newest(work: Work<'_>, ctx: &Arc<StatementContext>, txn: &mut Se
 
 async fn write_autocommit(work: Work<'_>, ctx: &Arc<StatementContext>, txn: &mut SessionTxn) -> Result<Outcome> {
     // What only locks has nothing to commit that would tell it of a conflict.
-    let mut lock = if matches!(work, Work::Lock(_) | Work::LockQuery(_)) { PESSIMISTIC } else { OPTIMISTIC };
+    let mut lock = if locks_what_it_reads(work) || txn.met_writers() { PESSIMISTIC } else { OPTIMISTIC };
     let mut attempt = 0;
     loop {
         txn.begin_statement(lock).await?;
@@ -155,7 +158,31 @@ async fn write_autocommit(work: Work<'_>, ctx: &Arc<StatementContext>, txn: &mut
             return Err(described(error, ctx, txn.refused_row()));
         }
         lock = PESSIMISTIC;
+        txn.note_writers();
         start_again(ctx)?;
+    }
+}
+
+/// Whether it takes no lock but FOR SHARE, which a read-only transaction may.
+fn only_shares(work: Work<'_>) -> bool {
+    match work {
+        Work::Lock(short) => short.locking.is_some_and(|locking| locking.share),
+        Work::LockQuery(query) => {
+            query.locks.iter().flat_map(|locks| &locks.targets).all(|target| target.locking.share)
+        }
+        Work::Insert(_) | Work::Update(_) | Work::Delete(_) => false,
+    }
+}
+
+fn locks_what_it_reads(work: Work<'_>) -> bool {
+    match work {
+        Work::Lock(_) | Work::LockQuery(_) => true,
+        Work::Insert(plan) => match &plan.source {
+            Some(RowsPlan::Short(short)) => short.locking.is_some(),
+            Some(RowsPlan::Query(query)) => !query.locks.is_empty(),
+            None => false,
+        },
+        Work::Update(_) | Work::Delete(_) => false,
     }
 }
 

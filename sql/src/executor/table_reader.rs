@@ -87,12 +87,7 @@ impl<'a> TableReader<'a> {
     }
 
     /// A reader of rows that are here already, in their order.
-    pub fn of_rows(
-        read: &'a TableRead,
-        rows: Vec<Pair>,
-        ctx: &'a StatementContext,
-        view: ReadView,
-    ) -> TableReader<'a> {
+    pub fn of_rows(read: &'a TableRead, rows: Vec<Pair>, ctx: &'a StatementContext, view: ReadView) -> TableReader<'a> {
         let source = Source::Fetched(rows.into_iter());
         TableReader { read, ctx, view, source, wanted: usize::MAX, batch_rows: READ_BATCH_ROWS, rows_read: 0 }
     }

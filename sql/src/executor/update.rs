@@ -26,9 +26,6 @@ const ROWS_BETWEEN_YIELDS: u64 = 256;
 /// Whatever makes a row fail; nothing of the statement may stay then.
 pub async fn update(plan: &UpdatePlan, ctx: &Arc<StatementContext>, txn: &mut SessionTxn) -> Result<DmlResult> {
     let targets = &plan.update.targets;
-    for target in targets {
-        txn.note_written(&target.table)?;
-    }
     let writers: Vec<_> = targets.iter().map(|t| TableWriter::new(&t.table, ctx)).collect();
     // A join may bring a row several times; it is changed once under each name.
     let is_join = targets.len() > 1 || matches!(plan.source, RowsPlan::Query(_));

@@ -13,7 +13,7 @@ impl Parser<'_> {
             "BEGIN" => {
                 let pessimistic = self.eat_any(&["PESSIMISTIC", "OPTIMISTIC"]).map(|w| w == "PESSIMISTIC");
                 self.eat("WORK");
-                Ok(Statement::Begin { consistent_snapshot: false, read_only: false, pessimistic })
+                Ok(Statement::Begin { consistent_snapshot: false, read_only: None, pessimistic })
             }
             "START" => self.start_transaction(),
             "COMMIT" => {
@@ -60,7 +60,7 @@ impl Parser<'_> {
                 if is_first { Ok(()) } else { p.error() }
             })?;
         }
-        Ok(Statement::Begin { consistent_snapshot, read_only: read_only.unwrap_or(false), pessimistic: None })
+        Ok(Statement::Begin { consistent_snapshot, read_only, pessimistic: None })
     }
 
     /// `[AND [NO] CHAIN] [[NO] RELEASE]`.

@@ -41,8 +41,8 @@ pub enum Statement {
     Begin {
         /// WITH CONSISTENT SNAPSHOT
         consistent_snapshot: bool,
-        /// READ ONLY
-        read_only: bool,
+        /// READ ONLY, READ WRITE
+        read_only: Option<bool>,
         /// BEGIN OPTIMISTIC, BEGIN PESSIMISTIC
         pessimistic: Option<bool>,
     },

@@ -55,7 +55,13 @@ impl Plans {
     fn new() -> Plans {
         let (charset, collation) = ("utf8mb4".into(), "utf8mb4_bin".into());
         let database = Database { id: 1, name: "test".into(), charset, collation, tables: BTreeMap::new() };
-        Plans { schema: Schema { version: 1, databases: BTreeMap::from([("test".into(), Arc::new(database))]) } }
+        Plans {
+            schema: Schema {
+                version: 1,
+                databases: BTreeMap::from([("test".into(), Arc::new(database))]),
+                exclusive: BTreeMap::new(),
+            },
+        }
     }
 
     fn run_text(&mut self, text: &str) -> Result<String> {

@@ -59,7 +59,7 @@ impl SqlSession {
     pub(super) async fn begin(
         &mut self,
         consistent_snapshot: bool,
-        read_only: bool,
+        read_only: Option<bool>,
         pessimistic: Option<bool>,
     ) -> Result<()> {
         self.commit_transaction().await?;
@@ -69,7 +69,7 @@ impl SqlSession {
         }
         // Held until the snapshot is taken.
         let _schema = self.use_schema()?;
-        self.txn.begin(read_only || self.txn.settings.read_only, consistent_snapshot).await
+        self.txn.begin(read_only.unwrap_or(self.txn.settings.read_only), consistent_snapshot).await
     }
 
     /// Commits what is open, if anything.
@@ -77,7 +77,7 @@ impl SqlSession {
         if !self.txn.is_open() {
             return Ok(());
         }
-        let guard = match self.server.catalog.guard_commit(self.txn.written_tables()) {
+        let guard = match self.server.catalog.guard_commit(&self.txn.holds) {
             Ok(guard) => guard,
             Err(error) => {
                 self.txn.rollback().await;
@@ -95,7 +95,7 @@ impl SqlSession {
 
     pub(super) async fn rollback(&mut self, savepoint: Option<&str>, chain: bool, release: bool) -> Result<()> {
         if let Some(name) = savepoint {
-            return if self.txn.rollback_to_name(name) { Ok(()) } else { Err(no_savepoint(name)) };
+            return if self.txn.rollback_to_name(name).await { Ok(()) } else { Err(no_savepoint(name)) };
         }
         self.txn.rollback().await;
         self.after_end(chain, release).await
@@ -109,6 +109,15 @@ impl SqlSession {
             self.txn.begin(self.txn.settings.read_only, false).await?;
         }
         Ok(())
+    }
+
+    /// SAVEPOINT: without autocommit it begins a transaction.
+    pub(super) fn set_savepoint(&mut self, name: &str) -> Result<()> {
+        if !self.variables.typed().autocommit {
+            self.apply_next_transaction()?;
+            self.txn.enter();
+        }
+        self.txn.set_savepoint(name)
     }
 
     pub(super) fn release_savepoint(&mut self, name: &str) -> Result<()> {

@@ -70,6 +70,7 @@ impl SqlSession {
             let schema = self.use_schema()?;
             let (plan, _) = self.measured(text_bytes, || self.bind_and_plan(statement, &schema, &types))?;
             match self.run_plan(&plan, schema, params.clone(), out, more).await {
+                Err(Error::BindAgain) => continue,
                 Err(Error::SchemaChanged) if tries < SCHEMA_TRIES && !self.txn.is_open() => tries += 1,
                 outcome => return outcome,
             }
@@ -77,7 +78,8 @@ impl SqlSession {
         }
     }
 
-    /// Runs a plan and writes its result. The schema is let go before the client takes the first row.
+    /// Runs a plan and writes its result. Outside of a transaction the tables are let go before the client takes the first
+    /// row.
     pub(super) async fn run_plan(
         &mut self,
         plan: &PhysicalPlan,
@@ -90,9 +92,9 @@ impl SqlSession {
         let ctx =
             self.statement_context(schema.newest().clone(), params, Effect::of(plan), virtual_scans(plan)).await?;
         self.apply_next_transaction()?;
-        let schema = schema.for_plan(plan);
+        self.hold_tables(plan, schema).await?;
         let outcome = executor::execute(plan, &ctx, &mut self.txn).await;
-        drop(schema);
+        self.txn.leave_statement();
         let outcome = match outcome {
             Ok(outcome) => outcome,
             Err(error) => {
@@ -202,15 +204,19 @@ impl SqlSession {
         let item = SelectItem::Expr { expr: expr.clone(), alias: None, text: String::new() };
         let body = QueryBody::Select(Box::new(Select { items: vec![item], ..Select::default() }));
         let statement = Statement::Query(Box::new(Query::of(body)));
-        let schema = self.use_schema()?;
-        let (plan, _) = self.bind_and_plan(&statement, &schema, &self.parameter_types())?;
-        self.check_plan(&plan)?;
-        let ctx = self
-            .statement_context(schema.newest().clone(), self.parameters.clone(), Effect::Reads, virtual_scans(&plan))
-            .await?;
-        let schema = schema.for_plan(&plan);
+        let (plan, ctx) = loop {
+            let schema = self.use_schema()?;
+            let (plan, _) = self.bind_and_plan(&statement, &schema, &self.parameter_types())?;
+            self.check_plan(&plan)?;
+            let (newest, params) = (schema.newest().clone(), self.parameters.clone());
+            let ctx = self.statement_context(newest, params, Effect::Reads, virtual_scans(&plan)).await?;
+            match self.hold_tables(&plan, schema).await {
+                Err(Error::BindAgain) => {}
+                held => break held.map(|()| (plan, ctx))?,
+            }
+        };
         let outcome = executor::execute(&plan, &ctx, &mut self.txn).await;
-        drop(schema);
+        self.txn.leave_statement();
         let value = match outcome {
             Ok(Outcome::Rows(rows)) => first_value(rows, &ctx.eval.time_zone).await,
             Ok(Outcome::Done(_)) => Ok(Value::Null),

@@ -227,6 +227,7 @@ impl SqlSession {
             }
         };
         match self.run_plan(&plan, schema, values.clone(), out, false).await {
+            Err(Error::BindAgain) => self.run_data(&statement, (values, text_bytes), out, false).await,
             Err(Error::SchemaChanged) if !self.txn.is_open() => {
                 self.server.catalog.refresh().await?;
                 self.run_data(&statement, (values, text_bytes), out, false).await

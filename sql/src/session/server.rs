@@ -190,6 +190,7 @@ async fn ensure_test_database(catalog: &Catalog) -> Result<()> {
         engine_substitution: false,
         statement: "CREATE DATABASE IF NOT EXISTS test",
         kill: &KillSwitch::new(),
+        lock_wait_timeout: Duration::from_secs(31_536_000),
         show_state: &|_| {},
     };
     ddl::execute(&ctx, &statement).await
@@ -204,6 +205,7 @@ impl Shared {
             }
             for outcome in [
                 ddl::adopt_abandoned(&self.catalog).await,
+                ddl::remove_abandoned(&self.catalog).await,
                 ddl::delete_dropped(&self.catalog).await,
                 self.users.load(&self.cluster).await,
             ] {

@@ -108,6 +108,7 @@ impl SqlSession {
         }
         match self.run_plan(&plan, schema, params.into(), out, false).await {
             // The ordinary way binds again.
+            Err(Error::BindAgain) => Ok(false),
             Err(Error::SchemaChanged) if !self.txn.is_open() => Ok(false),
             outcome => outcome.map(|()| true),
         }
@@ -195,6 +196,7 @@ impl SqlSession {
                     engine_substitution: !self.has_mode("NO_ENGINE_SUBSTITUTION"),
                     statement: &statement,
                     kill: &kill,
+                    lock_wait_timeout: self.variables.typed().metadata_lock_timeout,
                     show_state: &show_state,
                 };
                 let outcome = ddl::execute(&ctx, ddl).await;
@@ -213,7 +215,7 @@ impl SqlSession {
             Statement::Rollback { savepoint, chain, release } => {
                 self.rollback(savepoint.as_deref(), *chain, *release).await
             }
-            Statement::Savepoint(name) => self.txn.set_savepoint(name),
+            Statement::Savepoint(name) => self.set_savepoint(name),
             Statement::ReleaseSavepoint(name) => self.release_savepoint(name),
             Statement::Use(name) => self.use_database(name),
             Statement::Kill { query, id } => {

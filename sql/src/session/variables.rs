@@ -22,6 +22,7 @@ use basalt_expr::temporal::zone::TimeZone as Zone;
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Where a variable may be set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,6 +181,7 @@ pub const DEFINITIONS: &[Definition] = &[
     var("lc_time_names", "en_US", Both, Enum(&["en_US"])),
     var("license", "Apache License 2.0", ReadOnly, Text),
     var("local_infile", "OFF", Global, OFF_ONLY),
+    var("lock_wait_timeout", "31536000", Both, Int(1, 31_536_000)),
     var("log_bin", "OFF", ReadOnly, Bool),
     var("lower_case_file_system", "OFF", ReadOnly, Bool),
     var("lower_case_table_names", "2", ReadOnly, Int(2, 2)),
@@ -325,6 +327,8 @@ pub struct Typed {
     pub time_zone: Zone,
     /// innodb_lock_wait_timeout, milliseconds.
     pub lock_wait_timeout_ms: u64,
+    /// lock_wait_timeout.
+    pub metadata_lock_timeout: Duration,
     /// max_execution_time, milliseconds; 0 = none.
     pub max_execution_time_ms: u64,
     /// cte_max_recursion_depth.
@@ -438,6 +442,7 @@ impl SessionVariables {
             },
             time_zone: Zone::parse(&text("time_zone")).unwrap_or_else(Zone::utc),
             lock_wait_timeout_ms: number("innodb_lock_wait_timeout").saturating_mul(1000),
+            metadata_lock_timeout: Duration::from_secs(number("lock_wait_timeout")),
             max_execution_time_ms: number("max_execution_time"),
             recursion_depth_max: number("cte_max_recursion_depth"),
             group_concat_bytes_max: number("group_concat_max_len"),
@@ -474,6 +479,7 @@ impl Default for Typed {
             sql_mode: DEFAULT_SQL_MODE.into(),
             time_zone: Zone::utc(),
             lock_wait_timeout_ms: 50_000,
+            metadata_lock_timeout: Duration::from_secs(31_536_000),
             max_execution_time_ms: 0,
             recursion_depth_max: 1_000,
             group_concat_bytes_max: 1_024,

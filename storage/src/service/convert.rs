@@ -223,6 +223,7 @@ pub fn pessimistic_lock(
         for_update_ts: Timestamp(request.for_update_ts.max(request.start_ts)),
         min_commit_ts: Timestamp(request.min_commit_ts),
         return_values: request.return_values,
+        txn_keys: request.txn_keys,
         skip_locked: match request.locks_max {
             0 => None,
             max => Some(max as usize),

@@ -1,7 +1,7 @@
-//! Who waits for whom. An edge that would close a circle is refused: its transaction is the victim.
+//! Who waits for whom on one store. An edge that would close a circle is refused until a transaction of the circle has
+//! given up.
 //!
-//! The graph is plain data and knows nothing of where waits happen. Here it holds the waits on one store; a detector for
-//! the cluster would hold the edges that stores send it.
+//! Circles over several stores are found by PD (`basalt_pd::service`), which every store tells its waits while they last.
 
 use basalt_common::{Timestamp, UserKey};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +19,8 @@ pub struct Wait {
     pub holder: Timestamp,
     /// On which key.
     pub key: UserKey,
+    /// How many keys the waiting transaction has locked or written: what its end would cost.
+    pub keys: u64,
 }
 
 impl WaitForGraph {
@@ -34,6 +36,20 @@ impl WaitForGraph {
         }
         self.edges.entry(waiter).or_default().insert(id, wait);
         Ok(())
+    }
+
+    /// The wait to end in a circle that [`WaitForGraph::add`] has returned for `wait` of `chain[0]`: that of the transaction
+    /// with the fewest keys. `None`: the one that was to be added.
+    pub fn cheapest(&self, chain: &[Timestamp], wait: &Wait) -> Option<(Timestamp, u64, Wait)> {
+        let others = chain.iter().skip(1).filter_map(|txn| Some((txn, self.edges.get(txn)?.iter().next()?)));
+        let cheapest = others.min_by_key(|(txn, (_, other))| (other.keys, std::cmp::Reverse(**txn)));
+        let (txn, (id, other)) = cheapest.filter(|(_, (_, other))| other.keys < wait.keys)?;
+        Some((*txn, *id, other.clone()))
+    }
+
+    /// All waits, each with its transaction and id.
+    pub fn waits(&self) -> impl Iterator<Item = (Timestamp, u64, &Wait)> {
+        self.edges.iter().flat_map(|(txn, waits)| waits.iter().map(|(id, wait)| (*txn, *id, wait)))
     }
 
     /// Removes a wait.
@@ -81,10 +97,13 @@ mod tests {
     #[test]
     fn the_edge_that_closes_a_circle_is_refused() {
         let mut graph = WaitForGraph::default();
-        let wait = |holder| Wait { holder: Timestamp(holder), key: UserKey::from(&b"k"[..]) };
+        let wait = |holder| Wait { holder: Timestamp(holder), key: UserKey::from(&b"k"[..]), keys: holder };
         assert_eq!(graph.add(Timestamp(1), 1, wait(2)), Ok(()));
         assert_eq!(graph.add(Timestamp(2), 2, wait(3)), Ok(()));
-        assert_eq!(graph.add(Timestamp(3), 3, wait(1)), Err(vec![Timestamp(3), Timestamp(1), Timestamp(2)]));
+        let chain = vec![Timestamp(3), Timestamp(1), Timestamp(2)];
+        assert_eq!(graph.add(Timestamp(3), 3, wait(1)), Err(chain.clone()));
+        assert_eq!(graph.cheapest(&chain, &wait(1)), None, "it has fewer keys itself");
+        assert_eq!(graph.cheapest(&chain, &wait(9)), Some((Timestamp(1), 1, wait(2))));
         graph.remove(Timestamp(2), 2);
         assert_eq!(graph.add(Timestamp(3), 3, wait(1)), Ok(()));
         assert_eq!(graph.add(Timestamp(2), 4, wait(2)), Err(vec![Timestamp(2)]), "one that waits for itself");

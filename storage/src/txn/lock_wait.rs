@@ -9,13 +9,14 @@ use super::deadlock::{Wait, WaitForGraph};
 use crate::config::TxnConfig;
 use crate::error::{Error, KeyError, RegionError};
 use basalt_common::{Timestamp, UserKey};
+use basalt_proto::pd::{DeadlockVictim, LockWait};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 /// When a client may come again that was refused because too many wait.
@@ -25,6 +26,8 @@ const BUSY_BACKOFF: Duration = Duration::from_millis(20);
 pub struct LockWaits {
     state: Mutex<State>,
     count: AtomicUsize,
+    /// Rung when somebody waits.
+    entered: Notify,
     waiters_max: usize,
     places: AtomicU64,
 }
@@ -38,6 +41,7 @@ struct State {
 
 struct Waiter {
     start_ts: Timestamp,
+    keys: u64,
     wake: oneshot::Sender<Wake>,
 }
 
@@ -62,6 +66,8 @@ pub struct WaitFor {
     pub waiter: Timestamp,
     /// The transaction that holds the lock.
     pub holder: Timestamp,
+    /// How many keys the waiting one has locked or written.
+    pub keys: u64,
     /// Its place in the queue.
     pub place: Place,
 }
@@ -72,6 +78,7 @@ impl LockWaits {
         Arc::new(LockWaits {
             state: Mutex::default(),
             count: AtomicUsize::new(0),
+            entered: Notify::new(),
             waiters_max: config.lock_waiters_max,
             places: AtomicU64::new(0),
         })
@@ -93,15 +100,98 @@ impl LockWaits {
             return Err(RegionError::ServerIsBusy { reason: "lock waiters", backoff: BUSY_BACKOFF }.into());
         }
         let user_key = basalt_common::key::decode_user_key(&wait.key)?;
-        let edge = Wait { holder: wait.holder, key: user_key.clone() };
-        if let Err(chain) = state.graph.add(wait.waiter, wait.place.id, edge) {
-            return Err(KeyError::Deadlock { lock_ts: wait.holder, key: user_key, chain }.into());
+        let edge = Wait { holder: wait.holder, key: user_key.clone(), keys: wait.keys };
+        while let Err(chain) = state.graph.add(wait.waiter, wait.place.id, edge.clone()) {
+            let Some((txn, id, other)) = state.graph.cheapest(&chain, &edge) else {
+                return Err(KeyError::Deadlock { lock_ts: wait.holder, key: user_key, chain }.into());
+            };
+            state.graph.remove(txn, id);
+            self.end(&mut state, id, &other, chain);
         }
         let (wake, woken) = oneshot::channel();
-        let waiter = Waiter { start_ts: wait.waiter, wake };
+        let waiter = Waiter { start_ts: wait.waiter, keys: wait.keys, wake };
         state.queues.entry(wait.key.clone()).or_default().insert(wait.place, waiter);
         self.count.fetch_add(1, SeqCst);
-        Ok(Waiting { waits: Arc::clone(self), key: wait.key, place: wait.place, waiter: wait.waiter, woken: Some(woken) })
+        self.entered.notify_one();
+        Ok(Waiting {
+            waits: Arc::clone(self),
+            key: wait.key,
+            place: wait.place,
+            waiter: wait.waiter,
+            woken: Some(woken),
+        })
+    }
+
+    /// Returns when somebody waits.
+    pub async fn until_any(&self) {
+        while self.count.load(SeqCst) == 0 {
+            self.entered.notified().await;
+        }
+    }
+
+    /// All that wait, for PD: it finds circles over several stores.
+    pub fn told(&self) -> Vec<LockWait> {
+        if self.count.load(SeqCst) == 0 {
+            return Vec::new();
+        }
+        let state = self.state.lock();
+        let told = |(waiter, id, wait): (Timestamp, u64, &Wait)| LockWait {
+            id,
+            waiter: waiter.0,
+            holder: wait.holder.0,
+            keys: wait.keys,
+        };
+        state.graph.waits().map(told).collect()
+    }
+
+    /// Ends waits that PD has found in circles; those that are over by now are left alone.
+    pub fn end_victims(&self, victims: Vec<DeadlockVictim>) {
+        let mut state = self.state.lock();
+        for victim in victims {
+            let found = state.graph.waits().find(|(_, id, _)| *id == victim.id);
+            let Some((txn, id, wait)) = found.map(|(txn, id, wait)| (txn, id, wait.clone())) else { continue };
+            state.graph.remove(txn, id);
+            self.end(&mut state, id, &wait, victim.chain.into_iter().map(Timestamp).collect());
+        }
+    }
+
+    /// Wakes a waiter, whose wait the graph has no more, with the news that it is a deadlock's victim.
+    fn end(&self, state: &mut State, id: u64, wait: &Wait, chain: Vec<Timestamp>) {
+        let key = encoded(&wait.key);
+        let Some(queue) = state.queues.get_mut(&key) else { return };
+        let place = queue.keys().find(|place| place.id == id).copied();
+        if let Some(waiter) = place.and_then(|place| queue.remove(&place)) {
+            self.count.fetch_sub(1, SeqCst);
+            let deadlock = KeyError::Deadlock { lock_ts: wait.holder, key: wait.key.clone(), chain };
+            // A waiter that is gone needs no news.
+            let _ = waiter.wake.send(Wake::Deadlock(deadlock));
+        }
+        if queue.is_empty() {
+            state.queues.remove(&key);
+        }
+    }
+
+    /// Ends the waits of a transaction for some keys, as if their time were over.
+    pub fn forget(&self, keys: &[UserKey], waiter: Timestamp) {
+        if self.count.load(SeqCst) == 0 {
+            return;
+        }
+        let mut state = self.state.lock();
+        let State { queues, graph, .. } = &mut *state;
+        for key in keys.iter().map(encoded) {
+            let Some(queue) = queues.get_mut(&key) else { continue };
+            queue.retain(|place, waiting| {
+                let stays = waiting.start_ts != waiter;
+                if !stays {
+                    self.count.fetch_sub(1, SeqCst);
+                    graph.remove(waiter, place.id);
+                }
+                stays
+            });
+            if queue.is_empty() {
+                queues.remove(&key);
+            }
+        }
     }
 
     /// Wakes the first waiter of each key: its lock is gone.
@@ -132,7 +222,7 @@ impl LockWaits {
                 victims.push((*place, Wake::Turn));
                 continue;
             }
-            let edge = Wait { holder, key: user_key.clone() };
+            let edge = Wait { holder, key: user_key.clone(), keys: waiter.keys };
             if let Err(chain) = graph.add(waiter.start_ts, place.id, edge) {
                 let deadlock = KeyError::Deadlock { lock_ts: holder, key: user_key.clone(), chain };
                 victims.push((*place, Wake::Deadlock(deadlock)));

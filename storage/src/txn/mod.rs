@@ -24,11 +24,13 @@
 //! their snapshot. Async and one-phase commits put their keys into memory and read `max_ts` as one step. So either the
 //! reader sees the lock (and waits for it), or the commit sees the reader's timestamp and goes above it.
 //!
-//! **Not done.** In-memory pessimistic locks (they are replicated as lock records); a deadlock detector over all
-//! stores: cycles within one store are found at once, others end when a wait times out. The wait-for graph in
-//! [`deadlock`] takes edges from anywhere, so a detector service can own it later.
+//! **Deadlocks.** Cycles within one store are found when a wait would close one ([`deadlock`]), cycles over several by PD
+//! within a tenth of a second ([`circles`]). The victim is the transaction with the fewest keys.
+//!
+//! **Not done.** In-memory pessimistic locks (they are replicated as lock records).
 
 pub mod action;
+pub mod circles;
 pub mod concurrency;
 pub mod deadlock;
 pub mod latch;

@@ -8,12 +8,15 @@
 //! [`TxnConfig::lock_wait_slice_ms`]: crate::config::TxnConfig::lock_wait_slice_ms
 
 use super::action::Changes;
-use super::action::pessimistic_lock::{LockedValue, PessimisticLock, pessimistic_lock};
+use super::action::pessimistic_lock::{LockedValue, MustNotExist, PessimisticLock, available, pessimistic_lock};
 use super::lock_wait::{Baton, Place, WaitFor, encoded};
 use super::scheduler::{Scheduler, check_keys};
 use crate::error::{Error, KeyError, LockedKey};
 use crate::mvcc::MvccReader;
 use crate::replicated::RegionCtx;
+use basalt_common::UserKey;
+use parking_lot::Mutex;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How long a request is ready to wait for locks.
@@ -42,6 +45,21 @@ enum Attempt {
     Wait(super::lock_wait::Waiting, Box<LockedKey>),
 }
 
+/// Claims of one request, given up when dropped.
+struct Claimed<'a> {
+    claims: &'a Mutex<BTreeSet<UserKey>>,
+    keys: BTreeSet<UserKey>,
+}
+
+impl Drop for Claimed<'_> {
+    fn drop(&mut self) {
+        let mut claims = self.claims.lock();
+        self.keys.iter().for_each(|key| {
+            claims.remove(key);
+        });
+    }
+}
+
 impl Scheduler {
     /// Locks all keys, or none; says of each, in order, what it found.
     ///
@@ -56,6 +74,9 @@ impl Scheduler {
         self.concurrency.check_safe_point(wanted.start_ts)?;
         // The values are read as of for_update_ts (or of a later commit): nothing may be committed below it afterwards.
         self.concurrency.update_max_ts(wanted.for_update_ts);
+        if let Some(most) = wanted.skip_locked {
+            return self.lock_available(ctx, wanted, most).await;
+        }
         let patience_left = match waits.patience {
             Patience::NoWait => Duration::ZERO,
             Patience::Default => Duration::from_millis(self.config.lock_wait_default_ms),
@@ -85,6 +106,69 @@ impl Scheduler {
         }
     }
 
+    /// SKIP LOCKED. Latches only what looks free, not what it passes over, and passes over what another such request is about
+    /// to lock: otherwise everybody who takes from the front of a queue would wait for everybody else's write, and then find
+    /// it taken.
+    async fn lock_available(
+        &self,
+        ctx: &RegionCtx,
+        mut wanted: PessimisticLock,
+        most: usize,
+    ) -> Result<Vec<LockedValue>, Error> {
+        let all = std::mem::take(&mut wanted.keys);
+        let (mut found, mut left) = (Vec::with_capacity(most.min(all.len())), most);
+        while left > 0 && found.len() < all.len() {
+            let rest = &all[found.len()..];
+            let started = self.start(ctx, self.latches.slots_of([])).await?;
+            check_keys(&started.snapshot, rest.iter().map(|(key, _)| key))?;
+            let (free, claimed) = self.claim(&mut MvccReader::new(&*started.snapshot.data), &wanted, rest, left)?;
+            drop(started);
+            let is_claimed = |(key, _): &&(UserKey, MustNotExist)| claimed.keys.contains(key);
+            wanted.keys = rest[..free.len()].iter().filter(is_claimed).cloned().collect();
+            wanted.skip_locked = Some(left);
+            let values = match wanted.keys.is_empty() {
+                true => Vec::new(),
+                false => match self
+                    .try_lock(ctx, &wanted, Patience::NoWait, &mut None, self.waits.place(Duration::ZERO))
+                    .await?
+                {
+                    Attempt::Locked(values) => values,
+                    Attempt::Wait(_, locked) => return Err(KeyError::Locked(locked).into()),
+                },
+            };
+            if let Some((key, _)) =
+                wanted.keys.iter().zip(&values).find(|(_, value)| !value.skipped).map(|(key, _)| key)
+                && wanted.primary.as_slice().is_empty()
+            {
+                wanted.primary = key.clone();
+            }
+            let mut values = values.into_iter();
+            let skipped = LockedValue { skipped: true, ..LockedValue::default() };
+            for is_free in free {
+                let value = is_free.then(|| values.next()).flatten().unwrap_or_else(|| skipped.clone());
+                left -= usize::from(!value.skipped);
+                found.push(value);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Claims those of some keys that are free; says of each, as far as it looked, whether it is claimed.
+    fn claim(
+        &self,
+        reader: &mut MvccReader<'_>,
+        wanted: &PessimisticLock,
+        keys: &[(UserKey, MustNotExist)],
+        most: usize,
+    ) -> Result<(Vec<bool>, Claimed<'_>), Error> {
+        let mut claims = self.claims.lock();
+        let free = available(reader, wanted, keys, most, |key| claims.contains(key))?;
+        let free_keys = keys.iter().zip(&free).filter(|(_, is_free)| **is_free).map(|((key, _), _)| key.clone());
+        let claimed = Claimed { claims: &self.claims, keys: free_keys.collect() };
+        claims.extend(claimed.keys.iter().cloned());
+        Ok((free, claimed))
+    }
+
     async fn try_lock(
         &self,
         ctx: &RegionCtx,
@@ -106,7 +190,7 @@ impl Scheduler {
                     return Err(KeyError::Locked(locked).into());
                 }
                 let (waiter, holder) = (wanted.start_ts, locked.lock.start_ts);
-                let wait = WaitFor { key: encoded(&locked.key), waiter, holder, place };
+                let wait = WaitFor { key: encoded(&locked.key), waiter, holder, keys: wanted.txn_keys, place };
                 return Ok(Attempt::Wait(self.waits.enter(wait)?, locked));
             }
             Err(error) => return Err(error),

@@ -21,6 +21,8 @@ use crate::replicated::{RegionCtx, RegionSnapshot, Replicated, ReplicatedWrite};
 use basalt_common::env::Env;
 use basalt_common::{KeyRange, Timestamp, UserKey, key};
 use bytes::Bytes;
+use parking_lot::Mutex;
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -36,6 +38,8 @@ pub struct Scheduler {
     pub(super) replicated: Arc<dyn Replicated>,
     pub(super) concurrency: Arc<ConcurrencyManager>,
     pub(super) waits: Arc<LockWaits>,
+    /// Keys that requests with SKIP LOCKED are about to lock.
+    pub(super) claims: Mutex<BTreeSet<UserKey>>,
     pub(super) latches: Arc<Latches>,
     pub(super) config: TxnConfig,
     pub(super) env: Env,
@@ -84,6 +88,7 @@ impl Scheduler {
             replicated,
             concurrency,
             waits: LockWaits::new(&config),
+            claims: Mutex::default(),
             latches: Latches::new(config.latch_slots),
             config,
             env,
@@ -194,6 +199,8 @@ impl Scheduler {
         start_ts: Timestamp,
         for_update_ts: Timestamp,
     ) -> Result<(), Error> {
+        // Whoever gives a lock back does not wait for it any more.
+        self.waits.forget(keys, start_ts);
         self.run(ctx, keys, |reader, changes| {
             keys.iter().try_for_each(|key| pessimistic_rollback(reader, key, start_ts, for_update_ts, changes))
         })

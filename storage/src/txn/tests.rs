@@ -217,6 +217,7 @@ impl Runner {
             min_commit_ts: Timestamp::ZERO,
             return_values: args.take_key("values").is_some(),
             skip_locked: args.take_key("skip_locked").map(str::parse).transpose()?,
+            txn_keys: 0,
             key_bytes_max: KEY_BYTES_MAX,
             keys: keys(args).into_iter().map(|key| (key, must_not_exist)).collect(),
         };
@@ -457,6 +458,7 @@ fn wanted(start_ts: u64, for_update_ts: u64, keys: &[&str]) -> PessimisticLock {
         min_commit_ts: Timestamp::ZERO,
         return_values: false,
         skip_locked: None,
+        txn_keys: 0,
         key_bytes_max: KEY_BYTES_MAX,
     }
 }
@@ -477,11 +479,13 @@ fn put(start_ts: u64, key: &str, mode: CommitMode) -> Prewrite {
 }
 
 /// Spawns a lock request, with all the patience in the world, and lets it get as far as it gets.
-async fn spawn_lock(store: &Store, wanted: PessimisticLock) -> tokio::task::JoinHandle<Result<Vec<LockedValue>, Error>> {
+async fn spawn_lock(
+    store: &Store,
+    wanted: PessimisticLock,
+) -> tokio::task::JoinHandle<Result<Vec<LockedValue>, Error>> {
     let (scheduler, ctx) = (Arc::clone(&store.scheduler), store.ctx);
-    let task = tokio::spawn(async move {
-        scheduler.pessimistic_lock(&ctx, wanted, waits(Duration::from_secs(3600))).await
-    });
+    let task =
+        tokio::spawn(async move { scheduler.pessimistic_lock(&ctx, wanted, waits(Duration::from_secs(3600))).await });
     settle().await;
     task
 }

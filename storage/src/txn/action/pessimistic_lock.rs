@@ -29,6 +29,8 @@ pub struct PessimisticLock {
     pub return_values: bool,
     /// SKIP LOCKED: keys that others hold are left out, and no more than so many are locked.
     pub skip_locked: Option<usize>,
+    /// How many keys the transaction has locked or written.
+    pub txn_keys: u64,
     /// Longest key, bytes.
     pub key_bytes_max: usize,
 }
@@ -60,18 +62,18 @@ pub fn pessimistic_lock(
 ) -> Result<Vec<LockedValue>, Error> {
     let mut locked_values = Vec::with_capacity(wanted.keys.len());
     let mut left = wanted.skip_locked.unwrap_or(usize::MAX);
-    let mut primary = match wanted.primary.as_slice().is_empty() {
-        true => own_primary(reader, wanted)?,
-        false => Some(wanted.primary.clone()),
-    };
+    let mut primary = Some(wanted.primary.clone()).filter(|primary| !primary.as_slice().is_empty());
     for (user_key, must_not_exist) in &wanted.keys {
         if left == 0 {
             break;
         }
         check_key(user_key, wanted.key_bytes_max)?;
         let key = user_key.encode();
-        let newer_commit = match lock_key(reader, wanted, primary.as_ref().unwrap_or(user_key), user_key, &key, changes) {
-            Err(Error::Key(KeyError::Locked(locked))) if wanted.skip_locked.is_some() && stays(&locked.lock, wanted) => {
+        let newer_commit = match lock_key(reader, wanted, primary.as_ref().unwrap_or(user_key), user_key, &key, changes)
+        {
+            Err(Error::Key(KeyError::Locked(locked)))
+                if wanted.skip_locked.is_some() && stays(&locked.lock, wanted) =>
+            {
                 locked_values.push(LockedValue { skipped: true, ..LockedValue::default() });
                 continue;
             }
@@ -93,16 +95,35 @@ pub fn pessimistic_lock(
     Ok(locked_values)
 }
 
-/// The primary that this request chose when it came the first time.
-fn own_primary(reader: &mut MvccReader<'_>, wanted: &PessimisticLock) -> Result<Option<UserKey>, Error> {
-    for (key, _) in &wanted.keys {
-        if let Some(lock) = reader.lock(&key.encode())?
-            && lock.start_ts == wanted.start_ts
-        {
-            return Ok(Some(lock.primary));
+/// Which of some keys a SKIP LOCKED request can have, as far as a snapshot shows: those with a value that nobody else holds
+/// or claims; from the first on until there are `most`.
+///
+/// # Errors
+/// [`KeyError::Locked`] by a transaction that is committing, or taken for dead.
+pub fn available(
+    reader: &mut MvccReader<'_>,
+    wanted: &PessimisticLock,
+    keys: &[(UserKey, MustNotExist)],
+    mut most: usize,
+    is_claimed: impl Fn(&UserKey) -> bool,
+) -> Result<Vec<bool>, Error> {
+    let mut found = Vec::new();
+    for (user_key, _) in keys {
+        if most == 0 {
+            break;
         }
+        let key = user_key.encode();
+        let is_held = match reader.lock(&key)? {
+            Some(lock) if lock.start_ts == wanted.start_ts => false,
+            Some(lock) if stays(&lock, wanted) => true,
+            Some(lock) => return Err(lock.blocks(user_key.clone())),
+            None => false,
+        };
+        let is_available = !is_held && !is_claimed(user_key) && reader.get_committed(&key, Timestamp::MAX)?.is_some();
+        most -= usize::from(is_available);
+        found.push(is_available);
     }
-    Ok(None)
+    Ok(found)
 }
 
 /// Whether the holder of a lock may keep it for a while: it is alive, as far as the store knows, and not committing.
