@@ -7,6 +7,7 @@ pub mod cell;
 pub mod client;
 pub mod cluster;
 pub mod cmd;
+pub mod history;
 pub mod known;
 pub mod lift;
 pub mod small_disk;

@@ -5,6 +5,7 @@ mod bad_usage;
 mod bank;
 mod cluster_life;
 mod ctl;
+mod deadlocks;
 mod disk_full;
 mod endless;
 mod failover;
