@@ -58,6 +58,9 @@ pub const PESSIMISTIC_LOCK_TTL: Duration = Duration::from_secs(10);
 /// How long the prewrite of one region waits for others' locks while the transaction may hold locks in other regions:
 /// readers cannot pass those of an async commit. Shorter than [`REQUEST_BUDGET`], with which they wait.
 pub const PREWRITE_LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
+/// How long an optimistic commit over several requests waits for other commits under way, for each of its requests: they may
+/// wait for what it has prewritten.
+pub const OPTIMISTIC_LOCK_WAIT: Duration = Duration::from_millis(50);
 /// How often a lock's life is prolonged, as a part of its TTL.
 pub const HEARTBEATS_PER_TTL: u32 = 3;
 /// After so long a transaction is no longer kept alive.

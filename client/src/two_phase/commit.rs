@@ -4,7 +4,7 @@ use super::prewrite::Prewritten;
 use crate::cluster::Cluster;
 use crate::config::{
     ASYNC_COMMIT_KEY_BYTES_MAX, ASYNC_COMMIT_KEYS_MAX, BATCH_BYTES_MAX, BATCH_KEYS_MAX, COMMIT_BUDGET, COMMIT_LOCK_TTL,
-    PESSIMISTIC_LOCK_TTL, PREWRITE_LOCK_WAIT_MAX,
+    OPTIMISTIC_LOCK_WAIT, PESSIMISTIC_LOCK_TTL, PREWRITE_LOCK_WAIT_MAX,
 };
 use crate::error::{Error, Result};
 use crate::heartbeat::{Beating, Heartbeat};
@@ -37,7 +37,7 @@ pub(super) struct Committer {
     pub(super) way: Way,
     /// A prewrite failed for certain: the others need not try again.
     pub(super) failed: AtomicBool,
-    /// What prewrites do at others' locks, and when they stop waiting.
+    /// What prewrites do at others' locks, and when they stop waiting for those of commits under way.
     pub(super) at_lock: AtLock,
     pub(super) lock_wait_until: Monotonic,
     /// The answer of some prewrite was lost, so that it may still arrive.
@@ -138,7 +138,7 @@ pub(super) enum AtLock {
     Wait,
     /// Fails with [`Error::WouldWait`].
     Tell,
-    /// Fails with [`Error::WriteConflict`].
+    /// Fails with [`Error::WriteConflict`], unless that transaction is committing and done in a moment.
     Conflict,
 }
 
@@ -187,9 +187,10 @@ async fn prepare(
             (true, true) => AtLock::Wait,
             (true, false) => AtLock::Conflict,
         },
-        lock_wait_until: match batches.len() {
-            1 => Monotonic(u64::MAX),
-            _ => txn.cluster.env.now().after(PREWRITE_LOCK_WAIT_MAX),
+        lock_wait_until: match (batches.len(), is_pessimistic) {
+            (1, _) => Monotonic(u64::MAX),
+            (_, true) => txn.cluster.env.now().after(PREWRITE_LOCK_WAIT_MAX),
+            (batches, false) => txn.cluster.env.now().after(OPTIMISTIC_LOCK_WAIT * batches as u32),
         },
         any_unknown: AtomicBool::new(false),
     };

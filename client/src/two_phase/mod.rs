@@ -39,7 +39,8 @@
 //! and the very transaction that it waits for. An autocommit statement does not ([`Error::WouldWait`]): it is rolled back and
 //! takes its locks before it writes, where it stands in a queue and in the wait-for graph and holds nothing that readers see.
 //! Any other optimistic transaction waits when all its keys are in one request, which has prewritten nothing then; else the
-//! lock is a conflict, as its commit would be. What a pessimistic one has to wait for is a commit under way.
+//! lock is a conflict, as its commit would be; that of a commit under way only when it stays. What a pessimistic one has to wait
+//! for is a commit under way.
 //!
 //! [`Error::WouldWait`]: crate::error::Error::WouldWait
 //!

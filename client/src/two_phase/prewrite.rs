@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::region_cache::CachedRegion;
 use crate::retry::{Retry, wrong_answer};
 use basalt_common::Timestamp;
-use basalt_proto::errors::{LockInfo, key_error};
+use basalt_proto::errors::{LockInfo, LockKind, key_error};
 use basalt_proto::kv::{self, kv_request, kv_response};
 use futures::stream::{self, StreamExt};
 use std::sync::atomic::Ordering;
@@ -150,12 +150,13 @@ impl Committer {
             }
         }
         if let Some(lock) = locks.first() {
-            if self.cluster.env.now() > self.lock_wait_until {
-                return Err(Told::Refused(Error::LockTimeout { key: lock.key.clone() }));
-            }
+            let is_over = self.cluster.env.now() > self.lock_wait_until;
+            let stays = is_over || locks.iter().any(|lock| lock.kind() == LockKind::LockPessimistic);
             let passed = match self.at_lock {
-                AtLock::Wait => self.cluster.resolve_for_write(locks, retry).await,
-                AtLock::Tell | AtLock::Conflict => self.clear_dead(locks, retry).await,
+                AtLock::Wait if is_over => return Err(Told::Refused(Error::LockTimeout { key: lock.key.clone() })),
+                AtLock::Conflict if stays => self.clear_dead(locks, retry).await,
+                AtLock::Wait | AtLock::Conflict => self.cluster.resolve_for_write(locks, retry).await,
+                AtLock::Tell => self.clear_dead(locks, retry).await,
             };
             passed.map_err(Told::Refused)?;
             retry.maybe_executed = false;
