@@ -9,7 +9,7 @@
 //! Who may hold what: one mutex around three numbers, never held across anything; the tracker's atomics beside it. Two
 //! consumers that grow at once may overshoot the limit by what they ask for, a few batches.
 
-use basalt_common::memory::{Tracker, process};
+use basalt_common::memory::{Tracker, heap, process};
 use datafusion_common::{DataFusionError, Result};
 use datafusion_execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation};
 use parking_lot::Mutex;
@@ -62,6 +62,15 @@ impl TrackedPool {
         left / (state.spillers.max(1) * parts)
     }
 
+    fn fits(&self, state: &State, reservation: &MemoryReservation, additional: usize) -> bool {
+        if !reservation.consumer().can_spill() {
+            return self.tracker.check(additional).is_ok();
+        }
+        let wanted = reservation.size().saturating_add(additional);
+        let pressed = wanted > SPILL_BYTES_MIN && process().check(additional).is_err();
+        wanted <= self.share(state, reservation.consumer()) && !pressed
+    }
+
     fn refused(&self, reservation: &MemoryReservation, additional: usize) -> DataFusionError {
         let more = match additional {
             0 => String::new(),
@@ -112,15 +121,12 @@ impl MemoryPool for TrackedPool {
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
         let can_spill = reservation.consumer().can_spill();
         let mut state = self.state.lock();
-        let wanted = reservation.size().saturating_add(additional);
-        let refused = if can_spill {
-            let pressed = wanted > SPILL_BYTES_MIN && process().check(additional).is_err();
-            wanted > self.share(&state, reservation.consumer()) || pressed
-        } else {
-            self.tracker.check(additional).is_err()
-        };
-        if refused {
-            return Err(self.refused(reservation, additional));
+        if !self.fits(&state, reservation, additional) {
+            // One poll merges and writes a whole run of a sort: what it has given back since it began, nobody was told.
+            heap::tell();
+            if !self.fits(&state, reservation, additional) {
+                return Err(self.refused(reservation, additional));
+            }
         }
         *state.change(can_spill) += additional;
         self.tracker.add(additional);
@@ -163,6 +169,7 @@ impl fmt::Display for Size {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
 
     fn pool(limit: usize) -> (Arc<Tracker>, Arc<dyn MemoryPool>) {
         let tracker = process().child("statement");
@@ -196,6 +203,20 @@ mod tests {
         assert!(sort.try_grow(334).is_err() && sort.try_grow(333).is_ok());
         let merge = MemoryConsumer::new("ExternalSorterMerge[0]").register(&pool);
         assert!(merge.try_grow(666).is_ok());
+    }
+
+    #[test]
+    fn what_running_work_has_given_back_can_be_taken_again() {
+        thread_local! { static BALANCE: Cell<i64> = const { Cell::new(0) }; }
+        heap::install(|| BALANCE.get());
+        let (tracker, pool) = pool(1_000);
+        let merge = MemoryConsumer::new("ExternalSorterMerge[0]").register(&pool);
+        tracker.meter().measure(|| BALANCE.set(BALANCE.get() + 900));
+        assert!(merge.try_grow(500).is_err());
+        tracker.meter().measure(|| {
+            BALANCE.set(BALANCE.get() - 900);
+            assert!(merge.try_grow(500).is_ok());
+        });
     }
 
     #[test]

@@ -88,6 +88,11 @@ pub fn late(limit: i64) -> i64 {
     limit.saturating_add(limit / 4)
 }
 
+/// Tells the meter of the work that this thread does what the thread has taken and given back so far.
+pub fn tell() {
+    CURRENT.with_borrow_mut(|current| current.iter_mut().for_each(Current::tell));
+}
+
 fn ask(more: usize, bound: impl Fn(i64) -> i64) -> Result<(), Exceeded> {
     CURRENT.with_borrow_mut(|current| {
         let Some(current) = current else { return Ok(()) };
