@@ -9,6 +9,8 @@
 //! asked for the values has the newest ones. Everybody else has read something older: the call fails with
 //! [`Error::WriteConflict`], the locks stay, and the statement that runs again finds nothing changed.
 //!
+//! Locks of a call with [`LockRequest::is_shared`] stand beside each other. A later call without it has them made exclusive.
+//!
 //! The store waits for a lock, in slices; between them the owner is looked up at its primary, so that the lock of a client
 //! that died is noticed. The place in the queue is as old as the wait. `NOWAIT` asks for no wait. For `SKIP LOCKED`
 //! [`Transaction::lock_available`] goes through keys in the order of the rows, as many of one region in a request as follow
@@ -59,6 +61,8 @@ pub struct LockRequest {
     pub wait: LockWait,
     /// Bring the newest values of the keys.
     pub return_values: bool,
+    /// Others may share the locks: the keys are read, not changed.
+    pub is_shared: bool,
 }
 
 /// What was locked.
@@ -86,6 +90,8 @@ pub struct AvailableKey {
 pub(crate) struct HeldLock {
     /// The store found the key absent when it locked it.
     pub(crate) known_absent: bool,
+    /// Others may share it.
+    pub(crate) is_shared: bool,
 }
 
 /// One call's unchanging part.
@@ -95,6 +101,7 @@ struct Locking<'a> {
     start_ts: Timestamp,
     started: Monotonic,
     for_update_ts: Timestamp,
+    is_shared: bool,
     return_values: bool,
     is_first: bool,
     /// Keys that the transaction has locked or written.
@@ -138,7 +145,7 @@ impl Transaction {
             let mut locked = LockedKeys::default();
             let mut fresh: BTreeMap<Bytes, bool> = BTreeMap::new();
             for (key, must_be_new) in request.keys {
-                match self.held.contains_key(&key) {
+                match self.holds_for(&key, request.is_shared) {
                     true => self.read_held(key, must_be_new, request.return_values, &mut locked).await?,
                     false => *fresh.entry(key).or_default() |= must_be_new,
                 }
@@ -151,8 +158,9 @@ impl Transaction {
                 LockWait::NoWait => None,
             };
             let wanted: Vec<Wanted> = fresh.into_iter().collect();
-            self.asked = wanted.iter().map(|(key, _)| key.clone()).collect();
-            let locking = self.locking(primary.clone(), request.return_values, deadline);
+            self.asked = self.not_held(wanted.iter().map(|(key, _)| key));
+            let mut locking = self.locking(primary.clone(), request.return_values, deadline);
+            locking.is_shared = request.is_shared;
             let outcome = locking.lock_all(wanted.clone()).await;
             self.asked.clear();
             match outcome {
@@ -164,7 +172,7 @@ impl Transaction {
                     };
                     let conflict = conflict.and_then(|got| Some((got.key.clone(), got.newer_commit?)));
                     for got in got {
-                        let (key, value) = self.hold(got, request.return_values);
+                        let (key, value) = self.hold(got, request.return_values, request.is_shared);
                         if request.return_values {
                             locked.values.insert(key, value);
                         }
@@ -178,11 +186,22 @@ impl Transaction {
                     }
                 }
                 Err(e) => {
-                    self.give_back(wanted.into_iter().map(|(key, _)| key).collect()).await;
+                    self.give_back(self.not_held(wanted.iter().map(|(key, _)| key))).await;
                     Err(e)
                 }
             }
         })
+    }
+
+    /// Whether the lock that is held on a key is enough: for a change a shared one is not.
+    fn holds_for(&self, key: &[u8], is_shared: bool) -> bool {
+        self.held.get(key).is_some_and(|held| is_shared || !held.is_shared)
+    }
+
+    /// Those of some keys that earlier calls have not locked. What is given back are these alone: a shared lock outlives a
+    /// request for more.
+    fn not_held<'a>(&self, keys: impl Iterator<Item = &'a Bytes>) -> Vec<Bytes> {
+        keys.filter(|key| !self.held.contains_key(*key)).cloned().collect()
     }
 
     /// After a lock request was dropped before its answer: gives back what it got, or is about to get. Called by itself before
@@ -212,6 +231,7 @@ impl Transaction {
 
     /// Locks keys that no other transaction holds, from the front of `keys` on until there are `most`, and takes them and
     /// those it passes out of `keys`; brings them with their newest values. Keys that this transaction holds already count.
+    /// With `is_shared` others may hold the locks, too.
     ///
     /// # Errors
     /// As [`Transaction::lock_keys`], but for those about waiting. [`Error::Invalid`] in an optimistic transaction.
@@ -219,6 +239,7 @@ impl Transaction {
         &'a mut self,
         keys: &'a mut VecDeque<Bytes>,
         most: usize,
+        is_shared: bool,
     ) -> BoxFuture<'a, Result<Vec<AvailableKey>>> {
         Box::pin(async move {
             if self.options.mode == TxnMode::Optimistic {
@@ -229,15 +250,15 @@ impl Transaction {
             while locked.len() < most
                 && let Some(key) = keys.front().cloned()
             {
-                if self.held.contains_key(&key) {
+                if self.holds_for(&key, is_shared) {
                     let mut own = LockedKeys::default();
                     self.read_held(key.clone(), false, true, &mut own).await?;
                     keys.pop_front();
                     let value = own.values.remove(&key).flatten();
                     locked.push(AvailableKey { key, value, was_held: true, newer_commit: None });
-                } else if let Err(e) = self.lock_next(keys, most - locked.len(), &mut locked).await {
-                    let asked = keys.drain(..).filter(|key| !self.held.contains_key(key)).collect();
-                    self.give_back(asked).await;
+                } else if let Err(e) = self.lock_next(keys, most - locked.len(), is_shared, &mut locked).await {
+                    let asked: Vec<Bytes> = keys.drain(..).collect();
+                    self.give_back(self.not_held(asked.iter())).await;
                     return Err(e);
                 }
             }
@@ -250,6 +271,7 @@ impl Transaction {
         &mut self,
         left: &mut VecDeque<Bytes>,
         most: usize,
+        is_shared: bool,
         locked: &mut Vec<AvailableKey>,
     ) -> Result<()> {
         let size = self.held.len() + self.marked.len() + most.min(left.len());
@@ -259,17 +281,18 @@ impl Transaction {
         let Some(first) = left.front().cloned() else { return Ok(()) };
         let mut retry = Retry::new(&self.cluster.env, REQUEST_BUDGET);
         let route = self.cluster.locate(&first, &mut retry).await?;
-        let is_next = |key: &&Bytes| route.region.contains(key) && !self.held.contains_key(*key);
+        let is_next = |key: &&Bytes| route.region.contains(key) && !self.holds_for(key, is_shared);
         let batch: Vec<Bytes> = left.iter().take(BATCH_KEYS_MAX).take_while(is_next).cloned().collect();
-        self.asked = batch.clone();
-        let locking = self.locking(self.primary.clone().unwrap_or_default(), true, None);
+        self.asked = self.not_held(batch.iter());
+        let mut locking = self.locking(self.primary.clone().unwrap_or_default(), true, None);
+        locking.is_shared = is_shared;
         let outcome = locking.lock_some(&route, &batch, most, &mut retry).await;
         self.asked.clear();
         let tried = match outcome? {
             Some(tried) => tried,
             // The next request may find others free: what a lost one has locked is not what it will bring.
             None if retry.maybe_executed => {
-                self.give_back(batch).await;
+                self.give_back(self.not_held(batch.iter())).await;
                 return Ok(());
             }
             None => return Ok(()),
@@ -278,8 +301,9 @@ impl Transaction {
         left.drain(..tried.len().min(left.len()));
         for got in tried.into_iter().flatten() {
             let newer_commit = got.newer_commit;
-            let (key, value) = self.hold(got, true);
-            locked.push(AvailableKey { key, value, was_held: false, newer_commit });
+            let was_held = self.held.contains_key(&got.key);
+            let (key, value) = self.hold(got, true, is_shared);
+            locked.push(AvailableKey { key, value, was_held, newer_commit });
         }
         if let Some(key) = first_locked {
             self.note_primary(key);
@@ -305,6 +329,7 @@ impl Transaction {
             start_ts: self.start_ts,
             started: self.started,
             for_update_ts: self.for_update_ts,
+            is_shared: false,
             return_values,
             is_first: self.held.is_empty(),
             txn_keys: self.held.len().max(self.buffer.len()) as u64,
@@ -314,12 +339,12 @@ impl Transaction {
     }
 
     /// Notes a lock that was had; the key, with its value.
-    fn hold(&mut self, got: Locked, has_value: bool) -> (Bytes, Option<Bytes>) {
+    fn hold(&mut self, got: Locked, has_value: bool, is_shared: bool) -> (Bytes, Option<Bytes>) {
         if let Some(commit) = got.newer_commit {
             self.for_update_ts = self.for_update_ts.max(commit);
         }
         let known_absent = got.must_be_new || has_value && got.value.is_none();
-        self.held.insert(got.key.clone(), HeldLock { known_absent });
+        self.held.insert(got.key.clone(), HeldLock { known_absent, is_shared });
         (got.key, got.value)
     }
 
@@ -354,7 +379,8 @@ impl Transaction {
 
     /// A key locked by an earlier statement: nobody else can have changed it since.
     async fn read_held(&mut self, key: Bytes, must_be_new: bool, wanted: bool, locked: &mut LockedKeys) -> Result<()> {
-        let known_absent = self.held.get(&key).is_some_and(|h| h.known_absent);
+        let HeldLock { known_absent, is_shared } =
+            *self.held.get(&key).ok_or_else(|| Error::Invalid("no lock".into()))?;
         if !wanted && (!must_be_new || known_absent) {
             return Ok(());
         }
@@ -362,7 +388,7 @@ impl Transaction {
         if must_be_new && value.is_some() && self.buffer.get(&key).is_none() {
             return Err(Error::AlreadyExists { key });
         }
-        self.held.insert(key.clone(), HeldLock { known_absent: value.is_none() });
+        self.held.insert(key.clone(), HeldLock { known_absent: value.is_none(), is_shared });
         if wanted {
             locked.values.insert(key, value);
         }
@@ -539,6 +565,7 @@ impl Locking<'_> {
             lock_ttl_ms: (age + PESSIMISTIC_LOCK_TTL).as_millis() as u64,
             for_update_ts: self.for_update_ts.0,
             wait_timeout_ms,
+            is_shared: self.is_shared,
             return_values: self.return_values,
             min_commit_ts: self.for_update_ts.next().0,
             is_first_lock: self.is_first,

@@ -42,7 +42,7 @@ async fn locks_are_waited_for_skipped_or_refused() {
     let timeout = other.lock_keys(lock(&["d"], wait)).await;
     assert!(matches!(timeout, Err(Error::LockTimeout { .. })), "{timeout:?}");
     let mut keys = ["d", "a", "b", "c"].map(|key| Bytes::from_static(key.as_bytes())).into();
-    let available = other.lock_available(&mut keys, 1).await.expect("locks");
+    let available = other.lock_available(&mut keys, 1, false).await.expect("locks");
     let found: Vec<_> = available.iter().map(|found| (&found.key[..], found.value.as_deref())).collect();
     assert_eq!(found, [(&b"b"[..], Some(&b"1"[..]))]);
     assert_eq!(keys, ["c"], "what was passed over is not asked for again");
@@ -58,6 +58,31 @@ async fn locks_are_waited_for_skipped_or_refused() {
     assert_eq!(locked.values.get(&b"d"[..]).cloned().flatten().as_deref(), Some(&b"2"[..]));
     other.put("d", "3").expect("fits");
     other.commit().await.expect("commits");
+}
+
+#[tokio::test]
+async fn shared_locks_outlive_a_request_for_more_that_fails() {
+    let world = World::new(13, &["c"]).await;
+    put(&world.cluster, &[("a", "1"), ("d", "1")]).await;
+    let shared = |wait| LockRequest { is_shared: true, ..lock(&["a", "d"], wait) };
+    let (mut first, mut second) = (pessimistic(&world.cluster).await, pessimistic(&world.other_client().await).await);
+    first.lock_keys(shared(LockWait::NoWait)).await.expect("locks");
+    second.lock_keys(shared(LockWait::NoWait)).await.expect("others share it");
+    let refused = first.lock_keys(lock(&["a"], LockWait::NoWait)).await;
+    assert!(matches!(refused, Err(Error::LockNotAvailable { .. })), "{refused:?}");
+    let mut keys = ["a", "d"].map(|key| Bytes::from_static(key.as_bytes())).into();
+    assert!(first.lock_available(&mut keys, 2, false).await.expect("none is free").is_empty());
+    let mut third = pessimistic(&world.cluster).await;
+    second.rollback().await;
+    let refused = third.lock_keys(lock(&["a"], LockWait::NoWait)).await;
+    assert!(matches!(refused, Err(Error::LockNotAvailable { .. })), "the first one shares it still: {refused:?}");
+    first.lock_keys(lock(&["a"], LockWait::NoWait)).await.expect("it is alone now");
+    let refused = third.lock_keys(shared(LockWait::NoWait)).await;
+    assert!(matches!(refused, Err(Error::LockNotAvailable { .. })), "{refused:?}");
+    first.put("a", "2").expect("fits");
+    first.commit().await.expect("commits");
+    third.lock_keys(lock(&["a", "d"], LockWait::NoWait)).await.expect("all is given back");
+    third.rollback().await;
 }
 
 #[tokio::test]

@@ -251,7 +251,7 @@ async fn read_rows(txn: &Transaction, range: &KeyRange) -> Result<Vec<Row>> {
 /// Locks those of some rows that nobody else holds, and brings them as they are.
 async fn lock_available(txn: &mut Transaction, keys: &VecDeque<Bytes>) -> Result<Vec<(Bytes, Option<Bytes>)>> {
     let mut keys = keys.clone();
-    let available = txn.lock_available(&mut keys, usize::MAX).await?;
+    let available = txn.lock_available(&mut keys, usize::MAX, false).await?;
     Ok(available.into_iter().map(|found| (found.key, found.value)).collect())
 }
 

@@ -18,7 +18,7 @@ use crate::executor::rows;
 use crate::executor::table_reader::{fetch, has_integer_handle};
 use crate::executor::table_writer::{EncodedRow, TableWriter};
 use crate::executor::{assign, lock};
-use crate::plan::{Insert, LockWait};
+use crate::plan::{Insert, Locking};
 use crate::transaction::SessionTxn;
 use basalt_common::table_key::{self, TableKeyKind};
 use basalt_common::{KeyRange, UserKey};
@@ -84,7 +84,7 @@ pub async fn write(
     let view = txn.current_view(&[]).await?;
     if txn.is_pessimistic() {
         let wanted = keys.iter().map(|key| (key.clone(), lock::ANY)).collect();
-        lock::lock(wanted, LockWait::Default, ctx, txn).await?;
+        lock::lock(wanted, Locking::FOR_UPDATE, ctx, txn).await?;
     }
     let stored = fetch(&view, keys.into_iter().map(UserKey).collect()).await?.into_iter().collect();
     let batch = Batch { insert, writer, ctx, view, stored };
@@ -162,7 +162,7 @@ impl Batch<'_> {
     /// A row as the transaction sees it now, with its stored form. `None` when it is gone.
     async fn existing(&self, row_key: UserKey, txn: &mut SessionTxn) -> Result<Option<(Vec<Value>, EncodedRow)>> {
         if txn.is_pessimistic() {
-            lock::lock(vec![(row_key.0.clone(), lock::ANY)], LockWait::Default, self.ctx, txn).await?;
+            lock::lock(vec![(row_key.0.clone(), lock::ANY)], Locking::FOR_UPDATE, self.ctx, txn).await?;
         }
         let range = KeyRange { start: row_key.clone(), end: row_key.successor() };
         let view = ReadView { dirty: txn.dirty(std::slice::from_ref(&range)), ..self.view.clone() };

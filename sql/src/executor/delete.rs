@@ -7,7 +7,7 @@ use crate::executor::source::RowSource;
 use crate::executor::table_writer::{EncodedRow, TableWriter};
 use crate::executor::update::is_missing;
 use crate::executor::{lock, rows};
-use crate::plan::LockWait;
+use crate::plan::Locking;
 use crate::planner::{DeletePlan, RowsPlan};
 use crate::transaction::SessionTxn;
 use bytes::Bytes;
@@ -44,7 +44,7 @@ pub async fn delete(plan: &DeletePlan, ctx: &Arc<StatementContext>, txn: &mut Se
         if txn.is_pessimistic() {
             let keys = found.iter().flat_map(|(_, old)| std::iter::once(old.key.clone()).chain(old.unique_keys()));
             let keys = keys.map(|key| (key, lock::ANY)).collect();
-            lock::lock(keys, LockWait::Default, ctx, txn).await?;
+            lock::lock(keys, Locking::FOR_UPDATE, ctx, txn).await?;
         }
         for (at, old) in found {
             writers[at].remove(&old, txn).await?;

@@ -6,15 +6,14 @@
 //!
 //! Rows that the statement names by single keys ([`lock_named`]) are locked first, and come with the locks: one request
 //! instead of a timestamp, a read and a lock. A key without a row is locked as well, so that two transactions that each
-//! delete and insert it go one after the other; InnoDB has gap locks for that. FOR SHARE takes the same lock as FOR UPDATE:
-//! stricter than MySQL's, never wrong.
+//! delete and insert it go one after the other; InnoDB has gap locks for that. FOR SHARE takes shared locks.
 
 use crate::context::StatementContext;
 use crate::error::{Error, Result};
 use crate::executor::select::{concat, read_all, rows_wanted};
 use crate::executor::table_reader::{Pair, ReadBatch, TableReader, row_keys, touched_ranges};
 use crate::executor::{project, sort};
-use crate::plan::LockWait;
+use crate::plan::{LockWait, Locking};
 use crate::planner::access::Resolved;
 use crate::planner::{ShortOperator, ShortQuery, TableRead};
 use crate::transaction::SessionTxn;
@@ -36,14 +35,15 @@ pub const ANY: bool = false;
 /// What the lock request returns; 1317 when killed while waiting.
 pub async fn lock(
     keys: Vec<(Bytes, bool)>,
-    wait: LockWait,
+    locking: Locking,
     ctx: &StatementContext,
     txn: &mut SessionTxn,
 ) -> Result<LockedKeys> {
     if keys.is_empty() {
         return Ok(LockedKeys::default());
     }
-    let request = LockRequest { keys, wait: how_long(wait, ctx), ..LockRequest::default() };
+    let request =
+        LockRequest { keys, wait: how_long(locking.wait, ctx), is_shared: locking.share, ..LockRequest::default() };
     let buffer = txn.locking().await?;
     settled(ctx.guard(async { buffer.lock_keys(request).await.map_err(Error::from) }).await, txn).await
 }
@@ -76,19 +76,19 @@ fn how_long(wait: LockWait, ctx: &StatementContext) -> basalt_client::LockWait {
 pub async fn lock_named(
     read: &TableRead,
     resolved: &Resolved,
-    wait: LockWait,
+    locking: Locking,
     ctx: &StatementContext,
     txn: &mut SessionTxn,
 ) -> Result<Option<Vec<Pair>>> {
-    if !txn.is_pessimistic() || wait == LockWait::SkipLocked {
+    if !txn.is_pessimistic() || locking.wait == LockWait::SkipLocked {
         return Ok(None);
     }
     let rows = match resolved {
         Resolved::Rows(keys) => keys.clone(),
-        Resolved::Entries(keys) => row_keys(read, &lock_and_fetch(keys.clone(), wait, ctx, txn).await?)?,
+        Resolved::Entries(keys) => row_keys(read, &lock_and_fetch(keys.clone(), locking, ctx, txn).await?)?,
         Resolved::Ranges { .. } => return Ok(None),
     };
-    let mut rows = lock_and_fetch(rows, wait, ctx, txn).await?;
+    let mut rows = lock_and_fetch(rows, locking, ctx, txn).await?;
     if read.reverse {
         rows.reverse();
     }
@@ -98,7 +98,7 @@ pub async fn lock_named(
 /// Locks keys; those that exist come with their values, the transaction's own writes included.
 async fn lock_and_fetch(
     keys: Vec<UserKey>,
-    wait: LockWait,
+    locking: Locking,
     ctx: &StatementContext,
     txn: &mut SessionTxn,
 ) -> Result<Vec<Pair>> {
@@ -106,8 +106,9 @@ async fn lock_and_fetch(
     let foreign = keys.iter().filter(|key| txn.own_write(key.as_slice()).is_none());
     let request = LockRequest {
         keys: foreign.map(|key| (key.0.clone(), ANY)).collect(),
-        wait: how_long(wait, ctx),
+        wait: how_long(locking.wait, ctx),
         return_values: true,
+        is_shared: locking.share,
         ..LockRequest::default()
     };
     let buffer = txn.locking().await?;
@@ -132,10 +133,10 @@ pub async fn read_and_lock(
     (ctx, held): (&StatementContext, &mut Account),
     txn: &mut SessionTxn,
 ) -> Result<Vec<RecordBatch>> {
-    let wait = query.locking.map_or(LockWait::Default, |locking| locking.wait);
+    let locking = query.locking.unwrap_or(Locking::FOR_UPDATE);
     let choice = Choice::of(&query.operators, ctx)?;
     if choice.wanted.is_none_or(|wanted| single_keys(&resolved) <= wanted)
-        && let Some(rows) = lock_named(read, &resolved, wait, ctx, txn).await?
+        && let Some(rows) = lock_named(read, &resolved, locking, ctx, txn).await?
     {
         let mut reader = TableReader::of_rows(read, rows, ctx, txn.current_read_view()?);
         return read_all(&mut reader, &query.operators, (ctx, held)).await;
@@ -150,12 +151,14 @@ pub async fn read_and_lock(
         };
         let Some(found) = found else { break };
         let most = choice.wanted.map_or(usize::MAX, |wanted| wanted - rows);
-        let batches = match wait {
-            LockWait::SkipLocked if txn.is_pessimistic() => lock_available(read, found.keys, most, ctx, txn).await?,
-            wait => {
+        let batches = match locking.wait {
+            LockWait::SkipLocked if txn.is_pessimistic() => {
+                lock_available(read, found.keys, (most, locking.share), ctx, txn).await?
+            }
+            _ => {
                 let taken = found.keys.len().min(most);
                 let keys = found.keys[..taken].iter().map(|key| (key.0.clone(), ANY)).collect();
-                lock(keys, wait, ctx, txn).await?;
+                lock(keys, locking, ctx, txn).await?;
                 vec![found.batch.slice(0, taken)]
             }
         };
@@ -173,7 +176,7 @@ pub async fn read_and_lock(
 async fn lock_available(
     read: &TableRead,
     keys: Vec<UserKey>,
-    most: usize,
+    (most, is_shared): (usize, bool),
     ctx: &StatementContext,
     txn: &mut SessionTxn,
 ) -> Result<Vec<RecordBatch>> {
@@ -181,8 +184,9 @@ async fn lock_available(
     let (mut batches, mut rows) = (Vec::new(), 0);
     while rows < most && !left.is_empty() {
         let buffer = txn.locking().await?;
-        let locked =
-            ctx.guard(async { buffer.lock_available(&mut left, most - rows).await.map_err(Error::from) }).await?;
+        let locked = ctx
+            .guard(async { buffer.lock_available(&mut left, most - rows, is_shared).await.map_err(Error::from) })
+            .await?;
         let fresh = locked.iter().filter(|locked| !locked.was_held).map(|locked| locked.key.clone());
         let mut unwanted: BTreeSet<Bytes> = fresh.collect();
         let current = locked.into_iter().filter_map(|locked| {

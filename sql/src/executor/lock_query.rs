@@ -15,7 +15,7 @@ use crate::catalog::model::{Handle as HandleKind, Table};
 use crate::context::{ReadView, RowStream, StatementContext};
 use crate::error::{Error, Result};
 use crate::executor::{lock, rows, sort, source};
-use crate::plan::{LockTarget, LockWait, Query, RowLimit, RowLocks};
+use crate::plan::{LockTarget, LockWait, Locking, Query, RowLimit, RowLocks};
 use crate::planner::row_count;
 use crate::transaction::SessionTxn;
 use arrow::record_batch::RecordBatch;
@@ -71,7 +71,7 @@ async fn lock_all(
         let mut wanted = Vec::new();
         for target in &locks.targets {
             let keys = keys_of(target, &batch, &types)?;
-            wanted.extend(keys.into_iter().flatten().map(|key| (target.locking.wait, key)));
+            wanted.extend(keys.into_iter().flatten().map(|key| (target.locking, key)));
         }
         lock_keys(wanted, ctx, txn).await?;
         if let Some(columns) = locks.result_columns {
@@ -108,7 +108,7 @@ async fn lock_available(
                 break;
             }
             let of_row = locks.targets.iter().zip(&keys);
-            let of_row = of_row.filter_map(|(target, keys)| Some((target.locking.wait, keys[row].clone()?)));
+            let of_row = of_row.filter_map(|(target, keys)| Some((target.locking, keys[row].clone()?)));
             match tried.lock_row(of_row.collect(), ctx, txn).await? {
                 false => {}
                 true if skip > 0 => skip -= 1,
@@ -141,18 +141,18 @@ impl Tried {
     /// Locks the keys of one row. False when one of those that are not waited for is another's: then it locks nothing.
     async fn lock_row(
         &mut self,
-        keys: Vec<(LockWait, Bytes)>,
+        keys: Vec<(Locking, Bytes)>,
         ctx: &StatementContext,
         txn: &mut SessionTxn,
     ) -> Result<bool> {
         let may_skip = txn.is_pessimistic();
         let (skipped, waited): (Vec<_>, Vec<_>) =
-            keys.into_iter().partition(|(wait, _)| may_skip && *wait == LockWait::SkipLocked);
+            keys.into_iter().partition(|(locking, _)| may_skip && locking.wait == LockWait::SkipLocked);
         let mut fresh = Vec::new();
-        for (_, key) in skipped {
+        for (locking, key) in skipped {
             let is_ours = match self.0.get(&key) {
                 Some(is_ours) => *is_ours,
-                None => self.lock_key(key, &mut fresh, ctx, txn).await?,
+                None => self.lock_key(key, locking.share, &mut fresh, ctx, txn).await?,
             };
             if !is_ours {
                 for key in &fresh {
@@ -170,6 +170,7 @@ impl Tried {
     async fn lock_key(
         &mut self,
         key: Bytes,
+        is_shared: bool,
         fresh: &mut Vec<Bytes>,
         ctx: &StatementContext,
         txn: &mut SessionTxn,
@@ -177,7 +178,8 @@ impl Tried {
         let buffer = txn.locking().await?;
         let start_ts = buffer.start_ts();
         let mut wanted = VecDeque::from([key.clone()]);
-        let had = ctx.guard(async { buffer.lock_available(&mut wanted, 1).await.map_err(Error::from) }).await?;
+        let had =
+            ctx.guard(async { buffer.lock_available(&mut wanted, 1, is_shared).await.map_err(Error::from) }).await?;
         let had = had.into_iter().next();
         self.0.insert(key.clone(), had.is_some());
         let Some(had) = had else { return Ok(false) };
@@ -192,10 +194,15 @@ impl Tried {
 }
 
 /// Locks keys, each with or without waiting.
-async fn lock_keys(keys: Vec<(LockWait, Bytes)>, ctx: &StatementContext, txn: &mut SessionTxn) -> Result<()> {
-    let (waiting, others): (Vec<_>, Vec<_>) = keys.into_iter().partition(|(wait, _)| *wait == LockWait::Default);
-    for (keys, wait) in [(others, LockWait::NoWait), (waiting, LockWait::Default)] {
-        lock::lock(keys.into_iter().map(|(_, key)| (key, lock::ANY)).collect(), wait, ctx, txn).await?;
+async fn lock_keys(keys: Vec<(Locking, Bytes)>, ctx: &StatementContext, txn: &mut SessionTxn) -> Result<()> {
+    for wait in [LockWait::NoWait, LockWait::Default] {
+        for share in [false, true] {
+            let is_wanted = |locking: &Locking| {
+                locking.share == share && (locking.wait == LockWait::Default) == (wait == LockWait::Default)
+            };
+            let keys = keys.iter().filter(|(locking, _)| is_wanted(locking)).map(|(_, key)| (key.clone(), lock::ANY));
+            lock::lock(keys.collect(), Locking { share, wait }, ctx, txn).await?;
+        }
     }
     Ok(())
 }

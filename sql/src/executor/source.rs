@@ -4,7 +4,7 @@ use crate::context::{RowStream, StatementContext};
 use crate::error::{Error, Result};
 use crate::executor::table_reader::{TableReader, touched_ranges};
 use crate::executor::{lock, lock_query, rows, select};
-use crate::plan::{LockWait, Query};
+use crate::plan::{Locking, Query};
 use crate::planner::{RowsPlan, ShortQuery, ShortSource};
 use crate::transaction::SessionTxn;
 use basalt_common::memory::Account;
@@ -54,7 +54,7 @@ impl<'a> RowSource<'a> {
         }
         let resolved = read.access.resolve(&read.scan.table, &ctx.eval)?;
         if short.operators.is_empty()
-            && let Some(rows) = lock::lock_named(read, &resolved, LockWait::Default, ctx, txn).await?
+            && let Some(rows) = lock::lock_named(read, &resolved, Locking::FOR_UPDATE, ctx, txn).await?
         {
             let reader = TableReader::of_rows(read, rows, ctx, txn.current_read_view()?);
             return Ok(Kind::Reader(Box::new(reader)));

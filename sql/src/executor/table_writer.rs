@@ -15,7 +15,7 @@ use crate::catalog::model::{Handle as HandleKind, Index, SchemaState, Table};
 use crate::context::{ReadView, StatementContext};
 use crate::error::{Error, Result};
 use crate::executor::{duplicate, lock};
-use crate::plan::LockWait;
+use crate::plan::Locking;
 use crate::transaction::SessionTxn;
 use basalt_common::TableId;
 use basalt_expr::key::{Handle, IndexEntry, IndexPart, IndexTarget, encode_index_entry, encode_row_key};
@@ -131,7 +131,7 @@ impl<'a> TableWriter<'a> {
                 None => keys.push((key, lock::MUST_BE_NEW)),
             }
         }
-        lock::lock(keys, LockWait::Default, self.ctx, txn).await.map_err(|e| self.describe(e, rows))?;
+        lock::lock(keys, Locking::FOR_UPDATE, self.ctx, txn).await.map_err(|e| self.describe(e, rows))?;
         Ok(())
     }
 
@@ -221,7 +221,7 @@ impl<'a> TableWriter<'a> {
         let given_up = before.into_iter().filter(|key| !after.contains(key));
         if txn.is_pessimistic() {
             let keys = given_up.map(|key| (key, lock::ANY)).collect();
-            lock::lock(keys, LockWait::Default, self.ctx, txn).await?;
+            lock::lock(keys, Locking::FOR_UPDATE, self.ctx, txn).await?;
         }
         let row = std::slice::from_ref(new);
         for key in fresh {
@@ -230,7 +230,7 @@ impl<'a> TableWriter<'a> {
                 Some(None) => {}
                 None if txn.is_pessimistic() => {
                     let keys = vec![(key, lock::MUST_BE_NEW)];
-                    lock::lock(keys, LockWait::Default, self.ctx, txn).await.map_err(|e| self.describe(e, row))?;
+                    lock::lock(keys, Locking::FOR_UPDATE, self.ctx, txn).await.map_err(|e| self.describe(e, row))?;
                 }
                 None if view.snapshot.get(&key).await?.is_some() => return Err(self.duplicate(&key, row)),
                 None => {}

@@ -9,7 +9,7 @@ use crate::executor::outcome::{DmlResult, update_info};
 use crate::executor::source::RowSource;
 use crate::executor::table_writer::{EncodedRow, TableWriter};
 use crate::executor::{lock, rows};
-use crate::plan::{LockWait, UpdateTarget};
+use crate::plan::{Locking, UpdateTarget};
 use crate::planner::{RowsPlan, UpdatePlan};
 use crate::transaction::SessionTxn;
 use basalt_expr::value::Value;
@@ -128,7 +128,7 @@ async fn lock_rows(
             keys.extend(old_row(target, writer, row)?.map(|old| (old.key, lock::ANY)));
         }
     }
-    lock::lock(keys, LockWait::Default, ctx, txn).await?;
+    lock::lock(keys, Locking::FOR_UPDATE, ctx, txn).await?;
     Ok(())
 }
 

@@ -145,6 +145,11 @@ pub struct Locking {
     pub wait: LockWait,
 }
 
+impl Locking {
+    /// What a statement takes that changes rows.
+    pub const FOR_UPDATE: Locking = Locking { share: false, wait: LockWait::Default };
+}
+
 /// What to do when a row is locked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LockWait {

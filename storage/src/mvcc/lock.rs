@@ -8,8 +8,12 @@
 //! kind  P put · D delete · L lock · S pessimistic
 //! tags  v value (varint len, bytes) · f for_update_ts (8 B) · t txn_size (varint) · c min_commit_ts (8 B)
 //!       a async commit (varint count, then varint len and bytes each) · r rollback_ts (varint count, then 8 B each)
+//!       h shared (varint count, then varint len and record of each other holder)
 //! ```
 //! Fields are written in the order of this list and only when they are not empty.
+//!
+//! A shared lock (FOR SHARE) has one record for all its holders, each with a lock of its own: the first in the record's own
+//! fields, the others behind `h`. They are of kind S, or L once their transaction commits: none of them changes the value.
 
 use crate::error::{Error, KeyError, LockedKey};
 use basalt_common::codec::{self, CodecError};
@@ -55,6 +59,10 @@ pub struct Lock {
     /// Transactions that were rolled back on this key while the lock was there and whose start_ts this lock's commit_ts
     /// may turn out to be: their rollback record must not be lost.
     pub rollback_ts: Vec<Timestamp>,
+    /// Other transactions may hold shared locks on the key beside it.
+    pub is_shared: bool,
+    /// Those that do.
+    pub sharers: Vec<Lock>,
 }
 
 /// At which timestamp, and past which locks, is read.
@@ -117,6 +125,33 @@ impl Lock {
         self.start_ts.physical_ms().saturating_add(self.ttl_ms) < now.physical_ms()
     }
 
+    /// The lock of `start_ts`, with the others as its sharers; without one there, the lock as it is.
+    pub fn of(mut self, start_ts: Timestamp) -> Lock {
+        if let Some(at) = self.sharers.iter().position(|sharer| sharer.start_ts == start_ts) {
+            let own = self.sharers.remove(at);
+            return Lock { sharers: self.into_holders(), ..own };
+        }
+        self
+    }
+
+    /// What is left on the key without this lock.
+    pub fn others(&self) -> Option<Lock> {
+        let (first, rest) = self.sharers.split_first()?;
+        Some(Lock { sharers: rest.to_vec(), ..first.clone() })
+    }
+
+    /// All that hold the key, each without the others.
+    pub fn into_holders(mut self) -> Vec<Lock> {
+        let mut sharers = std::mem::take(&mut self.sharers);
+        sharers.insert(0, self);
+        sharers
+    }
+
+    /// All that hold the key.
+    pub fn holders(&self) -> impl Iterator<Item = &Lock> {
+        std::iter::once(self).chain(&self.sharers)
+    }
+
     /// Whether the value, if there is one, is in the default family.
     pub fn has_long_value(&self) -> bool {
         self.kind == LockKind::Put && self.short_value.is_none()
@@ -165,6 +200,13 @@ impl Lock {
                 codec::encode_u64(&mut out, ts.0);
             }
         }
+        if self.is_shared {
+            out.push(b'h');
+            codec::encode_varint(&mut out, self.sharers.len() as u64);
+            for sharer in &self.sharers {
+                encode_slice(&mut out, &sharer.encode());
+            }
+        }
         out.into()
     }
 
@@ -172,7 +214,11 @@ impl Lock {
     ///
     /// # Errors
     /// [`CodecError`] when these bytes are not a lock record.
-    pub fn decode(mut input: &[u8]) -> Result<Lock, CodecError> {
+    pub fn decode(input: &[u8]) -> Result<Lock, CodecError> {
+        Lock::decode_holder(input, false)
+    }
+
+    fn decode_holder(mut input: &[u8], is_sharer: bool) -> Result<Lock, CodecError> {
         let input = &mut input;
         let kind = match take(input)? {
             b'P' => LockKind::Put,
@@ -202,6 +248,15 @@ impl Lock {
                         lock.rollback_ts.push(Timestamp(codec::decode_u64(input)?));
                     }
                 }
+                b'h' => {
+                    lock.is_shared = true;
+                    for _ in 0..codec::decode_varint(input)? {
+                        if is_sharer {
+                            return Err(CodecError::Malformed("sharer of a sharer"));
+                        }
+                        lock.sharers.push(Lock::decode_holder(decode_slice(input)?, true)?);
+                    }
+                }
                 _ => return Err(CodecError::Malformed("lock field")),
             }
         }
@@ -222,6 +277,8 @@ impl Lock {
             use_async_commit: false,
             secondaries: Vec::new(),
             rollback_ts: Vec::new(),
+            is_shared: false,
+            sharers: Vec::new(),
         }
     }
 }
@@ -269,6 +326,29 @@ mod tests {
             let _ = Lock::decode(&golden[..cut]);
         }
         assert_eq!(Lock::decode(b"X"), Err(CodecError::Malformed("lock kind")));
+    }
+
+    #[test]
+    fn a_shared_lock_is_one_record_with_a_lock_for_each_holder() {
+        let holder = |ts: u64| Lock {
+            is_shared: true,
+            ..Lock::new(LockKind::Pessimistic, UserKey::from(&b"p"[..]), Timestamp(ts), 9)
+        };
+        let mut lock = holder(5);
+        lock.sharers = vec![holder(6), holder(7)];
+        let bytes = lock.encode();
+        assert_eq!(
+            &bytes[..],
+            b"S\0\0\0\0\0\0\0\x05\x09\x01ph\x02\x0eS\0\0\0\0\0\0\0\x06\x09\x01ph\0\x0eS\0\0\0\0\0\0\0\x07\x09\x01ph\0"
+        );
+        assert_eq!(Lock::decode(&bytes), Ok(lock.clone()));
+        let of = lock.clone().of(Timestamp(6));
+        assert_eq!(of.holders().map(|lock| lock.start_ts.0).collect::<Vec<_>>(), [6, 5, 7]);
+        let others = of.others().expect("two are left");
+        assert_eq!(others.holders().map(|lock| lock.start_ts.0).collect::<Vec<_>>(), [5, 7]);
+        assert_eq!((lock.clone().of(Timestamp(8)), holder(5).others()), (lock.clone(), None));
+        lock.sharers[0].sharers.push(holder(8));
+        assert_eq!(Lock::decode(&lock.encode()), Err(CodecError::Malformed("sharer of a sharer")));
     }
 
     #[test]

@@ -118,13 +118,13 @@ impl<'a> MvccReader<'a> {
         Ok(None)
     }
 
-    /// The lock on a key.
+    /// The lock of `start_ts` on a key, or else whose there is.
     ///
     /// # Errors
     /// Of the engine, or [`KeyError::Corrupt`].
-    pub fn lock(&self, key: &EncodedKey) -> Result<Option<Lock>, Error> {
+    pub fn lock(&self, key: &EncodedKey, start_ts: Timestamp) -> Result<Option<Lock>, Error> {
         match self.snapshot.get(Cf::Lock, key.as_slice())? {
-            Some(lock) => Ok(Some(Lock::decode(&lock)?)),
+            Some(lock) => Ok(Some(Lock::decode(&lock)?.of(start_ts))),
             None => Ok(None),
         }
     }
@@ -210,7 +210,7 @@ impl<'a> MvccReader<'a> {
         Ok(OwnRecord::None { overlapped: None })
     }
 
-    /// Up to `limit` locks of a transaction (or of all, with `None`) with start_ts up to `max_ts`, in `[lower, upper)` of
+    /// Up to `limit` locks (more when the last key is shared) of a transaction (or of all, with `None`) with start_ts up to `max_ts`, in `[lower, upper)` of
     /// encoded keys.
     ///
     /// # Errors
@@ -226,9 +226,10 @@ impl<'a> MvccReader<'a> {
         let mut found = Vec::new();
         while valid && found.len() < filter.limit {
             let lock = Lock::decode(iter.value())?;
-            if lock.start_ts <= filter.max_ts && filter.start_ts.is_none_or(|ts| ts == lock.start_ts) {
-                found.push((Bytes::copy_from_slice(iter.key()), lock));
-            }
+            let is_wanted =
+                |lock: &&Lock| lock.start_ts <= filter.max_ts && filter.start_ts.is_none_or(|ts| ts == lock.start_ts);
+            let key = Bytes::copy_from_slice(iter.key());
+            found.extend(lock.holders().filter(is_wanted).map(|lock| (key.clone(), lock.clone())));
             valid = iter.next()?;
         }
         Ok(found)

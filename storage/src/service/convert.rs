@@ -222,6 +222,7 @@ pub fn pessimistic_lock(
         lock_ttl_ms: request.lock_ttl_ms,
         for_update_ts: Timestamp(request.for_update_ts.max(request.start_ts)),
         min_commit_ts: Timestamp(request.min_commit_ts),
+        is_shared: request.is_shared,
         return_values: request.return_values,
         txn_keys: request.txn_keys,
         skip_locked: match request.locks_max {

@@ -15,8 +15,8 @@ pub struct WaitForGraph {
 /// For whom a transaction waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wait {
-    /// The transaction that holds the lock.
-    pub holder: Timestamp,
+    /// The transactions that hold the lock: one, or those that share it.
+    pub holders: Vec<Timestamp>,
     /// On which key.
     pub key: UserKey,
     /// How many keys the waiting transaction has locked or written: what its end would cost.
@@ -29,10 +29,12 @@ impl WaitForGraph {
     /// # Errors
     /// The circle that it would close: the waiting transactions from `waiter` on, each waiting for the next.
     pub fn add(&mut self, waiter: Timestamp, id: u64, wait: Wait) -> Result<(), Vec<Timestamp>> {
-        if let Some(chain) = self.path(wait.holder, waiter) {
-            let mut circle = vec![waiter];
-            circle.extend(chain);
-            return Err(circle);
+        for &holder in &wait.holders {
+            if let Some(chain) = self.path(holder, waiter) {
+                let mut circle = vec![waiter];
+                circle.extend(chain);
+                return Err(circle);
+            }
         }
         self.edges.entry(waiter).or_default().insert(id, wait);
         Ok(())
@@ -71,8 +73,9 @@ impl WaitForGraph {
         let mut seen = BTreeSet::from([from]);
         let mut open = vec![from];
         while let Some(txn) = open.pop() {
-            for wait in self.edges.get(&txn).into_iter().flat_map(|waits| waits.values()) {
-                if wait.holder == to {
+            let waits = self.edges.get(&txn).into_iter().flat_map(|waits| waits.values());
+            for &holder in waits.flat_map(|wait| &wait.holders) {
+                if holder == to {
                     let mut chain = vec![txn];
                     while let Some(&previous) = came_from.get(&chain[chain.len() - 1]) {
                         chain.push(previous);
@@ -80,9 +83,9 @@ impl WaitForGraph {
                     chain.reverse();
                     return Some(chain);
                 }
-                if seen.insert(wait.holder) {
-                    came_from.insert(wait.holder, txn);
-                    open.push(wait.holder);
+                if seen.insert(holder) {
+                    came_from.insert(holder, txn);
+                    open.push(holder);
                 }
             }
         }
@@ -97,7 +100,7 @@ mod tests {
     #[test]
     fn the_edge_that_closes_a_circle_is_refused() {
         let mut graph = WaitForGraph::default();
-        let wait = |holder| Wait { holder: Timestamp(holder), key: UserKey::from(&b"k"[..]), keys: holder };
+        let wait = |holder| Wait { holders: vec![Timestamp(holder)], key: UserKey::from(&b"k"[..]), keys: holder };
         assert_eq!(graph.add(Timestamp(1), 1, wait(2)), Ok(()));
         assert_eq!(graph.add(Timestamp(2), 2, wait(3)), Ok(()));
         let chain = vec![Timestamp(3), Timestamp(1), Timestamp(2)];
@@ -107,5 +110,7 @@ mod tests {
         graph.remove(Timestamp(2), 2);
         assert_eq!(graph.add(Timestamp(3), 3, wait(1)), Ok(()));
         assert_eq!(graph.add(Timestamp(2), 4, wait(2)), Err(vec![Timestamp(2)]), "one that waits for itself");
+        let shared = Wait { holders: vec![Timestamp(8), Timestamp(3)], ..wait(8) };
+        assert_eq!(graph.add(Timestamp(2), 5, shared), Err(vec![Timestamp(2), Timestamp(3), Timestamp(1)]));
     }
 }

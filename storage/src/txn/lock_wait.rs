@@ -2,6 +2,8 @@
 //!
 //! When a lock goes, the first in its key's queue is woken and holds the *baton* of the key while it tries again. If it
 //! takes the lock, the baton ends there: the rest wait for the new holder. If it does not, the baton goes to the next.
+//! Whoever takes a shared lock hands it on to the next in the queue, if that wants to share. Nobody joins those that share
+//! a lock past one that waits for it alone. A holder that wants its shared lock for itself stands in front of all.
 //!
 //! Waits are bounded in number and in time. A waiter is dropped with its future and leaves queue and graph.
 
@@ -42,6 +44,7 @@ struct State {
 struct Waiter {
     start_ts: Timestamp,
     keys: u64,
+    is_shared: bool,
     wake: oneshot::Sender<Wake>,
 }
 
@@ -53,6 +56,8 @@ enum Wake {
 /// A place in the queues: those in front came earlier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
+    /// Not the holder of a shared lock that wants it for itself.
+    is_newcomer: bool,
     since: Instant,
     id: u64,
 }
@@ -64,8 +69,10 @@ pub struct WaitFor {
     pub key: Bytes,
     /// The transaction that waits.
     pub waiter: Timestamp,
-    /// The transaction that holds the lock.
-    pub holder: Timestamp,
+    /// The transactions that hold the lock.
+    pub holders: Vec<Timestamp>,
+    /// It wants to share the lock.
+    pub is_shared: bool,
     /// How many keys the waiting one has locked or written.
     pub keys: u64,
     /// Its place in the queue.
@@ -87,7 +94,17 @@ impl LockWaits {
     /// The place of a request that has waited for so long already.
     pub fn place(&self, waited: Duration) -> Place {
         let now = Instant::now();
-        Place { since: now.checked_sub(waited).unwrap_or(now), id: self.places.fetch_add(1, SeqCst) }
+        let id = self.places.fetch_add(1, SeqCst);
+        Place { is_newcomer: true, since: now.checked_sub(waited).unwrap_or(now), id }
+    }
+
+    /// Whether somebody in front of `place` waits for a key alone.
+    pub fn waits_alone(&self, key: &Bytes, place: Place) -> bool {
+        if self.count.load(SeqCst) == 0 {
+            return false;
+        }
+        let state = self.state.lock();
+        state.queues.get(key).is_some_and(|queue| queue.range(..place).any(|(_, waiter)| !waiter.is_shared))
     }
 
     /// Enters a queue. The caller holds the latch of the key and has seen the lock.
@@ -100,16 +117,10 @@ impl LockWaits {
             return Err(RegionError::ServerIsBusy { reason: "lock waiters", backoff: BUSY_BACKOFF }.into());
         }
         let user_key = basalt_common::key::decode_user_key(&wait.key)?;
-        let edge = Wait { holder: wait.holder, key: user_key.clone(), keys: wait.keys };
-        while let Err(chain) = state.graph.add(wait.waiter, wait.place.id, edge.clone()) {
-            let Some((txn, id, other)) = state.graph.cheapest(&chain, &edge) else {
-                return Err(KeyError::Deadlock { lock_ts: wait.holder, key: user_key, chain }.into());
-            };
-            state.graph.remove(txn, id);
-            self.end(&mut state, id, &other, chain);
-        }
+        let edge = Wait { holders: wait.holders, key: user_key.clone(), keys: wait.keys };
+        self.add_edge(&mut state, wait.waiter, wait.place.id, &edge)?;
         let (wake, woken) = oneshot::channel();
-        let waiter = Waiter { start_ts: wait.waiter, keys: wait.keys, wake };
+        let waiter = Waiter { start_ts: wait.waiter, keys: wait.keys, is_shared: wait.is_shared, wake };
         state.queues.entry(wait.key.clone()).or_default().insert(wait.place, waiter);
         self.count.fetch_add(1, SeqCst);
         self.entered.notify_one();
@@ -120,6 +131,16 @@ impl LockWaits {
             waiter: wait.waiter,
             woken: Some(woken),
         })
+    }
+
+    /// Adds a wait to the graph. A circle that it closes is broken at the wait of the cheapest transaction.
+    fn add_edge(&self, state: &mut State, waiter: Timestamp, id: u64, edge: &Wait) -> Result<(), KeyError> {
+        while let Err(chain) = state.graph.add(waiter, id, edge.clone()) {
+            let Some((txn, id, other)) = state.graph.cheapest(&chain, edge) else { return Err(deadlock(edge, chain)) };
+            state.graph.remove(txn, id);
+            self.end(state, id, &other, chain);
+        }
+        Ok(())
     }
 
     /// Returns when somebody waits.
@@ -135,13 +156,11 @@ impl LockWaits {
             return Vec::new();
         }
         let state = self.state.lock();
-        let told = |(waiter, id, wait): (Timestamp, u64, &Wait)| LockWait {
-            id,
-            waiter: waiter.0,
-            holder: wait.holder.0,
-            keys: wait.keys,
+        let told = |(waiter, id, wait): (Timestamp, u64, &'_ Wait)| {
+            let told = |holder: &Timestamp| LockWait { id, waiter: waiter.0, holder: holder.0, keys: wait.keys };
+            wait.holders.iter().map(told).collect::<Vec<_>>()
         };
-        state.graph.waits().map(told).collect()
+        state.graph.waits().flat_map(told).collect()
     }
 
     /// Ends waits that PD has found in circles; those that are over by now are left alone.
@@ -162,9 +181,8 @@ impl LockWaits {
         let place = queue.keys().find(|place| place.id == id).copied();
         if let Some(waiter) = place.and_then(|place| queue.remove(&place)) {
             self.count.fetch_sub(1, SeqCst);
-            let deadlock = KeyError::Deadlock { lock_ts: wait.holder, key: wait.key.clone(), chain };
             // A waiter that is gone needs no news.
-            let _ = waiter.wake.send(Wake::Deadlock(deadlock));
+            let _ = waiter.wake.send(Wake::Deadlock(deadlock(wait, chain)));
         }
         if queue.is_empty() {
             state.queues.remove(&key);
@@ -205,38 +223,44 @@ impl LockWaits {
         }
     }
 
-    /// Tells the waiters of a key who holds it now; whoever would wait for ever is woken with the news.
-    pub fn holder_changed(&self, key: &Bytes, holder: Timestamp) {
+    /// Tells the waiters of a key that `holder` holds it now, with those that share it; whoever would wait for ever is woken
+    /// with the news, and the first in the queue when it can share, too.
+    pub fn holder_changed(&self, key: &Bytes, holder: Timestamp, sharers: Option<&[Timestamp]>) {
         if self.count.load(SeqCst) == 0 {
             return;
         }
         let mut state = self.state.lock();
-        let State { queues, graph, .. } = &mut *state;
-        let Some(queue) = queues.get_mut(key) else { return };
+        let Some(queue) = state.queues.get(key) else { return };
+        let waiting: Vec<_> = queue.iter().map(|(place, waiter)| (*place, waiter.start_ts, waiter.keys)).collect();
+        let holders: Vec<Timestamp> = std::iter::once(holder).chain(sharers.into_iter().flatten().copied()).collect();
         let user_key = basalt_common::key::decode_user_key(key).unwrap_or_default();
-        let mut victims = Vec::new();
-        for (place, waiter) in queue.iter() {
-            graph.remove(waiter.start_ts, place.id);
-            if waiter.start_ts == holder {
-                // The same request sent twice: its lock is there.
-                victims.push((*place, Wake::Turn));
+        for (place, waiter, _) in &waiting {
+            state.graph.remove(*waiter, place.id);
+        }
+        for (place, waiter, keys) in waiting {
+            if !state.queues.get(key).is_some_and(|queue| queue.contains_key(&place)) {
                 continue;
             }
-            let edge = Wait { holder, key: user_key.clone(), keys: waiter.keys };
-            if let Err(chain) = graph.add(waiter.start_ts, place.id, edge) {
-                let deadlock = KeyError::Deadlock { lock_ts: holder, key: user_key.clone(), chain };
-                victims.push((*place, Wake::Deadlock(deadlock)));
-            }
-        }
-        for (place, news) in victims {
-            if let Some(waiter) = queue.remove(&place) {
+            let others = holders.iter().copied().filter(|&holder| holder != waiter);
+            let edge = Wait { holders: others.collect(), key: user_key.clone(), keys };
+            let news = match waiter == holder {
+                // The same request sent twice: its lock is there.
+                true => Some(Wake::Turn),
+                false => self.add_edge(&mut state, waiter, place.id, &edge).err().map(Wake::Deadlock),
+            };
+            if let Some(news) = news
+                && let Some(waiter) = state.queues.get_mut(key).and_then(|queue| queue.remove(&place))
+            {
                 self.count.fetch_sub(1, SeqCst);
                 // A waiter that is gone needs no news.
                 let _ = waiter.wake.send(news);
             }
         }
-        if queue.is_empty() {
-            queues.remove(key);
+        let first = state.queues.get(key).map(|queue| queue.first_key_value());
+        match first {
+            Some(None) => drop(state.queues.remove(key)),
+            Some(Some((_, first))) if sharers.is_some() && first.is_shared => self.wake_first(&mut state, key),
+            _ => {}
         }
     }
 
@@ -253,6 +277,18 @@ impl LockWaits {
         if queue.is_empty() {
             queues.remove(key);
         }
+    }
+}
+
+fn deadlock(wait: &Wait, chain: Vec<Timestamp>) -> KeyError {
+    let lock_ts = wait.holders.first().copied().unwrap_or_default();
+    KeyError::Deadlock { lock_ts, key: wait.key.clone(), chain }
+}
+
+impl Place {
+    /// In front of all that hold nothing of the key.
+    pub fn of_holder(self) -> Place {
+        Place { is_newcomer: false, ..self }
     }
 }
 

@@ -169,6 +169,24 @@ impl Scheduler {
         Ok((free, claimed))
     }
 
+    /// The lock that a request to share would join while somebody in front of it waits for the key alone.
+    fn is_waited_for(
+        &self,
+        reader: &mut MvccReader<'_>,
+        wanted: &PessimisticLock,
+        place: Place,
+    ) -> Result<Option<Error>, Error> {
+        for (user_key, _) in wanted.keys.iter().filter(|_| wanted.is_shared) {
+            if self.waits.waits_alone(&encoded(user_key), place)
+                && let Some(lock) = reader.lock(&user_key.encode(), wanted.start_ts)?
+                && lock.start_ts != wanted.start_ts
+            {
+                return Ok(Some(lock.blocks(user_key.clone())));
+            }
+        }
+        Ok(None)
+    }
+
     async fn try_lock(
         &self,
         ctx: &RegionCtx,
@@ -181,7 +199,11 @@ impl Scheduler {
         let started = self.start(ctx, slots).await?;
         check_keys(&started.snapshot, wanted.keys.iter().map(|(key, _)| key))?;
         let mut changes = Changes::default();
-        let result = pessimistic_lock(&mut MvccReader::new(&*started.snapshot.data), wanted, &mut changes);
+        let mut reader = MvccReader::new(&*started.snapshot.data);
+        let result = match self.is_waited_for(&mut reader, wanted, place)? {
+            Some(locked) => Err(locked),
+            None => pessimistic_lock(&mut reader, wanted, &mut changes),
+        };
         let values = match result {
             Ok(values) => values,
             Err(Error::Key(KeyError::Locked(locked))) => {
@@ -189,15 +211,26 @@ impl Scheduler {
                 if patience == Patience::NoWait || locked.lock.is_expired(wanted.for_update_ts) {
                     return Err(KeyError::Locked(locked).into());
                 }
-                let (waiter, holder) = (wanted.start_ts, locked.lock.start_ts);
-                let wait = WaitFor { key: encoded(&locked.key), waiter, holder, keys: wanted.txn_keys, place };
+                let key = encoded(&locked.key);
+                let holds = reader
+                    .lock(&locked.key.encode(), wanted.start_ts)?
+                    .is_some_and(|lock| lock.start_ts == wanted.start_ts);
+                let wait = WaitFor {
+                    key,
+                    waiter: wanted.start_ts,
+                    holders: locked.lock.holders().map(|lock| lock.start_ts).collect(),
+                    is_shared: wanted.is_shared,
+                    keys: wanted.txn_keys,
+                    place: if holds { place.of_holder() } else { place },
+                };
                 return Ok(Attempt::Wait(self.waits.enter(wait)?, locked));
             }
             Err(error) => return Err(error),
         };
         self.write(ctx, started, changes, None).await?;
-        for ((key, _), _) in wanted.keys.iter().zip(&values).filter(|(_, value)| !value.skipped) {
-            self.waits.holder_changed(&encoded(key), wanted.start_ts);
+        for ((key, _), value) in wanted.keys.iter().zip(&values).filter(|(_, value)| !value.skipped) {
+            let sharers = wanted.is_shared.then_some(&*value.sharers);
+            self.waits.holder_changed(&encoded(key), wanted.start_ts, sharers);
         }
         if let Some(turn) = baton.take() {
             turn.keep();

@@ -215,6 +215,7 @@ impl Runner {
             lock_ttl_ms: 100,
             for_update_ts: number(args, "for_update")?,
             min_commit_ts: Timestamp::ZERO,
+            is_shared: args.take_key("shared").is_some(),
             return_values: args.take_key("values").is_some(),
             skip_locked: args.take_key("skip_locked").map(str::parse).transpose()?,
             txn_keys: 0,
@@ -380,6 +381,10 @@ fn describe_lock(lock: &Lock) -> String {
         field("async", format!("{:?}", lock.secondaries).replace("[]", "[ ]"));
     }
     field("rollback_ts", format!("{:?}", lock.rollback_ts));
+    if lock.is_shared {
+        out.push_str(" shared");
+    }
+    lock.sharers.iter().for_each(|sharer| out.push_str(&format!(" + {}", describe_lock(sharer))));
     out
 }
 
@@ -456,6 +461,7 @@ fn wanted(start_ts: u64, for_update_ts: u64, keys: &[&str]) -> PessimisticLock {
         lock_ttl_ms: 1 << 40,
         for_update_ts: Timestamp(for_update_ts),
         min_commit_ts: Timestamp::ZERO,
+        is_shared: false,
         return_values: false,
         skip_locked: None,
         txn_keys: 0,
@@ -527,7 +533,7 @@ async fn after_a_commit_the_first_waiter_has_the_lock_and_the_newest_value() {
     store.scheduler.prewrite(&store.ctx, prewrite).await.expect("its own lock");
     settle().await;
     let found = second.await.expect("no panic").expect("its turn");
-    let [LockedValue { value: Some(value), newer_commit: Some(commit), skipped: false }] = &found[..] else {
+    let [LockedValue { value: Some(value), newer_commit: Some(commit), skipped: false, .. }] = &found[..] else {
         panic!("{found:?}")
     };
     assert_eq!((&value[..], *commit >= Timestamp(40)), (&b"v10"[..], true));
@@ -555,6 +561,55 @@ async fn circles_are_broken_and_patience_ends() {
     let patience = waits(Duration::from_millis(10));
     let timed_out = store.scheduler.pessimistic_lock(&store.ctx, wanted(10, 11, &["b"]), patience).await;
     assert!(matches!(timed_out, Err(Error::Key(KeyError::LockWaitTimeout(_)))));
+}
+
+#[tokio::test]
+async fn a_shared_lock_is_handed_on_to_those_who_share_and_nobody_overtakes_one_who_wants_it_alone() {
+    let store = store();
+    let key = [UserKey::from(&b"k"[..])];
+    let lock = |start_ts| wanted(start_ts, start_ts, &["k"]);
+    let share = |start_ts| PessimisticLock { is_shared: true, ..lock(start_ts) };
+    let give_back = async |start_ts| {
+        let ts = Timestamp(start_ts);
+        store.scheduler.pessimistic_rollback(&store.ctx, &key, ts, Timestamp(1_000)).await.expect("its own lock");
+        settle().await;
+    };
+    store.scheduler.pessimistic_lock(&store.ctx, lock(10), NO_WAIT).await.expect("the key is free");
+    let sharing = [spawn_lock(&store, share(20)).await, spawn_lock(&store, share(21)).await];
+    let alone = spawn_lock(&store, lock(30)).await;
+    let late = spawn_lock(&store, share(40)).await;
+    give_back(10).await;
+    assert!(sharing.iter().all(|task| task.is_finished()), "both share");
+    assert!(!alone.is_finished() && !late.is_finished());
+    let refused = store.scheduler.pessimistic_lock(&store.ctx, share(41), NO_WAIT).await;
+    assert!(matches!(refused, Err(Error::Key(KeyError::Locked(_)))), "it would overtake {refused:?}");
+    // Whoever shares the lock and wants it alone is in front of all that hold nothing.
+    let upgrade = spawn_lock(&store, lock(21)).await;
+    assert!(!upgrade.is_finished());
+    give_back(20).await;
+    assert!(upgrade.is_finished() && !alone.is_finished());
+    give_back(21).await;
+    assert!(alone.is_finished() && !late.is_finished());
+    give_back(30).await;
+    assert!(matches!(late.await, Ok(Ok(_))));
+}
+
+#[tokio::test]
+async fn circles_through_shared_locks_are_found() {
+    let store = store();
+    let share = |ts, keys: &[&str]| PessimisticLock { is_shared: true, ..wanted(ts, ts, keys) };
+    for ts in [10, 11, 12] {
+        store.scheduler.pessimistic_lock(&store.ctx, share(ts, &["a"]), NO_WAIT).await.expect("all share");
+    }
+    store.scheduler.pessimistic_lock(&store.ctx, wanted(20, 20, &["b"]), NO_WAIT).await.expect("the key is free");
+    let alone = spawn_lock(&store, wanted(20, 21, &["a"])).await;
+    // It holds one of three locks that are waited for: not the first.
+    let circle = spawn_lock(&store, wanted(12, 22, &["b"])).await;
+    assert!(matches!(circle.await, Ok(Err(Error::Key(KeyError::Deadlock { .. })))));
+    let first = spawn_lock(&store, wanted(10, 23, &["a"])).await;
+    let second = spawn_lock(&store, wanted(11, 24, &["a"])).await;
+    assert!(matches!(second.await, Ok(Err(Error::Key(KeyError::Deadlock { .. })))), "both want it alone");
+    assert!(!first.is_finished() && !alone.is_finished());
 }
 
 #[tokio::test]

@@ -79,7 +79,10 @@ async fn transfer(cluster: &Cluster, chance: &Env, what: Transfer, marker: &Byte
             let keys = vec![(from.clone(), false), (to.clone(), false)];
             let for_update_ts = txn.refresh_for_update_ts().await?;
             let wait = LockWait::AtMost(LOCK_WAIT);
-            let locked = match txn.lock_keys(LockRequest { keys, for_update_ts, wait, return_values: true }).await {
+            let locked = match txn
+                .lock_keys(LockRequest { keys, for_update_ts, wait, return_values: true, is_shared: false })
+                .await
+            {
                 Ok(locked) => locked,
                 Err(error) => {
                     txn.rollback().await;

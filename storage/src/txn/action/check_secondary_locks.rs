@@ -32,7 +32,7 @@ pub fn check_secondary_locks(
     let mut is_rolled_back = false;
     for user_key in user_keys {
         let key = user_key.encode();
-        match reader.lock(&key)? {
+        match reader.lock(&key, start_ts)? {
             Some(lock) if lock.start_ts == start_ts && lock.kind != LockKind::Pessimistic => {
                 locks.push(LockedKey { key: user_key.clone(), lock });
             }

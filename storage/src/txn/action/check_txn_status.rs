@@ -60,7 +60,7 @@ pub fn check_txn_status(
     changes: &mut Changes,
 ) -> Result<TxnStatus, Error> {
     let key = check.primary.encode();
-    match reader.lock(&key)? {
+    match reader.lock(&key, check.lock_ts)? {
         Some(lock) if lock.start_ts == check.lock_ts => check_lock(reader, check, &key, lock, changes),
         other => check_record(reader, check, &key, other, changes),
     }
@@ -83,7 +83,7 @@ fn check_lock(
     }
     if lock.is_expired(check.current_ts) {
         if check.resolving_pessimistic_lock && lock.kind == LockKind::Pessimistic {
-            changes.unlock(key);
+            changes.unlock(key, &lock);
             return Ok(TxnStatus::PessimisticExpired);
         }
         roll_back_lock(reader, key, &lock, true, changes)?;

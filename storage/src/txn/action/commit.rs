@@ -22,7 +22,7 @@ pub fn commit(
     }
     let key = user_key.encode();
     let lock_not_found = || KeyError::TxnLockNotFound { start_ts, commit_ts, key: user_key.clone() };
-    match reader.lock(&key)? {
+    match reader.lock(&key, start_ts)? {
         Some(lock) if lock.start_ts == start_ts => {
             if commit_ts < lock.min_commit_ts {
                 let min_commit_ts = lock.min_commit_ts;
@@ -50,12 +50,12 @@ pub(super) fn commit_lock(key: &EncodedKey, lock: &Lock, commit_ts: Timestamp, c
         LockKind::Delete => WriteKind::Delete,
         LockKind::Lock => WriteKind::Lock,
         LockKind::Pessimistic => {
-            changes.unlock(key);
+            changes.unlock(key, lock);
             return;
         }
     };
     let mut write = Write::new(kind, lock.start_ts, lock.short_value.clone());
     write.has_overlapped_rollback = lock.rollback_ts.contains(&commit_ts);
     changes.put_write(key, commit_ts, &write);
-    changes.unlock(key);
+    changes.unlock(key, lock);
 }

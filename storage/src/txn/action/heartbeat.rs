@@ -17,7 +17,7 @@ pub fn heartbeat(
     changes: &mut Changes,
 ) -> Result<u64, Error> {
     let key = primary.encode();
-    match reader.lock(&key)? {
+    match reader.lock(&key, start_ts)? {
         Some(mut lock) if lock.start_ts == start_ts => {
             if lock.ttl_ms < advise_ttl_ms {
                 lock.ttl_ms = advise_ttl_ms;

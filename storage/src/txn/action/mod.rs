@@ -59,10 +59,13 @@ impl Changes {
         self.modifies.push(Modify::Put { cf: Cf::Lock, key, value: lock.encode() });
     }
 
-    fn unlock(&mut self, key: &EncodedKey) {
-        let key = Bytes::copy_from_slice(key.as_slice());
-        self.released.push(key.clone());
-        self.modifies.push(Modify::Delete { cf: Cf::Lock, key });
+    /// Takes a lock away; those that share the key stay.
+    fn unlock(&mut self, key: &EncodedKey, lock: &Lock) {
+        match lock.others() {
+            Some(others) => self.put_lock(key, &others),
+            None => self.modifies.push(Modify::Delete { cf: Cf::Lock, key: Bytes::copy_from_slice(key.as_slice()) }),
+        }
+        self.released.push(Bytes::copy_from_slice(key.as_slice()));
     }
 
     fn put_write(&mut self, key: &EncodedKey, commit_ts: Timestamp, write: &Write) {

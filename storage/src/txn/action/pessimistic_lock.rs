@@ -3,6 +3,9 @@
 //! A key that changed after `for_update_ts` is locked all the same: whoever waited for it has it, and need not queue
 //! again. The answer brings the newest commit and, when wanted, the newest value, which nobody can change any more; a
 //! client that has read something older reads again, and finds its locks there.
+//!
+//! Shared locks (FOR SHARE) stand beside each other. Their holder may ask for more: once it holds the key alone its lock
+//! becomes exclusive.
 
 use super::{Changes, check_key};
 use crate::error::{ConflictReason, Error, KeyError};
@@ -25,6 +28,8 @@ pub struct PessimisticLock {
     pub for_update_ts: Timestamp,
     /// See [`Lock::min_commit_ts`].
     pub min_commit_ts: Timestamp,
+    /// Others may share the locks: the keys are read, not changed.
+    pub is_shared: bool,
     /// The values are wanted.
     pub return_values: bool,
     /// SKIP LOCKED: keys that others hold are left out, and no more than so many are locked.
@@ -48,6 +53,8 @@ pub struct LockedValue {
     pub newer_commit: Option<Timestamp>,
     /// Another transaction holds it: it was left out.
     pub skipped: bool,
+    /// Other transactions that share the lock.
+    pub sharers: Vec<Timestamp>,
 }
 
 /// Locks all keys, or none; those that [`PessimisticLock::skip_locked`] allows, and the answer ends with the last of them.
@@ -69,15 +76,15 @@ pub fn pessimistic_lock(
         }
         check_key(user_key, wanted.key_bytes_max)?;
         let key = user_key.encode();
-        let newer_commit = match lock_key(reader, wanted, primary.as_ref().unwrap_or(user_key), user_key, &key, changes)
-        {
+        let primary_key = primary.as_ref().unwrap_or(user_key);
+        let (lock, newer_commit) = match lock_key(reader, wanted, primary_key, user_key, &key, changes) {
             Err(Error::Key(KeyError::Locked(locked)))
                 if wanted.skip_locked.is_some() && stays(&locked.lock, wanted) =>
             {
                 locked_values.push(LockedValue { skipped: true, ..LockedValue::default() });
                 continue;
             }
-            newer_commit => newer_commit?,
+            outcome => outcome?,
         };
         left -= 1;
         primary.get_or_insert_with(|| user_key.clone());
@@ -90,7 +97,8 @@ pub fn pessimistic_lock(
                 return Err(KeyError::AlreadyExist(user_key.clone()).into());
             }
         }
-        locked_values.push(LockedValue { value, newer_commit, skipped: false });
+        let sharers = lock.sharers.iter().map(|sharer| sharer.start_ts).collect();
+        locked_values.push(LockedValue { value, newer_commit, skipped: false, sharers });
     }
     Ok(locked_values)
 }
@@ -113,8 +121,7 @@ pub fn available(
             break;
         }
         let key = user_key.encode();
-        let is_held = match reader.lock(&key)? {
-            Some(lock) if lock.start_ts == wanted.start_ts => false,
+        let is_held = match in_the_way(reader.lock(&key, wanted.start_ts)?, wanted) {
             Some(lock) if stays(&lock, wanted) => true,
             Some(lock) => return Err(lock.blocks(user_key.clone())),
             None => false,
@@ -128,10 +135,23 @@ pub fn available(
 
 /// Whether the holder of a lock may keep it for a while: it is alive, as far as the store knows, and not committing.
 fn stays(lock: &Lock, wanted: &PessimisticLock) -> bool {
-    lock.kind == LockKind::Pessimistic && !lock.is_expired(wanted.for_update_ts)
+    lock.holders().all(|lock| lock.kind == LockKind::Pessimistic && !lock.is_expired(wanted.for_update_ts))
 }
 
-/// Returns the newest commit, when that is after `for_update_ts`.
+/// Those of a key's holders that keep the transaction from locking it; one that is taken for dead comes first.
+fn in_the_way(lock: Option<Lock>, wanted: &PessimisticLock) -> Option<Lock> {
+    let lock = lock?;
+    let is_own = lock.start_ts == wanted.start_ts;
+    let lock = match wanted.is_shared {
+        true if is_own || lock.is_shared => None,
+        false if is_own => lock.others(),
+        _ => Some(lock),
+    }?;
+    let dead = lock.holders().find(|lock| lock.is_expired(wanted.for_update_ts)).map(|lock| lock.start_ts);
+    Some(lock.of(dead.unwrap_or_default()))
+}
+
+/// Returns the lock, and the newest commit when that is after `for_update_ts`.
 fn lock_key(
     reader: &mut MvccReader<'_>,
     wanted: &PessimisticLock,
@@ -139,23 +159,30 @@ fn lock_key(
     user_key: &UserKey,
     key: &EncodedKey,
     changes: &mut Changes,
-) -> Result<Option<Timestamp>, Error> {
-    match reader.lock(key)? {
-        Some(lock) if lock.start_ts != wanted.start_ts => return Err(lock.blocks(user_key.clone())),
+) -> Result<(Lock, Option<Timestamp>), Error> {
+    let found = reader.lock(key, wanted.start_ts)?;
+    if let Some(others) = in_the_way(found.clone(), wanted) {
+        return Err(others.blocks(user_key.clone()));
+    }
+    let own = found.clone().filter(|lock| lock.start_ts == wanted.start_ts);
+    match own {
         Some(lock) if lock.kind != LockKind::Pessimistic => {
             // Prewritten already: a request that was overtaken. There is nothing to take any more.
             let (start_ts, key) = (wanted.start_ts, user_key.clone());
             return Err(KeyError::PessimisticLockNotFound { start_ts, key }.into());
         }
         Some(mut lock) => {
-            if lock.for_update_ts < wanted.for_update_ts {
-                lock.for_update_ts = wanted.for_update_ts;
+            // Larger when the key had changed: this request sent twice.
+            let newer_commit = (lock.for_update_ts > wanted.for_update_ts).then_some(lock.for_update_ts);
+            let is_upgraded = lock.is_shared && !wanted.is_shared;
+            if lock.for_update_ts < wanted.for_update_ts || is_upgraded {
+                lock.is_shared &= wanted.is_shared;
+                lock.for_update_ts = lock.for_update_ts.max(wanted.for_update_ts);
                 lock.ttl_ms = lock.ttl_ms.max(wanted.lock_ttl_ms);
                 lock.min_commit_ts = lock.min_commit_ts.max(wanted.min_commit_ts);
                 changes.put_lock(key, &lock);
             }
-            // Larger when the key had changed: this request sent twice.
-            return Ok((lock.for_update_ts > wanted.for_update_ts).then_some(lock.for_update_ts));
+            return Ok((lock, newer_commit));
         }
         None => {}
     }
@@ -163,8 +190,10 @@ fn lock_key(
     let mut lock = Lock::new(LockKind::Pessimistic, primary.clone(), wanted.start_ts, wanted.lock_ttl_ms);
     lock.for_update_ts = newer_commit.unwrap_or(wanted.for_update_ts);
     lock.min_commit_ts = wanted.min_commit_ts.max(lock.for_update_ts.next());
+    lock.is_shared = wanted.is_shared;
+    lock.sharers = found.map(Lock::into_holders).unwrap_or_default();
     changes.put_lock(key, &lock);
-    Ok(newer_commit)
+    Ok((lock, newer_commit))
 }
 
 /// The newest commit, when that is after `for_update_ts`. Refuses when the transaction is over.

@@ -17,12 +17,12 @@ pub fn pessimistic_rollback(
     changes: &mut Changes,
 ) -> Result<(), Error> {
     let key = user_key.encode();
-    if let Some(lock) = reader.lock(&key)?
+    if let Some(lock) = reader.lock(&key, start_ts)?
         && lock.kind == LockKind::Pessimistic
         && lock.start_ts == start_ts
         && lock.for_update_ts <= for_update_ts
     {
-        changes.unlock(&key);
+        changes.unlock(&key, &lock);
     }
     Ok(())
 }

@@ -209,6 +209,8 @@ fn plan(prewrite: Prewrite, locks: Vec<PlannedLock>, existing: Existing) -> Prep
         // An earlier request did not commit in one phase: some keys are locked.
         CommitMode::OnePhase if was_prewritten => CommitMode::TwoPhase,
         CommitMode::Async { .. } if existing.has_sync => CommitMode::TwoPhase,
+        // Two that share a key may commit at once, and their records there need two timestamps: only PD's are unique.
+        _ if locks.iter().any(|planned| planned.lock.is_shared) => CommitMode::TwoPhase,
         mode => mode,
     };
     let floor = prewrite.min_commit_ts.max(prewrite.start_ts.next()).max(prewrite.for_update_ts.next());
@@ -240,9 +242,10 @@ impl Plan {
                         LockKind::Delete => WriteKind::Delete,
                         LockKind::Lock | LockKind::Pessimistic => WriteKind::Lock,
                     };
-                    changes.put_write(&key, commit_ts, &Write::new(kind, lock.start_ts, lock.short_value));
+                    let value = lock.short_value.take();
+                    changes.put_write(&key, commit_ts, &Write::new(kind, lock.start_ts, value));
                     if replaces_pessimistic {
-                        changes.unlock(&key);
+                        changes.unlock(&key, &lock);
                     }
                 }
                 (CommitMode::Async { secondaries }, Some(min_commit_ts)) => {
@@ -300,11 +303,15 @@ fn plan_key(reader: &mut MvccReader<'_>, prewrite: &Prewrite, mutation: &Mutatio
     check_key(&mutation.key, prewrite.key_bytes_max)?;
     let key = mutation.key.encode();
     let start_ts = prewrite.start_ts;
-    let own_lock = match reader.lock(&key)? {
+    let own_lock = match reader.lock(&key, start_ts)? {
         Some(lock) if lock.start_ts == start_ts && lock.kind != LockKind::Pessimistic => {
             return Ok(KeyPlan::Exists(lock));
         }
-        Some(lock) if lock.start_ts == start_ts => Some(lock),
+        Some(lock) if lock.start_ts == start_ts => match lock.others() {
+            // Shared, and never made exclusive.
+            Some(others) if mutation.op != MutationOp::Lock => return Err(others.blocks(mutation.key.clone())),
+            _ => Some(lock),
+        },
         Some(_) | None if mutation.is_pessimistic_lock => {
             let key = mutation.key.clone();
             return Err(KeyError::PessimisticLockNotFound { start_ts, key }.into());
@@ -331,6 +338,8 @@ fn plan_key(reader: &mut MvccReader<'_>, prewrite: &Prewrite, mutation: &Mutatio
     if let Some(own) = &own_lock {
         lock.ttl_ms = lock.ttl_ms.max(own.ttl_ms);
         lock.min_commit_ts = lock.min_commit_ts.max(own.min_commit_ts);
+        lock.is_shared = own.is_shared && kind == LockKind::Lock;
+        lock.sharers.clone_from(&own.sharers);
     }
     let mut long_value = None;
     if kind == LockKind::Put {

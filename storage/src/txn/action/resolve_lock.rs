@@ -20,7 +20,7 @@ pub fn resolve_lock(
     changes: &mut Changes,
 ) -> Result<(), Error> {
     let key = user_key.encode();
-    match (reader.lock(&key)?, commit_ts) {
+    match (reader.lock(&key, start_ts)?, commit_ts) {
         (Some(lock), Some(commit_ts)) if lock.start_ts == start_ts => commit_lock(&key, &lock, commit_ts, changes),
         (Some(lock), None) if lock.start_ts == start_ts => {
             let is_protected = &lock.primary == user_key;

@@ -16,7 +16,7 @@ pub fn rollback(
     changes: &mut Changes,
 ) -> Result<(), Error> {
     let key = user_key.encode();
-    let lock = reader.lock(&key)?;
+    let lock = reader.lock(&key, start_ts)?;
     match lock {
         Some(lock) if lock.start_ts == start_ts => {
             let is_protected = &lock.primary == user_key;
@@ -48,7 +48,7 @@ pub(super) fn roll_back_lock(
         OwnRecord::None { overlapped } => overlapped,
         // A lock beside its own record: only the lock is left to remove.
         OwnRecord::RolledBack => {
-            changes.unlock(key);
+            changes.unlock(key, lock);
             return Ok(());
         }
         OwnRecord::Committed { .. } => {
@@ -60,7 +60,7 @@ pub(super) fn roll_back_lock(
         changes.delete_value(key, lock.start_ts);
     }
     put_rollback(key, lock.start_ts, is_protected, overlapped, changes);
-    changes.unlock(key);
+    changes.unlock(key, lock);
     Ok(())
 }
 
