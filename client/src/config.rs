@@ -78,6 +78,9 @@ pub const BACKGROUND_TASKS_MAX: usize = 1_024;
 /// How long shutdown waits for them.
 pub const BACKGROUND_SHUTDOWN: Duration = Duration::from_secs(5);
 
+/// Ranges that a serializable transaction keeps of what it has read; over it neighbors become one.
+pub const READ_RANGES_MAX: usize = 4_096;
+
 /// Regions that one coprocessor query works on at a time where the caller does not say.
 pub const COPROCESSOR_CONCURRENCY: usize = 15;
 /// Responses of a coprocessor query that wait for their reader, a task.

@@ -87,6 +87,12 @@ pub enum Error {
         /// The bound.
         limit: usize,
     },
+    /// What a serializable transaction had read was changed before it could commit: restart it.
+    #[error("what was read was changed: key {}", key.escape_ascii())]
+    ReadChanged {
+        /// One that was.
+        key: Bytes,
+    },
     /// The commit came too late for the schema that the transaction was made with: restart it.
     #[error("commit timestamp {commit_ts} is beyond {max_commit_ts}")]
     CommitTsTooLarge {

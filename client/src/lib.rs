@@ -25,6 +25,7 @@
 //!   query                     cluster.snapshot(cluster.timestamp().await?).scan(…)
 //!   autocommit insert         let mut txn = cluster.begin(TxnOptions { autocommit: true, .. }).await?;
 //!                             txn.insert(key, value)?; txn.commit().await?;        a timestamp, one prewrite
+//!   SERIALIZABLE              TxnOptions::records_reads; every snapshot by txn.snapshot_at(ts)
 //!   BEGIN … COMMIT            TxnMode::Pessimistic; for each writing statement:
 //!                             let savepoint = txn.savepoint();
 //!                             loop { read at refresh_for_update_ts(); lock_keys(…) – again on WriteConflict }
@@ -57,6 +58,7 @@ mod heartbeat;
 mod lock_resolver;
 pub mod pd_client;
 pub mod pessimistic;
+pub mod read_set;
 pub mod region_cache;
 mod retry;
 pub mod rpc;
@@ -70,6 +72,7 @@ pub use coprocessor::{CoprocessorItem, CoprocessorQuery, CoprocessorStream};
 pub use error::{Error, Result};
 pub use pd_client::{PdClient, TsoMode};
 pub use pessimistic::{LockRequest, LockWait, LockedKeys};
+pub use read_set::{ReadMark, ReadSet};
 pub use snapshot::{ScanOptions, Scanner, Snapshot};
 pub use transaction::{Transaction, TxnMode, TxnOptions, UnionScanner};
 

@@ -10,6 +10,7 @@ use crate::cluster::Cluster;
 use crate::config::{REGION_CONCURRENCY, REQUEST_BUDGET, SCAN_BATCH, SCAN_BYTES_MAX};
 use crate::error::{Error, Result};
 use crate::lock_resolver::Bypass;
+use crate::read_set::ReadSet;
 use crate::region_cache::CachedRegion;
 use crate::retry::{Retry, wrong_answer};
 use basalt_common::{KeyRange, Timestamp, UserKey};
@@ -28,6 +29,8 @@ pub struct Snapshot {
     cluster: Cluster,
     ts: Timestamp,
     bypass: Arc<Mutex<Bypass>>,
+    /// Of a serializable transaction: told of every range that is read.
+    reads: Option<Arc<ReadSet>>,
 }
 
 /// How to scan.
@@ -39,11 +42,38 @@ pub struct ScanOptions {
     pub key_only: bool,
     /// Pairs wanted at most; 0 = all.
     pub limit: usize,
+    /// Only keys whose newest commit, be it a deletion, is after this; no more than the first in a region, without value.
+    pub changed_after: Option<Timestamp>,
 }
 
 impl Snapshot {
     pub(crate) fn new(cluster: Cluster, ts: Timestamp) -> Snapshot {
-        Snapshot { cluster, ts, bypass: Arc::default() }
+        Snapshot { cluster, ts, bypass: Arc::default(), reads: None }
+    }
+
+    /// Notes in `reads` what is read.
+    pub(crate) fn recording(mut self, reads: Option<Arc<ReadSet>>) -> Snapshot {
+        self.reads = reads;
+        self
+    }
+
+    /// Passes the locks of a transaction, as if they were not there.
+    pub(crate) fn beside(self, start_ts: Timestamp) -> Snapshot {
+        self.bypass.lock().resolved.push(start_ts.0);
+        self
+    }
+
+    /// What notes the reads of this snapshot; whoever reads at its timestamp by other ways notes them there himself.
+    pub fn reads(&self) -> Option<&Arc<ReadSet>> {
+        self.reads.as_ref()
+    }
+
+    fn note_keys<'a>(&self, keys: impl IntoIterator<Item = &'a Bytes>) {
+        let Some(reads) = &self.reads else { return };
+        for key in keys {
+            let start = UserKey(key.clone());
+            reads.note(KeyRange { end: start.successor(), start }, self.ts);
+        }
     }
 
     /// The timestamp.
@@ -71,6 +101,7 @@ impl Snapshot {
     async fn get_one(&self, key: &[u8]) -> Result<Option<Bytes>> {
         let mut retry = Retry::new(&self.cluster.env, REQUEST_BUDGET);
         let key = Bytes::copy_from_slice(key);
+        self.note_keys([&key]);
         let mut version = self.ts;
         loop {
             let request = |context| {
@@ -105,6 +136,7 @@ impl Snapshot {
     async fn get_many(&self, keys: Vec<Bytes>) -> Result<Vec<(Bytes, Bytes)>> {
         let mut retry = Retry::new(&self.cluster.env, REQUEST_BUDGET);
         let mut found = Vec::with_capacity(keys.len());
+        self.note_keys(&keys);
         let mut left = keys;
         let mut version = self.ts;
         while !left.is_empty() {
@@ -261,6 +293,7 @@ impl Scanner {
                         reverse: self.options.reverse,
                         key_only: self.options.key_only,
                         bytes_max: SCAN_BYTES_MAX,
+                        changed_after: self.options.changed_after.unwrap_or_default().0,
                     })
                 };
                 let answer = match cluster.attempt(&route, &mut retry, request).await? {
@@ -288,24 +321,40 @@ impl Scanner {
             if let Some(e) = pair.error {
                 let lock = as_lock(e, self.snapshot.ts)?;
                 if let Some(last) = last {
-                    self.left = self.after(left, &last);
+                    self.leave(left, self.after(left, &last));
                 }
                 return Ok(Some(lock));
             }
             last = Some(pair.key.clone());
             self.ready.push_back((pair.key, pair.value));
             self.wanted -= 1;
-            if self.wanted == 0 {
+            if let (0, Some(last)) = (self.wanted, &last) {
+                self.leave(left, self.after(left, last));
                 self.left = None;
                 return Ok(None);
             }
         }
-        self.left = match (answer.more, last) {
+        let rest = match (answer.more, last) {
             (true, Some(last)) => self.after(left, &last),
             (true, None) => return Err(Error::Corrupt("store says more and brings nothing".into())),
             (false, _) => self.beyond(left, part),
         };
+        self.leave(left, rest);
         Ok(None)
+    }
+
+    /// Goes on with `rest` of what was `left`; the other part was read.
+    fn leave(&mut self, left: &KeyRange, rest: Option<KeyRange>) {
+        if let Some(reads) = &self.snapshot.reads {
+            let mut read = left.clone();
+            match &rest {
+                Some(rest) if self.options.reverse => read.start.clone_from(&rest.end),
+                Some(rest) => read.end.clone_from(&rest.start),
+                None => {}
+            }
+            reads.note(read, self.snapshot.ts);
+        }
+        self.left = rest;
     }
 
     /// What is left behind a key.

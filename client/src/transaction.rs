@@ -21,6 +21,7 @@ use crate::config::TXN_BYTES_MAX;
 use crate::error::{Error, Result};
 use crate::heartbeat::Heartbeat;
 use crate::pessimistic::HeldLock;
+use crate::read_set::ReadSet;
 use crate::snapshot::{ScanOptions, Scanner, Snapshot};
 use crate::two_phase;
 use basalt_common::env::Monotonic;
@@ -29,6 +30,7 @@ use basalt_common::{KeyRange, Timestamp};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 /// When conflicts are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -59,6 +61,8 @@ pub struct TxnOptions {
     /// A commit that meets another transaction's lock waits for its end, and holds what it has prewritten meanwhile.
     /// Otherwise it fails with [`Error::WouldWait`].
     pub waits_at_commit: bool,
+    /// All that is read is as of the commit, too, or the commit fails with [`Error::ReadChanged`]: see [`crate::read_set`].
+    pub records_reads: bool,
     /// Bytes of keys and values that it may write; the bound on the number of keys goes with it.
     pub bytes_max: usize,
 }
@@ -73,6 +77,7 @@ impl Default for TxnOptions {
             one_pc: true,
             async_commit: true,
             waits_at_commit: true,
+            records_reads: false,
             bytes_max: TXN_BYTES_MAX,
         }
     }
@@ -85,6 +90,8 @@ pub struct Transaction {
     pub(crate) start_ts: Timestamp,
     pub(crate) started: Monotonic,
     snapshot: Snapshot,
+    /// What was read, when that must be as of the commit.
+    pub(crate) reads: Option<Arc<ReadSet>>,
     pub(crate) buffer: Buffer,
     /// Pessimistic locks in the stores.
     pub(crate) held: BTreeMap<Bytes, HeldLock>,
@@ -102,8 +109,10 @@ pub struct Transaction {
 
 impl Transaction {
     pub(crate) fn new(cluster: Cluster, start_ts: Timestamp, options: TxnOptions) -> Transaction {
+        let reads: Option<Arc<ReadSet>> = options.records_reads.then(Arc::default);
         Transaction {
-            snapshot: cluster.snapshot(start_ts),
+            snapshot: cluster.snapshot(start_ts).recording(reads.clone()),
+            reads,
             started: cluster.env.now(),
             cluster,
             start_ts,
@@ -137,6 +146,16 @@ impl Transaction {
     /// The data as of `start_ts`, without this transaction's own writes.
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
+    }
+
+    /// The data as of another timestamp, without own writes.
+    pub fn snapshot_at(&self, ts: Timestamp) -> Snapshot {
+        self.cluster.snapshot(ts).recording(self.reads.clone())
+    }
+
+    /// What was read so far, when that must be as of the commit.
+    pub fn reads(&self) -> Option<&Arc<ReadSet>> {
+        self.reads.as_ref()
     }
 
     /// Bounds the commit timestamp, as [`TxnOptions::max_commit_ts`].
@@ -259,7 +278,7 @@ impl Transaction {
     /// whatever the outcome.
     ///
     /// # Errors
-    /// [`Error::WriteConflict`], [`Error::AlreadyExists`], [`Error::Aborted`] and others: rolled back.
+    /// [`Error::WriteConflict`], [`Error::AlreadyExists`], [`Error::ReadChanged`], [`Error::Aborted`] and others: rolled back.
     /// [`Error::Undetermined`]: not known.
     pub fn commit(&mut self) -> BoxFuture<'_, Result<Timestamp>> {
         Box::pin(async move {

@@ -98,7 +98,7 @@ fn client_error(error: &basalt_client::Error) -> (u16, &'static str, String) {
         E::WriteConflict { .. } | E::Aborted { .. } => {
             (9007, "HY000", format!("Write conflict, {text} [try again later]"))
         }
-        E::Deadlock { .. } => {
+        E::Deadlock { .. } | E::ReadChanged { .. } => {
             (1213, "40001", "Deadlock found when trying to get lock; try restarting transaction".into())
         }
         E::LockTimeout { .. } | E::WouldWait { .. } => {

@@ -17,7 +17,7 @@
 //! Nothing but the executor's table writer and the backfill of indexes makes rows or entries. No statement works under a
 //! schema that is more than one step from another server's. DataFusion decides no conversion.
 //!
-//! **Not done.** Statistics and costs, SERIALIZABLE, roles and privileges on columns, global variables that survive
+//! **Not done.** Statistics and costs, roles and privileges on columns, global variables that survive
 //! (SET GLOBAL is this server's), stored programs, views, foreign keys, partitions; each layer says more.
 
 pub mod binder;

@@ -10,14 +10,15 @@
 //! SNAPSHOT excepted). A statement that fails takes back its own writes ([`SessionTxn::savepoint`]) and leaves the others;
 //! a deadlock takes the whole transaction, as InnoDB's does.
 //!
-//! SERIALIZABLE is refused by the session; READ UNCOMMITTED reads as READ COMMITTED.
+//! SERIALIZABLE is REPEATABLE READ whose commit finds everything as it was read ([`basalt_client::read_set`]), or fails as a
+//! deadlock does (1213); READ UNCOMMITTED reads as READ COMMITTED.
 
 use crate::catalog::TableHolds;
 use crate::catalog::model::Schema;
 use crate::context::{DirtyRows, ReadView};
 use crate::error::{Error, Result};
 use crate::executor::config::STATEMENTS_LOCKED;
-use basalt_client::{Cluster, Savepoint, Snapshot, Transaction, TxnMode, TxnOptions};
+use basalt_client::{Cluster, ReadMark, Savepoint, Snapshot, Transaction, TxnMode, TxnOptions};
 use basalt_common::memory::{Account, Tracker};
 use basalt_common::table_key::{self, TableKeyKind};
 use basalt_common::{KeyRange, Timestamp, UserKey};
@@ -36,6 +37,8 @@ pub enum Isolation {
     /// Every statement sees what was committed when the transaction started.
     #[default]
     RepeatableRead,
+    /// As that, and nobody has changed what was read when the transaction commits.
+    Serializable,
 }
 
 /// What the session's variables say of its transactions.
@@ -67,7 +70,12 @@ impl Default for TxnSettings {
 
 impl TxnSettings {
     fn options(&self) -> TxnOptions {
-        TxnOptions { mode: mode(self.pessimistic), bytes_max: self.bytes_max, ..TxnOptions::default() }
+        TxnOptions {
+            mode: mode(self.pessimistic),
+            bytes_max: self.bytes_max,
+            records_reads: self.isolation == Isolation::Serializable,
+            ..TxnOptions::default()
+        }
     }
 }
 
@@ -140,7 +148,7 @@ impl Running {
 
     /// Whether its consistent reads see one snapshot. Optimistic writes read that, too.
     fn keeps_snapshot(&self) -> bool {
-        self.settings.isolation == Isolation::RepeatableRead || !self.settings.pessimistic
+        self.settings.isolation != Isolation::ReadCommitted || !self.settings.pessimistic
     }
 }
 
@@ -216,7 +224,7 @@ impl SessionTxn {
             TakenSnapshot { snapshot: running.txn.snapshot().clone(), ts: running.txn.start_ts(), schema }
         } else {
             let ts = self.cluster.timestamp().await?;
-            TakenSnapshot { snapshot: self.cluster.snapshot(ts), ts, schema }
+            TakenSnapshot { snapshot: running.txn.snapshot_at(ts), ts, schema }
         });
         Ok(())
     }
@@ -344,6 +352,18 @@ impl SessionTxn {
         }
     }
 
+    /// What the transaction has read so far, as far as it must not change.
+    pub fn read_mark(&self) -> Option<ReadMark> {
+        Some(self.txn()?.reads()?.mark())
+    }
+
+    /// Before a statement is done again: what it has read does not matter any more.
+    pub fn forget_reads(&mut self, since: Option<ReadMark>) {
+        if let Some(reads) = self.txn().and_then(Transaction::reads) {
+            reads.forget_since(since.unwrap_or_default());
+        }
+    }
+
     /// Takes back all writes since then. Locks stay until the end, as in MySQL.
     pub fn rollback_to(&mut self, savepoint: Option<Savepoint>) {
         if let State::Open(running) | State::Statement(running) = &mut self.state {
@@ -453,7 +473,8 @@ impl SessionTxn {
             (None, Some(running)) if running.txn.start_ts() == ts => {
                 ReadView { snapshot: running.txn.snapshot().clone(), ts, dirty }
             }
-            _ => ReadView { dirty, ..ReadView::at(&self.cluster, ts) },
+            (None, Some(running)) => ReadView { snapshot: running.txn.snapshot_at(ts), ts, dirty },
+            (None, None) => ReadView { dirty, ..ReadView::at(&self.cluster, ts) },
         }
     }
 

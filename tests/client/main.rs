@@ -7,4 +7,5 @@
 mod bank;
 mod locks;
 mod reads;
+mod serializable;
 mod world;

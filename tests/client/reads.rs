@@ -25,7 +25,7 @@ async fn ranges_are_read_across_regions_both_ways() {
     world.regions.split_at(b"c").await;
     let snapshot = world.cluster.snapshot(world.cluster.timestamp().await.expect("PD answers"));
     for (reverse, limit, expected) in [(false, 0, "bcdef"), (true, 0, "fedcb"), (false, 3, "bcd"), (true, 4, "fedc")] {
-        let mut scan = snapshot.scan(range("b", "g"), ScanOptions { reverse, limit, key_only: false });
+        let mut scan = snapshot.scan(range("b", "g"), ScanOptions { reverse, limit, ..ScanOptions::default() });
         let mut keys = String::new();
         while let Some((key, value)) = scan.next().await.expect("scans") {
             assert_eq!(text(&value), format!("v{}", text(&key)));
@@ -57,7 +57,7 @@ async fn own_writes_are_merged_in() {
     txn.delete("a").expect("fits");
     txn.rollback_to(savepoint);
     for (reverse, limit, expected) in [(false, 0, "a:old bb:new c:new d:old"), (true, 3, "d:old c:new bb:new")] {
-        let mut scan = txn.scan(range("", ""), ScanOptions { reverse, limit, key_only: false });
+        let mut scan = txn.scan(range("", ""), ScanOptions { reverse, limit, ..ScanOptions::default() });
         let mut seen = Vec::new();
         while let Some((key, value)) = scan.next().await.expect("scans") {
             seen.push(format!("{}:{}", text(&key), text(&value)));

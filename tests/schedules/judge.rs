@@ -55,7 +55,7 @@ pub fn judge(plan: &Plan, played: &Played, bounds: Bounds, is_basalt: bool) -> (
     judge.waits(&mut faults, &mut times);
     judge.circles(&mut faults);
     judge.answers(&mut faults);
-    let anomalies = check(&history(plan, played));
+    let anomalies = check(&history(plan, played, is_basalt));
     faults.extend(anomalies.into_iter().map(|anomaly| {
         let sort = format!("anomaly: {}", anomaly.kind.name());
         Fault { sort, text: anomaly.to_string() }
@@ -302,7 +302,8 @@ impl<'a> Judge<'a> {
                 }
                 Some(Deed::Upsert { .. } | Deed::Set { .. }) if self.transaction(attempt).autocommit => !self.is_basalt,
                 Some(deed) => !self.is_free(attempt, deed),
-                None => false,
+                // What was read has changed.
+                None => self.is_basalt && self.level(attempt) == Level::Serializable && said.what == What::Commit,
             },
             ER_LOCK_WAIT_TIMEOUT => {
                 said.what != What::Commit && Duration::from_nanos(said.end - said.start) >= LOCK_WAIT

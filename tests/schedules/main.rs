@@ -14,7 +14,7 @@
 //! | `SCHEDULES_SEED=7` | the first seed, 1 without it |
 //! | `SCHEDULES_COUNT=200` | so many seeds, 60 without it |
 //! | `SCHEDULES_SECONDS=60` | ends after this time though seeds are left |
-//! | `SCHEDULES_LEVEL=repeatable-read` | of all sessions: `read-committed`, `repeatable-read`, `serializable`, `optimistic` (Basalt only), several with commas. Without it those that the server has, SERIALIZABLE apart |
+//! | `SCHEDULES_LEVEL=repeatable-read` | of all sessions: `read-committed`, `repeatable-read`, `serializable`, `optimistic` (Basalt only), several with commas. Without it those that the server has |
 //! | `SCHEDULES_SELECT_MS`, `SCHEDULES_CIRCLE_MS` | bounds of a plain SELECT's wait (50) and of a circle's life (100) |
 //! | `SCHEDULES_SORT=SELECT` | only faults of whose sort this is a part |
 //! | `SCHEDULES_SHRINK=300` | a fault is shrunk for so many seconds, 45 without it, 0 for not at all |
@@ -255,8 +255,8 @@ impl Totals {
 fn levels(is_basalt: bool) -> Vec<Level> {
     let names = variable("SCHEDULES_LEVEL");
     if names.is_empty() {
-        let all = [Level::ReadCommitted, Level::RepeatableRead, Level::Snapshot];
-        return all[..if is_basalt { 3 } else { 2 }].to_vec();
+        let all = [Level::ReadCommitted, Level::RepeatableRead, Level::Serializable, Level::Snapshot];
+        return all[..if is_basalt { 4 } else { 3 }].to_vec();
     }
     let level = |name: &str| match name {
         "read-committed" => Level::ReadCommitted,

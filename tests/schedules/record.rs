@@ -2,11 +2,11 @@
 
 use crate::plan::{Deed, How, Plan, REGISTERS, number};
 use crate::play::{Answer, Attempt, ER_DEADLOCK, ER_WRITE_CONFLICT, Played, What};
-use basalt_tests::history::{History, Level, Object, Operation, Outcome, Statement, Transaction};
+use basalt_tests::history::{History, Level, Object, Operation, Outcome, Reading, Statement, Transaction};
 use std::collections::BTreeMap;
 
 /// What was played as a history: first what was there before, then the attempts in their order, then what is there last.
-pub fn history(plan: &Plan, played: &Played) -> History {
+pub fn history(plan: &Plan, played: &Played, is_basalt: bool) -> History {
     let write = |id| Operation::Write { object: Object::Register(id), value: 0 };
     let setup = Statement { start: 0, end: 0, operations: REGISTERS.map(write).collect() };
     let alone = |session, statement| Transaction {
@@ -16,7 +16,7 @@ pub fn history(plan: &Plan, played: &Played) -> History {
         statements: vec![statement],
     };
     let mut history = History { transactions: vec![alone(u32::MAX, setup)] };
-    history.transactions.extend(played.attempts.iter().map(|attempt| transaction(plan, attempt)));
+    history.transactions.extend(played.attempts.iter().map(|attempt| transaction(plan, attempt, is_basalt)));
     for said in &played.last {
         let Answer::Rows(rows) = &said.answer else { continue };
         let deed = if said.sql.contains("registers") {
@@ -30,7 +30,7 @@ pub fn history(plan: &Plan, played: &Played) -> History {
     history
 }
 
-fn transaction(plan: &Plan, attempt: &Attempt) -> Transaction {
+fn transaction(plan: &Plan, attempt: &Attempt, is_basalt: bool) -> Transaction {
     let session = &plan.sessions[attempt.session];
     let planned = &session.transactions[attempt.transaction];
     let mut statements: Vec<Statement> = Vec::new();
@@ -72,7 +72,25 @@ fn transaction(plan: &Plan, attempt: &Attempt) -> Transaction {
         Some((What::Deed(..), Answer::Done(_) | Answer::Rows(_))) if planned.autocommit => Outcome::Committed,
         _ => Outcome::Aborted,
     };
-    Transaction { session: attempt.session as u32, level: session.level, outcome, statements }
+    let level = match session.level {
+        Level::Serializable if is_basalt && reads_a_snapshot(outcome, &statements) => Level::RepeatableRead,
+        level => level,
+    };
+    Transaction { session: attempt.session as u32, level, outcome, statements }
+}
+
+/// Basalt's SERIALIZABLE reads a snapshot, and its COMMIT looks whether what was read is still so: a transaction that does not
+/// commit has read as at REPEATABLE READ, and so has one that neither writes nor locks. What was taken back to a savepoint is
+/// judged like that, too.
+fn reads_a_snapshot(outcome: Outcome, statements: &[Statement]) -> bool {
+    let mut operations = statements.iter().flat_map(|statement| &statement.operations);
+    let is_plain = |operation: &Operation| match operation {
+        Operation::ReadList { reading, .. } | Operation::ReadRegister { reading, .. } => *reading == Reading::Plain,
+        _ => false,
+    };
+    outcome == Outcome::Aborted
+        || operations.clone().all(is_plain)
+        || operations.any(|operation| matches!(operation, Operation::Undo { .. }))
 }
 
 /// What a deed did; `rows` are those that it read.

@@ -8,6 +8,7 @@ use crate::config::{
 };
 use crate::error::{Error, Result};
 use crate::heartbeat::{Beating, Heartbeat};
+use crate::read_set::ReadSet;
 use crate::region_cache::CachedRegion;
 use crate::retry::Retry;
 use crate::transaction::{Transaction, TxnMode};
@@ -35,6 +36,8 @@ pub(super) struct Committer {
     pub(super) min_commit_ts: Timestamp,
     pub(super) ttl: Duration,
     pub(super) way: Way,
+    /// What must not have changed by the commit.
+    pub(super) reads: Option<Arc<ReadSet>>,
     /// A prewrite failed for certain: the others need not try again.
     pub(super) failed: AtomicBool,
     /// What prewrites do at others' locks, and when they stop waiting for those of commits under way.
@@ -57,9 +60,18 @@ pub(super) type Batch = (Arc<CachedRegion>, Vec<kv::Mutation>);
 pub(crate) async fn commit(txn: &mut Transaction) -> Result<Timestamp> {
     let mutations = mutations_of(txn);
     if mutations.iter().all(|m| m.op() == kv::Op::Lock && m.is_pessimistic_lock) {
+        // What was read under locks is as of now.
+        let reads = txn.reads.clone().filter(|reads| !txn.held.is_empty() || !reads.is_of_one_moment());
+        let checked = match reads {
+            Some(reads) => match txn.cluster.timestamp().await {
+                Ok(now) => reads.check(&txn.cluster, txn.start_ts, now).await,
+                Err(e) => Err(e),
+            },
+            None => Ok(()),
+        };
         // Nothing was written: locks that guarded reads are given back.
         txn.release_locks().await;
-        return Ok(txn.start_ts);
+        return checked.map(|()| txn.start_ts);
     }
     let mut retry = Retry::new(&txn.cluster.env, COMMIT_BUDGET);
     let (committer, batches) = match prepare(txn, mutations, &mut retry).await {
@@ -70,7 +82,7 @@ pub(crate) async fn commit(txn: &mut Transaction) -> Result<Timestamp> {
             return Err(e);
         }
     };
-    if txn.heartbeat.is_none() && batches.len() > 1 {
+    if txn.heartbeat.is_none() && (batches.len() > 1 || committer.reads.is_some()) {
         let Committer { primary, start_ts, started, ttl, .. } = &*committer;
         let beating = Beating { primary: primary.clone(), start_ts: *start_ts, started: *started, ttl: *ttl };
         txn.heartbeat = Some(Heartbeat::start(&txn.cluster, beating));
@@ -159,7 +171,10 @@ async fn prepare(
     // A key that is only checked leaves no lock that a resolver could find.
     let all_locked = mutations.iter().all(|m| m.op() != kv::Op::CheckNotExists);
     let few = secondaries.len() < ASYNC_COMMIT_KEYS_MAX && key_bytes <= ASYNC_COMMIT_KEY_BYTES_MAX;
+    let reads = txn.reads.clone().filter(|reads| !reads.is_empty());
     let way = match batches.len() {
+        // What was read is looked at between the two phases.
+        _ if reads.is_some() => Way::TwoPhase,
         1 if txn.options.one_pc => Way::OnePhase,
         _ if txn.options.async_commit && few && all_locked => Way::Async,
         _ => Way::TwoPhase,
@@ -181,6 +196,7 @@ async fn prepare(
         min_commit_ts: txn.start_ts.max(for_update_ts).max(floor).next(),
         ttl: if is_pessimistic { PESSIMISTIC_LOCK_TTL } else { COMMIT_LOCK_TTL },
         way,
+        reads,
         failed: AtomicBool::new(false),
         at_lock: match (txn.options.waits_at_commit, is_pessimistic || batches.len() == 1) {
             (false, _) => AtLock::Tell,

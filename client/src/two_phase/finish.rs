@@ -21,6 +21,9 @@ impl Committer {
             if !self.max_commit_ts.is_zero() && commit_ts > self.max_commit_ts {
                 return Err(Error::CommitTsTooLarge { commit_ts, max_commit_ts: self.max_commit_ts });
             }
+            if let Some(reads) = &self.reads {
+                reads.check(&self.cluster, self.start_ts, commit_ts).await?;
+            }
             match self.commit_primary_at(commit_ts, retry).await? {
                 Some(commit_ts) => {
                     let this = self.clone();

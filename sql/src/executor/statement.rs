@@ -120,7 +120,7 @@ async fn write_in_transaction(work: Work<'_>, ctx: &Arc<StatementContext>, txn: 
 /// Runs a statement; again when a row that it read had changed by the time it was locked. The locks stay, so that those
 /// rows do not change any more; others may come in for as long as the statement may wait for locks (1205).
 async fn run_on_newest(work: Work<'_>, ctx: &Arc<StatementContext>, txn: &mut SessionTxn) -> Result<Outcome> {
-    let savepoint = txn.savepoint();
+    let (savepoint, reads) = (txn.savepoint(), txn.read_mark());
     let env = ctx.cluster.env();
     let until = env.now().after(ctx.limits.lock_wait_timeout);
     loop {
@@ -130,6 +130,7 @@ async fn run_on_newest(work: Work<'_>, ctx: &Arc<StatementContext>, txn: &mut Se
                     return Err(ClientError::LockTimeout { key }.into());
                 }
                 txn.rollback_to(savepoint);
+                txn.forget_reads(reads);
                 start_again(ctx)?;
             }
             outcome => return outcome,
@@ -196,6 +197,7 @@ fn may_run_again(work: Work<'_>, error: &Error) -> bool {
         Error::Client(
             ClientError::WriteConflict { .. }
             | ClientError::WouldWait { .. }
+            | ClientError::ReadChanged { .. }
             | ClientError::Aborted { .. }
             | ClientError::Deadlock { .. },
         ) => true,

@@ -69,6 +69,7 @@ pub async fn plan_query(
     let scans = ScanPlanner {
         fan_out,
         ts: view.ts,
+        reads: view.snapshot.reads().cloned(),
         dirty: view.dirty.clone(),
         eval: ctx.eval.clone(),
         kill: ctx.kill.clone(),

@@ -23,6 +23,7 @@ use crate::server::kill::KillSwitch;
 use arrow::datatypes::SchemaRef;
 use arrow::ipc::reader::StreamReader;
 use arrow::record_batch::RecordBatch;
+use basalt_client::ReadSet;
 use basalt_common::{KeyRange, TableId, Timestamp};
 use basalt_expr::EvalContext;
 use basalt_expr::fragment::{self, FRAGMENT_BYTES_MAX, FragmentScanExec};
@@ -79,6 +80,8 @@ pub struct ScanSource {
     pub table_id: TableId,
     /// As of when.
     pub ts: Timestamp,
+    /// Told of what is read.
+    pub reads: Option<Arc<ReadSet>>,
     /// The transaction's own writes.
     pub dirty: Option<Arc<DirtyRows>>,
     /// `EvalContext::encode` of the statement.
@@ -317,6 +320,9 @@ impl Reader {
     pub(super) fn remote(&self, spec: &ScanSpec, ranges: Vec<KeyRange>, fragment: Bytes, limit: u64) -> Batches {
         if ranges.is_empty() {
             return futures::stream::empty().boxed();
+        }
+        if let Some(reads) = &self.source.reads {
+            ranges.iter().for_each(|range| reads.note(range.clone(), self.source.ts));
         }
         let request = ScanRequest {
             spec: spec.clone(),

@@ -14,6 +14,7 @@ use crate::planner::access::{AccessKey, AccessPath, Choice, Resolved, choose};
 use crate::server::kill::KillSwitch;
 use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
+use basalt_client::ReadSet;
 use basalt_common::{KeyRange, Timestamp};
 use basalt_expr::EvalContext;
 use basalt_expr::expr::Expr;
@@ -44,6 +45,8 @@ pub struct ScanPlanner {
     pub fan_out: Arc<dyn FanOut>,
     /// As of when.
     pub ts: Timestamp,
+    /// Told of what is read.
+    pub reads: Option<Arc<ReadSet>>,
     /// The transaction's own writes.
     pub dirty: Option<Arc<DirtyRows>>,
     /// The statement.
@@ -141,6 +144,7 @@ impl ScanTable {
             access,
             table_id: table.id,
             ts: planner.ts,
+            reads: planner.reads.clone(),
             dirty: planner.dirty.clone(),
             eval_context: Bytes::from(planner.eval.encode()),
             eval: planner.eval.clone(),

@@ -299,6 +299,7 @@ async fn run_plan(plan: &LogicalPlan, data: &Arc<MemoryFanOut>, dirty: Option<Ar
     let scans = ScanPlanner {
         fan_out: Arc::new(SharedFanOut(data.clone())),
         ts: Timestamp(1),
+        reads: None,
         dirty,
         eval: Arc::default(),
         kill: Arc::new(KillSwitch::new()),
@@ -629,6 +630,7 @@ async fn two_rows_where_one_is_needed_are_error_1242() {
         let scans = ScanPlanner {
             fan_out: Arc::new(SharedFanOut(data.clone())),
             ts: Timestamp(1),
+            reads: None,
             dirty: None,
             eval: Arc::default(),
             kill: Arc::new(KillSwitch::new()),

@@ -6,7 +6,7 @@ use super::variables;
 use crate::error::{Error, Result};
 use crate::executor;
 use crate::parser::statement::{Ddl, UserSpec, UserStatement};
-use crate::transaction::{Isolation, TxnSettings};
+use crate::transaction::TxnSettings;
 use basalt_expr::EvalContext;
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ impl SqlSession {
         let read_only = variables::definition("transaction_read_only").is_some_and(|d| &*self.variables.get(d) == "ON");
         TxnSettings {
             autocommit: typed.autocommit,
-            isolation: if typed.read_committed { Isolation::ReadCommitted } else { Isolation::RepeatableRead },
+            isolation: typed.isolation,
             pessimistic: !typed.optimistic,
             read_only,
             bytes_max: typed.txn_bytes_max,
@@ -45,10 +45,7 @@ impl SqlSession {
         let mut settings = self.settings();
         for (name, value) in std::mem::take(&mut self.next_transaction) {
             match name {
-                "transaction_isolation" => {
-                    let committed = variables::reads_committed(&value);
-                    settings.isolation = if committed { Isolation::ReadCommitted } else { Isolation::RepeatableRead };
-                }
+                "transaction_isolation" => settings.isolation = variables::isolation(&value),
                 _ => settings.read_only = value == "ON",
             }
         }

@@ -18,7 +18,7 @@
 //! it was before it (unless MySQL rolls back the whole transaction there: deadlock, conflict at commit); nothing is
 //! retried after the first byte of its result was sent.
 //!
-//! Not done: SERIALIZABLE, TEMPORARY tables, CHECK, ANALYZE and OPTIMIZE TABLE, LOCK TABLES (a warning says so).
+//! Not done: TEMPORARY tables, CHECK, ANALYZE and OPTIMIZE TABLE, LOCK TABLES (a warning says so).
 
 mod access;
 mod bind;

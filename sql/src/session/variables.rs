@@ -15,6 +15,7 @@ use crate::memory::QUOTA_BYTES_DEFAULT;
 use crate::plan::UseIndexes;
 use crate::planner::ShortPath;
 use crate::server::charset::ResultCharset;
+use crate::transaction::Isolation;
 use crate::version::SERVER_VERSION;
 use basalt_expr::charset::Charset as CharacterSet;
 use basalt_expr::collation::Collation as StringCollation;
@@ -79,11 +80,14 @@ const fn var(name: &'static str, default: &'static str, scope: Scope, kind: Kind
     Definition { name, default, scope, kind }
 }
 
-const ISOLATION: Kind = Kind::Enum(&["READ-UNCOMMITTED", "READ-COMMITTED", "REPEATABLE-READ"]);
-/// Whether each statement of a level sees what is committed when it begins. READ UNCOMMITTED does no less: what nobody has
-/// committed cannot be read.
-pub fn reads_committed(level: &str) -> bool {
-    level.eq_ignore_ascii_case("READ-COMMITTED") || level.eq_ignore_ascii_case("READ-UNCOMMITTED")
+const ISOLATION: Kind = Kind::Enum(&["READ-UNCOMMITTED", "READ-COMMITTED", "REPEATABLE-READ", "SERIALIZABLE"]);
+/// The level of `transaction_isolation`. READ UNCOMMITTED is READ COMMITTED: what nobody has committed cannot be read.
+pub fn isolation(level: &str) -> Isolation {
+    match level.to_ascii_uppercase().as_str() {
+        "READ-COMMITTED" | "READ-UNCOMMITTED" => Isolation::ReadCommitted,
+        "SERIALIZABLE" => Isolation::Serializable,
+        _ => Isolation::RepeatableRead,
+    }
 }
 
 const OFF_ONLY: Kind = Kind::Enum(&["OFF", "0"]);
@@ -311,8 +315,8 @@ pub struct Typed {
     pub autocommit: bool,
     /// sql_mode has STRICT_TRANS_TABLES or STRICT_ALL_TABLES.
     pub strict: bool,
-    /// transaction_isolation is READ-COMMITTED or READ-UNCOMMITTED.
-    pub read_committed: bool,
+    /// transaction_isolation.
+    pub isolation: Isolation,
     /// basalt_txn_bytes_max.
     pub txn_bytes_max: usize,
     /// basalt_txn_mode is optimistic.
@@ -431,7 +435,7 @@ impl SessionVariables {
         self.typed = Typed {
             autocommit: &*text("autocommit") == "ON",
             strict: sql_mode.split(',').any(|m| m == "STRICT_TRANS_TABLES" || m == "STRICT_ALL_TABLES"),
-            read_committed: reads_committed(&text("transaction_isolation")),
+            isolation: isolation(&text("transaction_isolation")),
             txn_bytes_max: number("basalt_txn_bytes_max") as usize,
             optimistic: &*text("basalt_txn_mode") == "optimistic",
             short_path: if &*text("basalt_short_path") == "ON" { ShortPath::Allowed } else { ShortPath::Forbidden },
@@ -471,7 +475,7 @@ impl Default for Typed {
         Typed {
             autocommit: true,
             strict: true,
-            read_committed: false,
+            isolation: Isolation::default(),
             txn_bytes_max: 100 << 20,
             optimistic: false,
             short_path: ShortPath::Allowed,
@@ -531,9 +535,9 @@ mod tests {
         let isolation = definition("TX_isolation").unwrap();
         globals.set(isolation, Some("read-committed")).unwrap();
         let mut session = SessionVariables::new(globals);
-        assert!(session.typed().read_committed);
+        assert_eq!(session.typed().isolation, Isolation::ReadCommitted);
         session.set(definition("transaction_isolation").unwrap(), Some("REPEATABLE-READ")).unwrap();
-        assert!(!session.typed().read_committed);
+        assert_eq!(session.typed().isolation, Isolation::RepeatableRead);
         assert!(session.set(definition("version").unwrap(), Some("9")).is_err());
         assert!(session.set(definition("autocommit").unwrap(), Some("maybe")).is_err());
         session.set(definition("sql_mode").unwrap(), Some("ansi_quotes")).unwrap();

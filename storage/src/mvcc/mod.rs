@@ -24,6 +24,7 @@
 //!
 //! **Not done.** Garbage collection; its marks in the records (protected rollbacks, `gc_fence`) are honored already.
 
+pub mod changes;
 pub mod lock;
 pub mod reader;
 pub mod scan;

@@ -6,6 +6,7 @@ use super::coprocessor::Coprocessor;
 use crate::config::TxnConfig;
 use crate::engine::EngineRange;
 use crate::error::{Error, KeyError, LockedKey, RegionError};
+use crate::mvcc::changes::first_change;
 use crate::mvcc::reader::LockFilter;
 use crate::mvcc::scan::ScanOptions;
 use crate::mvcc::{BackwardScanner, ForwardScanner, MvccReader, ReadAt};
@@ -322,6 +323,11 @@ impl StoreService {
             return Err(RegionError::KeyNotInRegion(Box::new((*snapshot.region).clone())).into());
         };
         let range = EngineRange::from(&range);
+        if request.changed_after != 0 {
+            let changed = first_change(&*snapshot.data, &range, &read, Timestamp(request.changed_after))?;
+            let pairs = changed.map(|key| kv::KvPair { key: key.0, ..Default::default() }).into_iter().collect();
+            return Ok(kv::ScanResponse { pairs, ..Default::default() });
+        }
         let options = ScanOptions { range, read, key_only: request.key_only, fill_cache: true };
         let pairs_max = match request.limit as usize {
             0 => self.config.scan_pairs_max,
