@@ -64,7 +64,9 @@ impl<'a> Stage<'a> {
             set_up(place, &mut conn, sql).await?;
             if let Some(split) = place.split(sql) {
                 // Tables whose key is no number stay whole.
-                let _ = timeout(PATIENCE, conn.query_drop(split)).await?;
+                if timeout(PATIENCE, conn.query_drop(&split)).await?.is_ok() {
+                    place.spread(&mut conn, &split).await?;
+                }
             }
         }
         timeout(PATIENCE, conn.disconnect()).await??;
