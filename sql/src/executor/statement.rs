@@ -99,7 +99,6 @@ async fn run(work: Work<'_>, ctx: &Arc<StatementContext>, txn: &mut SessionTxn) 
 }
 
 async fn write_in_transaction(work: Work<'_>, ctx: &Arc<StatementContext>, txn: &mut SessionTxn) -> Result<Outcome> {
-    let savepoint = txn.savepoint();
     let error = match run_on_newest(work, ctx, txn).await {
         Ok(outcome) => {
             txn.statement_succeeded();
@@ -107,7 +106,6 @@ async fn write_in_transaction(work: Work<'_>, ctx: &Arc<StatementContext>, txn: 
         }
         Err(error) => error,
     };
-    txn.rollback_to(savepoint);
     match &error {
         Error::Client(ClientError::Deadlock { .. } | ClientError::Aborted { .. }) => {
             txn.rollback().await;
@@ -118,22 +116,27 @@ async fn write_in_transaction(work: Work<'_>, ctx: &Arc<StatementContext>, txn: 
 }
 
 /// Runs a statement; again when a row that it read had changed by the time it was locked. The locks stay, so that those
-/// rows do not change any more; others may come in for as long as the statement may wait for locks (1205).
+/// rows do not change any more; others may come in for as long as the statement may wait for locks (1205). What a statement
+/// has written that fails is taken back.
 async fn run_on_newest(work: Work<'_>, ctx: &Arc<StatementContext>, txn: &mut SessionTxn) -> Result<Outcome> {
     let (savepoint, reads) = (txn.savepoint(), txn.read_mark());
     let env = ctx.cluster.env();
     let until = env.now().after(ctx.limits.lock_wait_timeout);
     loop {
-        match run(work, ctx, txn).await {
-            Err(Error::Client(ClientError::WriteConflict { key, .. })) if txn.is_pessimistic() => {
+        let error = match run(work, ctx, txn).await {
+            Ok(outcome) => return Ok(outcome),
+            Err(error) => error,
+        };
+        txn.rollback_to(savepoint);
+        match error {
+            Error::Client(ClientError::WriteConflict { key, .. }) if txn.is_pessimistic() => {
                 if env.now() > until {
                     return Err(ClientError::LockTimeout { key }.into());
                 }
-                txn.rollback_to(savepoint);
                 txn.forget_reads(reads);
                 start_again(ctx)?;
             }
-            outcome => return outcome,
+            error => return Err(error),
         }
     }
 }
