@@ -155,6 +155,7 @@ impl Cluster {
             cluster_id: self.pd.cluster_id(),
             deadline_ms: deadline.as_millis() as u64,
             resolved_locks: Vec::new(),
+            passes_deletes: false,
             committed_locks: Vec::new(),
         }
     }

@@ -29,6 +29,8 @@ pub struct Snapshot {
     cluster: Cluster,
     ts: Timestamp,
     bypass: Arc<Mutex<Bypass>>,
+    /// Locks that delete do not stop its reads.
+    passes_deletes: bool,
     /// Of a serializable transaction: told of every range that is read.
     reads: Option<Arc<ReadSet>>,
 }
@@ -48,12 +50,18 @@ pub struct ScanOptions {
 
 impl Snapshot {
     pub(crate) fn new(cluster: Cluster, ts: Timestamp) -> Snapshot {
-        Snapshot { cluster, ts, bypass: Arc::default(), reads: None }
+        Snapshot { cluster, ts, bypass: Arc::default(), passes_deletes: false, reads: None }
     }
 
     /// Notes in `reads` what is read.
     pub(crate) fn recording(mut self, reads: Option<Arc<ReadSet>>) -> Snapshot {
         self.reads = reads;
+        self
+    }
+
+    /// Waits for nobody who deletes a key: for whoever asks for the keys' locks next, with SKIP LOCKED.
+    pub fn passing_deletes(mut self) -> Snapshot {
+        self.passes_deletes = true;
         self
     }
 
@@ -223,6 +231,7 @@ impl Snapshot {
         let bypass = self.bypass.lock();
         context.resolved_locks.clone_from(&bypass.resolved);
         context.committed_locks.clone_from(&bypass.committed);
+        context.passes_deletes = self.passes_deletes;
         context
     }
 }

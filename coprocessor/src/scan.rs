@@ -90,6 +90,7 @@ impl RegionScan {
             ts: Timestamp(request.start_ts),
             resolved_locks: context.map(|c| c.resolved_locks.clone()).unwrap_or_default(),
             committed_locks: context.map(|c| c.committed_locks.clone()).unwrap_or_default(),
+            passes_deletes: false,
         };
         Ok(RegionScan {
             snapshot: snapshot.data.clone(),

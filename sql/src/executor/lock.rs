@@ -141,7 +141,10 @@ pub async fn read_and_lock(
         let mut reader = TableReader::of_rows(read, rows, ctx, txn.current_read_view()?);
         return read_all(&mut reader, &query.operators, (ctx, held)).await;
     }
-    let view = txn.current_view(&touched_ranges(read, &resolved)).await?;
+    let mut view = txn.current_view(&touched_ranges(read, &resolved)).await?;
+    if locking.wait == LockWait::SkipLocked && txn.is_pessimistic() {
+        view.snapshot = view.snapshot.passing_deletes();
+    }
     let mut reader = TableReader::new(read, resolved, ctx, view, None);
     let (mut out, mut rows) = (Vec::new(), 0);
     while choice.wanted.is_none_or(|wanted| rows < wanted) {

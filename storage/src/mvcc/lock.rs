@@ -74,6 +74,8 @@ pub struct ReadAt {
     pub resolved_locks: Vec<u64>,
     /// start_ts of transactions known to be committed at or below `ts`: their locks' values are read.
     pub committed_locks: Vec<u64>,
+    /// Locks that delete do not count: whoever reads asks for the locks of what it finds, and learns there what is deleted.
+    pub passes_deletes: bool,
 }
 
 impl ReadAt {
@@ -98,7 +100,8 @@ impl Lock {
     /// What this lock on `key` means to a reader.
     pub fn verdict(&self, key: &[u8], read: &ReadAt) -> Verdict {
         let changes_value = matches!(self.kind, LockKind::Put | LockKind::Delete);
-        if !changes_value || self.start_ts > read.ts || self.min_commit_ts > read.ts {
+        let is_passed = read.passes_deletes && self.kind == LockKind::Delete;
+        if !changes_value || is_passed || self.start_ts > read.ts || self.min_commit_ts > read.ts {
             return Verdict::Pass;
         }
         // The newest value of a primary is what is committed now: the lock, as long as it is one, is not. With async
@@ -363,11 +366,14 @@ mod tests {
         assert_eq!(lock.verdict(b"a", &at(u64::MAX)), Verdict::Blocks, "it may be committed already");
         lock.min_commit_ts = Timestamp(9);
         assert_eq!(lock.verdict(b"a", &at(8)), Verdict::Pass);
-        let known = ReadAt { ts: Timestamp(9), resolved_locks: vec![5], committed_locks: vec![] };
+        let known = ReadAt { ts: Timestamp(9), resolved_locks: vec![5], ..ReadAt::default() };
         assert_eq!(lock.verdict(b"a", &known), Verdict::Pass);
-        let known = ReadAt { ts: Timestamp(9), resolved_locks: vec![], committed_locks: vec![5] };
+        let known = ReadAt { ts: Timestamp(9), committed_locks: vec![5], ..ReadAt::default() };
         assert_eq!(lock.verdict(b"a", &known), Verdict::ReadThrough);
         lock.kind = LockKind::Pessimistic;
         assert_eq!(lock.verdict(b"a", &at(9)), Verdict::Pass);
+        lock.kind = LockKind::Delete;
+        assert_eq!(lock.verdict(b"a", &at(9)), Verdict::Blocks);
+        assert_eq!(lock.verdict(b"a", &ReadAt { passes_deletes: true, ..at(9) }), Verdict::Pass);
     }
 }

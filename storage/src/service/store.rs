@@ -282,6 +282,7 @@ impl StoreService {
             ts: Timestamp(version),
             resolved_locks: context.resolved_locks,
             committed_locks: context.committed_locks,
+            passes_deletes: context.passes_deletes,
         };
         let concurrency = self.scheduler.concurrency();
         concurrency.check_safe_point(read.ts)?;
@@ -524,6 +525,7 @@ impl StoreService {
             deadline_ms: context.deadline_ms,
             resolved_locks: context.resolved_locks,
             committed_locks: context.committed_locks,
+            passes_deletes: false,
         };
         let ctx = self.ctx(Some(&context))?;
         let read = self.start_read(request.start_ts, context)?;

@@ -139,6 +139,7 @@ impl MemoryLock {
         // A one-phase commit appears at once with its write; until then the newest version is the one that is there.
         let is_not_yet = read.ts == Timestamp::MAX && self.is_one_phase;
         changes_value
+            && !(read.passes_deletes && self.lock.kind == LockKind::Delete)
             && self.lock.min_commit_ts <= read.ts
             && !is_not_yet
             && !read.resolved_locks.contains(&self.lock.start_ts.0)

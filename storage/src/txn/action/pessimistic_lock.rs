@@ -133,9 +133,11 @@ pub fn available(
     Ok(found)
 }
 
-/// Whether the holder of a lock may keep it for a while: it is alive, as far as the store knows, and not committing.
+/// Whether SKIP LOCKED leaves a key out: its holder is alive, as far as the store knows, and not committing; or it deletes the
+/// key, which is no more to be had then.
 fn stays(lock: &Lock, wanted: &PessimisticLock) -> bool {
-    lock.holders().all(|lock| lock.kind == LockKind::Pessimistic && !lock.is_expired(wanted.for_update_ts))
+    let stays = |lock: &Lock| matches!(lock.kind, LockKind::Pessimistic | LockKind::Delete);
+    lock.holders().all(|lock| stays(lock) && !lock.is_expired(wanted.for_update_ts))
 }
 
 /// Those of a key's holders that keep the transaction from locking it; one that is taken for dead comes first.
