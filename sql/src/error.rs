@@ -79,9 +79,9 @@ impl Error {
         matches!(self, Error::Client(basalt_client::Error::WriteConflict { .. } | basalt_client::Error::Aborted { .. }))
     }
 
-    /// True when the account may not do it.
+    /// True when the account, or the session by its LOCK TABLES, may not do it.
     pub fn is_denied(&self) -> bool {
-        matches!(self, Error::User { code: 1142..=1144, .. })
+        matches!(self, Error::User { code: 1100 | 1142..=1144, .. })
     }
 
     /// True when it is not known whether the transaction committed; only what does no harm twice may run again.
@@ -209,6 +209,10 @@ user_errors! {
     1094 "HY000" no_such_thread(id) = "Unknown thread id: {id}";
     /// 1096
     1096 "HY000" no_tables_used() = "No tables used";
+    /// 1099
+    1099 "HY000" locked_for_reading(table) = "Table '{table}' was locked with a READ lock and can't be updated";
+    /// 1100
+    1100 "HY000" not_locked(table) = "Table '{table}' was not locked with LOCK TABLES";
     /// 1101
     1101 "42000" blob_default(column) = "BLOB, TEXT, GEOMETRY or JSON column '{column}' can't have a default value";
     /// 1102
@@ -247,6 +251,8 @@ user_errors! {
     1171 "42000" primary_key_null() = "All parts of a PRIMARY KEY must be NOT NULL; if you need NULL in a key, use UNIQUE instead";
     /// 1176
     1176 "42000" no_such_key(key, table) = "Key '{key}' doesn't exist in table '{table}'";
+    /// 1192
+    1192 "HY000" tables_are_locked() = "Can't execute the given command because you have active locked tables or an active transaction";
     /// 1193
     1193 "HY000" unknown_variable(name) = "Unknown system variable '{name}'";
     /// 1205

@@ -53,7 +53,7 @@ impl Bind {
             tables: BTreeMap::new(),
         };
         let databases = BTreeMap::from([("test".to_string(), Arc::new(database))]);
-        Bind { schema: Schema { version: 1, databases, exclusive: BTreeMap::new() } }
+        Bind { schema: Schema { version: 1, databases, claims: Default::default() } }
     }
 
     fn run_text(&mut self, text: &str) -> Result<String> {

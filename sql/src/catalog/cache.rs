@@ -5,6 +5,7 @@
 //! explicit transaction. From then on [`TableHolds`] keep the tables that it uses from being changed twice: a statement's
 //! to its end, a transaction's to its end.
 
+use super::claims::{Claim, Claims, TableUse, Wanted};
 use super::holds::Holds;
 use super::model::{Schema, Table};
 use super::sequence::Sequences;
@@ -13,12 +14,12 @@ use crate::error::{Error, Result};
 use basalt_client::Cluster;
 use basalt_common::env::{Env, Monotonic};
 use basalt_common::{TableId, Timestamp};
-use basalt_proto::pd::SqlServer;
+use basalt_proto::pd::{HeldTable, SqlServer};
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 /// How often a step looks whether the others have come along.
@@ -44,6 +45,8 @@ struct Inner {
     changed: watch::Sender<u64>,
     /// Schema changes that run here.
     jobs: Mutex<BTreeSet<u64>>,
+    /// Whose turn it is to take a step of a schema change.
+    turns: Arc<Semaphore>,
 }
 
 /// A schema change runs on this server, once.
@@ -124,32 +127,45 @@ pub struct TableHolds {
     inner: Arc<Inner>,
     /// See [`State::cut_offs`].
     cut_offs: u64,
-    /// Few; with the version of the schema.
-    tables: Vec<(TableId, u64)>,
+    /// Few.
+    tables: Vec<Held>,
+}
+
+/// A table that is held. One that was read and is then written to is held twice.
+#[derive(Clone, Copy)]
+struct Held {
+    table: TableId,
+    table_use: TableUse,
+    /// The version of the schema.
+    since: u64,
 }
 
 impl TableHolds {
-    /// Whether the table is held.
-    pub fn has(&self, table: TableId) -> bool {
-        self.tables.iter().any(|(held, _)| *held == table)
+    /// Whether the claim waits for what is held.
+    pub fn are_wanted(&self, claim: &Claim) -> bool {
+        self.tables.iter().any(|held| claim.wanted.keeps(held.table, held.table_use))
     }
 
-    /// The tables.
-    pub fn tables(&self) -> impl Iterator<Item = TableId> + '_ {
-        self.tables.iter().map(|(table, _)| *table)
+    /// The first claim that one more use of a table has to wait for: a claim that waits for what is held of that table
+    /// anyway is none.
+    pub fn first_claim<'a>(&self, claims: &'a Claims, table: TableId, table_use: TableUse) -> Option<&'a Claim> {
+        let waits_for_us = |claim: &Claim| {
+            self.tables.iter().any(|held| held.table == table && claim.wanted.keeps(table, held.table_use))
+        };
+        claims.iter().find(|claim| claim.wanted.keeps(table, table_use) && !waits_for_us(claim))
     }
 
-    /// Holds tables, those that are not held yet, as the guard's schema has them.
-    pub fn take(&mut self, guard: &SchemaGuard, tables: &[TableId]) {
-        let version = guard.schema.version;
+    /// Holds tables, those that are not held yet for that use, as the guard's schema has them.
+    pub fn take(&mut self, guard: &SchemaGuard, tables: &[(TableId, TableUse)]) {
+        let since = guard.schema.version;
         let mut state = self.inner.state.lock();
         if self.tables.is_empty() {
             self.cut_offs = state.cut_offs;
         }
-        for &table in tables {
-            if !self.tables.iter().any(|(held, _)| *held == table) {
-                state.holds.enter(table, version);
-                self.tables.push((table, version));
+        for &(table, table_use) in tables {
+            if !self.tables.iter().any(|held| held.table == table && held.table_use >= table_use) {
+                state.holds.enter(table, table_use, since);
+                self.tables.push(Held { table, table_use, since });
             }
         }
     }
@@ -162,8 +178,8 @@ impl TableHolds {
         let mut state = self.inner.state.lock();
         let newest = state.schema.version;
         let mut is_waited_for = false;
-        for (table, version) in self.tables.drain(..) {
-            is_waited_for |= state.holds.leave(table, version) && version < newest;
+        for Held { table, table_use, since } in self.tables.drain(..) {
+            is_waited_for |= state.holds.leave(table, table_use, since) && since < newest;
         }
         if is_waited_for {
             self.inner.look.notify_one();
@@ -208,6 +224,7 @@ impl Catalog {
             look: Notify::new(),
             changed,
             jobs: Mutex::default(),
+            turns: Arc::new(Semaphore::new(1)),
         };
         let catalog = Catalog { inner: Arc::new(inner) };
         catalog.announce(false).await?;
@@ -238,16 +255,23 @@ impl Catalog {
     /// The schema now, held for the commit of a transaction that uses these tables.
     ///
     /// # Errors
-    /// As [`Catalog::schema`]; [`Error::SchemaChanged`] when one of them was changed while this server was cut off from the
-    /// cluster for so long that nobody waited for it.
+    /// As [`Catalog::schema`]; [`Error::SchemaChanged`] when one of them was changed or claimed while this server was cut off
+    /// from the cluster for so long that nobody waited for it.
     pub fn guard_commit(&self, held: &TableHolds) -> Result<SchemaGuard> {
         let guard = self.guard()?;
         if held.cut_offs == self.inner.state.lock().cut_offs {
             return Ok(guard);
         }
-        let unchanged =
-            |(id, since): &(TableId, u64)| guard.schema.table_by_id(*id).is_some_and(|(_, t)| t.version <= *since);
-        if held.tables.iter().all(unchanged) { Ok(guard) } else { Err(Error::SchemaChanged) }
+        let schema = &guard.schema;
+        let is_claimed = |held: &Held| {
+            schema.claims.iter().any(|c| c.since > held.since && c.wanted.keeps(held.table, held.table_use))
+        };
+        let unchanged = |held: &Held| schema.table_by_id(held.table).is_some_and(|(_, t)| t.version <= held.since);
+        if held.tables.iter().all(|held| unchanged(held) && !is_claimed(held)) {
+            Ok(guard)
+        } else {
+            Err(Error::SchemaChanged)
+        }
     }
 
     /// Holds on no table yet.
@@ -368,20 +392,23 @@ impl Catalog {
         }
     }
 
-    /// Returns when no server that is alive works under a version before `version`, and none of their transactions uses one
-    /// of `tables` since before it. `goes_on` is asked again and again meanwhile.
+    /// Returns when no server that is alive works under a version before `version`, and none of their transactions uses since
+    /// before it what is `wanted`. `goes_on` is asked again and again meanwhile.
     ///
     /// # Errors
     /// Of `goes_on`. An internal one after [`config::STEP_WAIT_MAX`]: a server is alive and has not come along.
     pub async fn wait_for_all(
         &self,
         version: u64,
-        tables: &[TableId],
+        wanted: &Wanted,
         goes_on: &(dyn Fn() -> Result<()> + Send + Sync),
     ) -> Result<()> {
         let started = self.inner.env.now();
-        let uses_older =
-            |s: &SqlServer| s.held.iter().any(|h| h.schema_version < version && tables.contains(&TableId(h.table_id)));
+        let is_wanted = |held: &HeldTable| {
+            let table_use = if held.reads_only { TableUse::Reads } else { TableUse::Writes };
+            held.schema_version < version && wanted.keeps(TableId(held.table_id), table_use)
+        };
+        let uses_older = |s: &SqlServer| s.held.iter().any(is_wanted);
         loop {
             self.refresh().await?;
             let servers = self.announce(false).await?;
@@ -399,6 +426,11 @@ impl Catalog {
             }
             tokio::time::sleep(STEP_POLL).await;
         }
+    }
+
+    /// Waits for this server's turn to take a step of a schema change.
+    pub(super) async fn turn(&self) -> OwnedSemaphorePermit {
+        self.inner.turns.clone().acquire_owned().await.expect("nobody closes it")
     }
 
     /// Claims a schema change for a task of this server; `None` when another task has it.

@@ -4,6 +4,7 @@
 //! made (Rae et al., "Online, Asynchronous Schema Change in F1", §3: operations of two versions meet, never of three). So
 //! a transaction need not fail because a table of its changed, and the change waits instead.
 
+use super::claims::TableUse;
 use basalt_common::TableId;
 use basalt_proto::pd::HeldTable;
 use std::collections::BTreeMap;
@@ -12,32 +13,34 @@ use std::collections::BTreeMap;
 #[derive(Debug, Default)]
 pub(super) struct Holds {
     /// How many use a table since a version.
-    counts: BTreeMap<(TableId, u64), usize>,
+    counts: BTreeMap<(TableId, TableUse, u64), usize>,
 }
 
 impl Holds {
-    pub fn enter(&mut self, table: TableId, version: u64) {
-        *self.counts.entry((table, version)).or_default() += 1;
+    pub fn enter(&mut self, table: TableId, table_use: TableUse, version: u64) {
+        *self.counts.entry((table, table_use, version)).or_default() += 1;
     }
 
-    /// True when nobody else uses the table since that version.
-    pub fn leave(&mut self, table: TableId, version: u64) -> bool {
-        match self.counts.get_mut(&(table, version)) {
+    /// True when nobody else uses the table so since that version.
+    pub fn leave(&mut self, table: TableId, table_use: TableUse, version: u64) -> bool {
+        let key = (table, table_use, version);
+        match self.counts.get_mut(&key) {
             Some(count) if *count > 1 => {
                 *count -= 1;
                 false
             }
-            _ => self.counts.remove(&(table, version)).is_some(),
+            _ => self.counts.remove(&key).is_some(),
         }
     }
 
-    /// The tables that are used since before `version`, each with the oldest.
+    /// The tables that are used since before `version`, each with the oldest, for each use.
     pub fn older_than(&self, version: u64) -> Vec<HeldTable> {
         let mut older: Vec<HeldTable> = Vec::new();
-        for (table, since) in self.counts.keys().filter(|(_, since)| *since < version) {
-            // Of one table the oldest comes first.
-            if older.last().is_none_or(|held| held.table_id != table.0) {
-                older.push(HeldTable { table_id: table.0, schema_version: *since });
+        for (table, table_use, since) in self.counts.keys().filter(|(_, _, since)| *since < version) {
+            let reads_only = *table_use == TableUse::Reads;
+            // Of one table and use the oldest comes first.
+            if older.last().is_none_or(|held| (held.table_id, held.reads_only) != (table.0, reads_only)) {
+                older.push(HeldTable { table_id: table.0, schema_version: *since, reads_only });
             }
         }
         older
@@ -46,23 +49,25 @@ impl Holds {
 
 #[cfg(test)]
 mod tests {
+    use super::TableUse::{Reads, Writes};
     use super::*;
 
     #[test]
-    fn a_table_is_told_with_the_oldest_version_that_is_still_used() {
+    fn a_table_is_told_with_the_oldest_version_of_each_use() {
         let mut holds = Holds::default();
         let (a, b) = (TableId(1), TableId(2));
-        for (table, version) in [(a, 5), (a, 5), (a, 7), (b, 8)] {
-            holds.enter(table, version);
+        for (table, table_use, version) in [(a, Reads, 5), (a, Reads, 5), (a, Reads, 7), (a, Writes, 6), (b, Reads, 8)]
+        {
+            holds.enter(table, table_use, version);
         }
-        let told = |holds: &Holds| -> Vec<(u64, u64)> {
-            holds.older_than(8).iter().map(|held| (held.table_id, held.schema_version)).collect()
+        let told = |holds: &Holds| -> Vec<(u64, u64, bool)> {
+            holds.older_than(8).iter().map(|held| (held.table_id, held.schema_version, held.reads_only)).collect()
         };
-        assert_eq!(told(&holds), [(1, 5)]);
-        assert!(!holds.leave(a, 5));
-        assert!(holds.leave(a, 5));
-        assert_eq!(told(&holds), [(1, 7)]);
-        assert!(holds.leave(a, 7));
+        assert_eq!(told(&holds), [(1, 5, true), (1, 6, false)]);
+        assert!(!holds.leave(a, Reads, 5));
+        assert!(holds.leave(a, Reads, 5));
+        assert_eq!(told(&holds), [(1, 7, true), (1, 6, false)]);
+        assert!(holds.leave(a, Reads, 7) && holds.leave(a, Writes, 6));
         assert!(told(&holds).is_empty());
     }
 }

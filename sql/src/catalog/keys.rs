@@ -55,13 +55,13 @@ pub fn jobs() -> KeyRange {
     prefix_range(key(b'J', &[]))
 }
 
-/// `mX{change}`.
-pub fn exclusive(id: u64) -> Vec<u8> {
+/// `mX{claim}`.
+pub fn claim(id: u64) -> Vec<u8> {
     key(b'X', &[id])
 }
 
-/// All changes that want tables for themselves.
-pub fn exclusives() -> KeyRange {
+/// All claims of tables.
+pub fn claims() -> KeyRange {
     prefix_range(key(b'X', &[]))
 }
 

@@ -7,7 +7,7 @@
 //! mA{table}                 next AUTO_INCREMENT value that no server has taken
 //! mR{table}                 next hidden row id that no server has taken
 //! mJ{job}                   schema change under way or done (crate::ddl)
-//! mX{change}                tables that a change wants for itself (crate::ddl::exclusive)
+//! mX{claim}                 tables that a change or LOCK TABLES keeps from others (crate::ddl::claim)
 //! mG{ts}{table}{index}      ranges to delete once nobody can read them any more
 //! mU{user}00{host}          accounts
 //! ```
@@ -30,6 +30,7 @@
 //! Not done: loading only what changed (a change reloads the whole catalog, bounded by [`config::TABLES_MAX`] tables).
 
 pub mod cache;
+pub mod claims;
 pub mod config;
 mod holds;
 pub mod information_schema;
@@ -47,6 +48,7 @@ pub mod store;
 mod text;
 
 pub use cache::{Catalog, SchemaGuard, TableHolds};
+pub use claims::{Claim, Claims, TableUse, Wanted};
 pub use record::handle_of;
 pub use seen::SeenSchema;
 pub use sequence::Sequences;

@@ -4,6 +4,7 @@
 //! transaction checks at commit that the tables it wrote have not changed). Records on disk are `basalt_proto::schema`,
 //! converted in `record`.
 
+use super::claims::Claims;
 use basalt_common::{IndexId, TableId};
 use basalt_expr::types::FieldType;
 use basalt_expr::value::Value;
@@ -235,8 +236,8 @@ pub struct Schema {
     pub version: u64,
     /// Databases by lower-cased name.
     pub databases: BTreeMap<String, Arc<Database>>,
-    /// Tables that a change wants for itself, and which: transactions that do not use them yet wait.
-    pub exclusive: BTreeMap<TableId, u64>,
+    /// Tables that schema changes and LOCK TABLES keep from others.
+    pub claims: Claims,
 }
 
 impl Schema {

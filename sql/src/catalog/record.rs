@@ -1,5 +1,6 @@
 //! Catalog records: domain types from and to `basalt_proto::schema`.
 
+use super::claims::{Claim, Wanted};
 use super::model::{Column, ColumnDefault, Handle, Index, IndexColumn, SchemaState, Table, sort_indexes};
 use super::text::{text_value, value_text};
 use crate::error::{Error, Result};
@@ -11,6 +12,13 @@ use bytes::Bytes;
 
 fn corrupt(what: impl std::fmt::Display) -> Error {
     Error::Internal(format!("the catalog is damaged: {what}"))
+}
+
+/// What a claim's record says of its tables.
+pub fn claim_from_proto(claim: &pb::TableClaim) -> Claim {
+    let ids = |tables: &[u64]| tables.iter().map(|&table| TableId(table)).collect();
+    let wanted = Wanted { all: ids(&claim.tables), writes: ids(&claim.read_tables) };
+    Claim { id: claim.id, since: claim.schema_version, wanted }
 }
 
 /// State to number.

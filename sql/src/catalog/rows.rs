@@ -434,7 +434,7 @@ mod tests {
         Schema {
             version: 1,
             databases: BTreeMap::from([("test".to_string(), Arc::new(database))]),
-            exclusive: BTreeMap::new(),
+            claims: Default::default(),
         }
     }
 

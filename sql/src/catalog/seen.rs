@@ -110,7 +110,7 @@ mod tests {
         Schema {
             version,
             databases: BTreeMap::from([("d".to_string(), Arc::new(database))]),
-            exclusive: BTreeMap::new(),
+            claims: Default::default(),
         }
     }
 

@@ -1,16 +1,19 @@
 //! Reading and writing catalog records within a transaction.
 
+use super::Catalog;
+use super::claims::Claims;
 use super::keys;
 use super::model::{Database, Schema, Table};
 use super::record;
 use crate::error::{Error, Result};
-use basalt_client::{ScanOptions, Snapshot, Transaction};
+use basalt_client::{ScanOptions, Snapshot, Transaction, TxnOptions};
 use basalt_common::{KeyRange, TableId};
 use basalt_proto::schema as pb;
 use bytes::Bytes;
 use prost::Message;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
 
 fn decode<M: Message + Default>(bytes: &[u8]) -> Result<M> {
     M::decode(bytes).map_err(|e| Error::Internal(format!("the catalog is damaged: {e}")))
@@ -55,26 +58,29 @@ pub async fn load(snapshot: &Snapshot) -> Result<Schema> {
         let database = Database { id: d.id, name: d.name, charset: d.charset, collation: d.collation, tables };
         databases.insert(database.name.to_lowercase(), Arc::new(database));
     }
-    let mut exclusive = BTreeMap::new();
-    for change in read_exclusives(snapshot).await? {
-        exclusive.extend(change.tables.iter().map(|&table| (TableId(table), change.id)));
-    }
-    Ok(Schema { version, databases, exclusive })
+    let claims = Claims::new(read_claims(snapshot).await?.iter().map(record::claim_from_proto).collect());
+    Ok(Schema { version, databases, claims })
 }
 
-/// One step of a schema change: a transaction with the schema that it starts from.
+/// One step of a schema change: a transaction with the schema that it starts from. A server takes one at a time: two would
+/// only be in each other's way.
 pub struct Step {
     /// Its transaction; reads see the schema below.
     pub txn: Transaction,
     /// The schema before the step.
     pub schema: Schema,
+    /// Tables that the step removes, and which take their place.
+    pub replaced: Vec<(TableId, Option<TableId>)>,
+    _turn: OwnedSemaphorePermit,
 }
 
 impl Step {
-    /// Starts from what the transaction's snapshot holds.
-    pub async fn new(txn: Transaction) -> Result<Step> {
+    /// Starts from what is newest, after the steps of this server that came before.
+    pub async fn begin(catalog: &Catalog) -> Result<Step> {
+        let turn = catalog.turn().await;
+        let txn = catalog.cluster().begin(TxnOptions::default()).await?;
         let schema = load(txn.snapshot()).await?;
-        Ok(Step { txn, schema })
+        Ok(Step { txn, schema, replaced: Vec::new(), _turn: turn })
     }
 
     /// The version that this step makes.
@@ -107,8 +113,21 @@ impl Step {
         Ok(self.txn.put(keys::table(table.database_id, table.id), record.encode_to_vec())?)
     }
 
-    /// Removes a table's record and counters, and leaves its range to be deleted.
+    /// Removes a table and puts another in its place.
+    pub fn replace_table(&mut self, old: &Table, new: &Table) -> Result<()> {
+        self.replaced.push((old.id, Some(new.id)));
+        self.delete_records(old)?;
+        self.put_table(new)
+    }
+
+    /// Removes a table.
     pub fn delete_table(&mut self, table: &Table) -> Result<()> {
+        self.replaced.push((table.id, None));
+        self.delete_records(table)
+    }
+
+    /// Removes a table's record and counters, and leaves its range to be deleted.
+    fn delete_records(&mut self, table: &Table) -> Result<()> {
         self.txn.delete(keys::table(table.database_id, table.id))?;
         self.txn.delete(keys::auto_increment(table.id))?;
         self.txn.delete(keys::row_id(table.id))?;
@@ -150,14 +169,14 @@ pub async fn read_jobs(snapshot: &Snapshot) -> Result<Vec<pb::DdlJob>> {
     scan_all(snapshot, keys::jobs()).await
 }
 
-/// A change that wants tables for itself.
-pub async fn read_exclusive(txn: &Transaction, id: u64) -> Result<Option<pb::ExclusiveChange>> {
-    txn.get(&keys::exclusive(id)).await?.map(|bytes| decode(&bytes)).transpose()
+/// Reads a claim of tables.
+pub async fn read_claim(snapshot: &Snapshot, id: u64) -> Result<Option<pb::TableClaim>> {
+    snapshot.get(&keys::claim(id)).await?.map(|bytes| decode(&bytes)).transpose()
 }
 
-/// All changes that want tables for themselves.
-pub async fn read_exclusives(snapshot: &Snapshot) -> Result<Vec<pb::ExclusiveChange>> {
-    scan_all(snapshot, keys::exclusives()).await
+/// All claims of tables.
+pub async fn read_claims(snapshot: &Snapshot) -> Result<Vec<pb::TableClaim>> {
+    scan_all(snapshot, keys::claims()).await
 }
 
 /// All accounts.

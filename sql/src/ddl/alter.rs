@@ -2,8 +2,8 @@
 //!
 //! All indexes that a statement adds and drops are one job, entered in one step: if one of them cannot be, none is touched.
 
+use super::claim::{CLAIMED_POLL, Patience, wait_for_others};
 use super::create_table::build_index;
-use super::exclusive::{CLAIMED_POLL, Patience};
 use super::execute::{DdlContext, find, one_step, rename, rename_is_possible};
 use super::job::{self, JobTask, NewJob};
 use crate::catalog::model::{Index, SchemaState, Table};
@@ -27,6 +27,7 @@ pub(super) enum IndexChange<'a> {
 
 /// ALTER TABLE. Everything is looked at before anything is done: a list with one refused action does nothing.
 pub(super) async fn alter_table(ctx: &DdlContext<'_>, table: &ObjectName, actions: &[AlterAction]) -> Result<()> {
+    wait_for_others(ctx, |schema| Ok(find(schema, ctx, table)?.id), &Patience::of(ctx)).await?;
     let schema = ctx.catalog.schema()?;
     find(&schema, ctx, table)?;
     let mut changes = Vec::new();
@@ -64,19 +65,26 @@ pub(super) async fn alter_table(ctx: &DdlContext<'_>, table: &ObjectName, action
 pub(super) async fn change_indexes(ctx: &DdlContext<'_>, name: &ObjectName, changes: &[IndexChange<'_>]) -> Result<()> {
     let id = ctx.catalog.cluster().pd().allocate_ids(1).await?;
     let patience = Patience::of(ctx);
-    while !enter_changes(ctx, name, changes, id).await? {
+    loop {
+        wait_for_others(ctx, |schema| Ok(find(schema, ctx, name)?.id), &patience).await?;
+        if enter_changes(ctx, name, changes, id).await? {
+            return Ok(());
+        }
         patience.goes_on()?;
         tokio::time::sleep(CLAIMED_POLL).await;
     }
-    Ok(())
 }
 
-/// False when a name is taken by an index that another statement is still adding: who knows whether it will be there.
+/// False when the table is claimed by others, and when a name is taken by an index that another statement is still adding:
+/// who knows whether it will be there.
 async fn enter_changes(ctx: &DdlContext<'_>, name: &ObjectName, changes: &[IndexChange<'_>], id: u64) -> Result<bool> {
     let (mut enqueued, mut is_open) = (false, false);
     one_step(ctx, |step| {
         let mut table = (*find(&step.schema, ctx, name)?).clone();
-        is_open = changes.iter().any(|change| is_coming(&table, change));
+        let is_claimed = ctx.lock.is_none() && step.schema.claims.keep_writers_from(table.id);
+        // What an earlier try entered was not committed.
+        enqueued = false;
+        is_open = is_claimed || changes.iter().any(|change| is_coming(&table, change));
         if is_open {
             return Ok(false);
         }

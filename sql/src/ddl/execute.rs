@@ -4,15 +4,15 @@ use super::alter::{self, IndexChange};
 use super::create_table::{TableDefaults, build_table};
 use super::exclusive::exclusively;
 use super::names;
+use super::table_lock::TableLock;
 use crate::binder::collation_of;
 use crate::catalog::model::{Database, Schema, SchemaState, Table};
 use crate::catalog::store::Step;
-use crate::catalog::{Catalog, config, keys};
+use crate::catalog::{Catalog, Wanted, config, keys};
 use crate::error::{Error, Result};
 use crate::parser::ast::ObjectName;
 use crate::parser::statement::{CreateTable, Ddl, KeyDefinition};
 use crate::server::kill::KillSwitch;
-use basalt_client::TxnOptions;
 use basalt_common::TableId;
 use basalt_expr::EvalContext;
 use basalt_expr::collation::Collation;
@@ -20,8 +20,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often a step is tried when another change gets in between.
-pub(super) const STEP_TRIES: u32 = 20;
+/// How often a step is tried when another server's change gets in between.
+const STEP_TRIES: u32 = 20;
+/// How long it waits then.
+pub(super) const CONFLICT_PAUSE: Duration = Duration::from_millis(5);
 
 /// What a schema change needs of its session.
 pub struct DdlContext<'a> {
@@ -39,6 +41,8 @@ pub struct DdlContext<'a> {
     pub kill: &'a KillSwitch,
     /// How long it waits for transactions that use a table (`lock_wait_timeout`).
     pub lock_wait_timeout: Duration,
+    /// What the session has locked by LOCK TABLES: all that the change is about.
+    pub lock: Option<&'a TableLock>,
     /// Takes what the process list shows of a change that takes its time.
     pub show_state: &'a (dyn Fn(&str) + Send + Sync),
 }
@@ -114,13 +118,16 @@ where
 {
     let mut tries = 0;
     loop {
-        let mut step = Step::new(ctx.catalog.cluster().begin(TxnOptions::default()).await?).await?;
+        let mut step = Step::begin(ctx.catalog).await?;
         if !change(&mut step)? {
             return Ok(());
         }
         match step.commit().await {
-            Ok(version) => return ctx.catalog.wait_for_all(version, &[], &|| Ok(())).await,
-            Err(error) if error.is_write_conflict() && tries < STEP_TRIES => tries += 1,
+            Ok(version) => return ctx.catalog.wait_for_all(version, &Wanted::default(), &|| Ok(())).await,
+            Err(error) if error.is_write_conflict() && tries < STEP_TRIES => {
+                tries += 1;
+                tokio::time::sleep(CONFLICT_PAUSE).await;
+            }
             Err(error) => return Err(error),
         }
     }
@@ -326,12 +333,11 @@ async fn truncate(ctx: &DdlContext<'_>, name: &ObjectName) -> Result<()> {
         |schema| Ok(vec![find(schema, ctx, name)?.id]),
         |step| {
             let old = find(&step.schema, ctx, name)?;
-            step.delete_table(&old)?;
             let mut table = (*old).clone();
             table.id = id;
             // An index that was being added has nothing left to fill in; its job finds the table gone and ends.
             table.indexes.retain(|i| i.state == SchemaState::Public);
-            step.put_table(&table)?;
+            step.replace_table(&old, &table)?;
             Ok(true)
         },
     )

@@ -16,7 +16,7 @@
 use super::backfill::{self, Progress};
 use crate::catalog::model::{Index, SchemaState, Table};
 use crate::catalog::store::{self, Step};
-use crate::catalog::{Catalog, keys, record};
+use crate::catalog::{Catalog, Wanted, keys, record};
 use crate::error::{Error, Result};
 use basalt_client::TxnOptions;
 use basalt_common::env::Monotonic;
@@ -232,9 +232,9 @@ impl Run {
             });
             if may_turn_back(job) { patience.goes_on() } else { Ok(()) }
         };
-        let tables = [TableId(job.table_id)];
+        let table = Wanted::all([TableId(job.table_id)]);
         tokio::select! {
-            waited = self.catalog.wait_for_all(job.schema_version, &tables, &goes_on) => waited?,
+            waited = self.catalog.wait_for_all(job.schema_version, &table, &goes_on) => waited?,
             error = self.stay_owner() => return Err(error),
         }
         self.report.send_replace(String::new());
@@ -414,7 +414,7 @@ where
 {
     let mut tries = 0;
     loop {
-        let mut step = Step::new(catalog.cluster().begin(TxnOptions::default()).await?).await?;
+        let mut step = Step::begin(catalog).await?;
         let mut job = match store::read_job(&step.txn, id).await? {
             Some(job) if job.owner == catalog.server_id() => job,
             _ => return Err(went_away(id)),
@@ -425,7 +425,7 @@ where
         step.txn.put(keys::job(id), job.encode_to_vec())?;
         match step.commit().await {
             Ok(version) if matches!(job.state(), DdlJobState::Done | DdlJobState::Failed) => {
-                return catalog.wait_for_all(version, &[], &|| Ok(())).await;
+                return catalog.wait_for_all(version, &Wanted::default(), &|| Ok(())).await;
             }
             Ok(_) => return Ok(()),
             Err(error) if error.is_write_conflict() && tries < STEP_TRIES => tries += 1,

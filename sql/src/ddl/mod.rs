@@ -10,7 +10,7 @@
 //! maintain an index never meets one that reads it, and deletes reach entries that others have written. After every step
 //! [`Catalog::wait_for_all`](crate::catalog::Catalog::wait_for_all) returns only when no server works under the version before,
 //! nor a transaction that uses the table. Transactions that begin meanwhile go on with the new state. What they could not go on
-//! with (the table is dropped) is done while none uses it ([`exclusive`]).
+//! with (the table is dropped) is done while none uses it ([`exclusive`]), under a [`claim`] as LOCK TABLES has it ([`table_lock`]).
 //!
 //! A change of several steps is a **job** ([`job`]): a row that says how far it is. The server that took the statement runs
 //! it, and renews its ownership with every step and every batch; when it dies, another server finds the job abandoned and goes on
@@ -27,6 +27,7 @@
 
 mod alter;
 mod backfill;
+mod claim;
 mod cleanup;
 pub mod column;
 mod create_table;
@@ -34,9 +35,11 @@ mod exclusive;
 mod execute;
 mod job;
 mod names;
+mod table_lock;
 
+pub use claim::{is_granted, remove_abandoned};
 pub use cleanup::delete_dropped;
 pub use create_table::{TableDefaults, build_table};
-pub use exclusive::remove_abandoned;
 pub use execute::{DdlContext, execute};
 pub use job::{INTERRUPTED, METADATA_LOCK_STATE, adopt_abandoned};
+pub use table_lock::TableLock;

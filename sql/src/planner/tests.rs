@@ -59,7 +59,7 @@ impl Plans {
             schema: Schema {
                 version: 1,
                 databases: BTreeMap::from([("test".into(), Arc::new(database))]),
-                exclusive: BTreeMap::new(),
+                claims: Default::default(),
             },
         }
     }

@@ -1,12 +1,12 @@
 //! The schema that a statement is bound under, and the tables that it and its transaction hold (metadata locks).
 //!
-//! The schema is held until the tables are, and until a transaction that begins has its snapshot. A table that a change
-//! wants for itself ([`crate::ddl`]) is waited for, unless the transaction uses it already: the change waits for that.
+//! The schema is held until the tables are, and until a transaction that begins has its snapshot. A table that a schema change
+//! or LOCK TABLES claims ([`crate::catalog::claims`]) is waited for, unless the transaction uses it already: the claim waits for that.
 
 use super::session::SqlSession;
 use crate::binder::{self, Bound};
 use crate::catalog::model::Schema;
-use crate::catalog::{SchemaGuard, SeenSchema};
+use crate::catalog::{SchemaGuard, SeenSchema, TableUse};
 use crate::ddl;
 use crate::error::{Error, Result};
 use crate::parser::Statement;
@@ -59,48 +59,62 @@ impl SqlSession {
     /// Holds the tables of a plan for the statement, or for the transaction to its end, and lets the schema go.
     ///
     /// # Errors
-    /// [`Error::BindAgain`] after a table was waited for; 1205 when that takes longer than `lock_wait_timeout`, 1317. 1213
-    /// when that change waits for this transaction, which is rolled back. 8027.
+    /// [`Error::BindAgain`] after a claim was waited for; 1205 when that takes longer than `lock_wait_timeout`, 1317. 1213
+    /// when that claim waits for this transaction, which is rolled back. 8027.
     pub(super) async fn hold_tables(&mut self, plan: &PhysicalPlan, schema: SchemaUse) -> Result<()> {
-        let tables = tables_of(plan);
-        if tables.is_empty() {
+        let uses = uses_of(plan);
+        if uses.is_empty() {
             return Ok(());
         }
-        let exclusive = &schema.newest().exclusive;
-        let is_wanted = |table: &TableId| exclusive.contains_key(table);
-        if let Some(table) = tables.iter().find(|table| is_wanted(table) && !self.txn.holds.has(**table)).copied() {
-            let change = exclusive.get(&table).copied();
-            let wanted_of_us = self.txn.holds.tables().filter_map(|held| exclusive.get(&held)).max().copied();
-            let is_circle = self.txn.holds.tables().any(|held| exclusive.get(&held).copied() == change);
+        let claims = &schema.newest().claims;
+        let holds = &self.txn.holds;
+        let first_claim = |&(table, table_use): &(TableId, TableUse)| {
+            holds.first_claim(claims, table, table_use).map(|claim| (claim, (table, table_use)))
+        };
+        if let Some((claim, wanted)) = uses.iter().find_map(first_claim) {
+            let is_circle = claims.queue_of(claim).into_iter().any(|claim| holds.are_wanted(claim));
+            // Another claim waits for this transaction; whether this one waits for whoever waits for that, nobody can see.
+            let circle_after = claims.iter().any(|claim| holds.are_wanted(claim)).then_some(CIRCLE_SUPPOSED);
+            let id = claim.id;
             drop(schema);
-            // Another change waits for this transaction; whether this one waits for whoever waits for that, nobody can see.
-            let circle_after = wanted_of_us.map(|_| CIRCLE_SUPPOSED);
-            if is_circle || !self.wait_for_table(table, circle_after).await? {
+            if is_circle || !self.wait_for_claim(id, wanted, circle_after).await? {
                 self.txn.rollback().await;
                 return Err(basalt_client::Error::Deadlock { key: Bytes::new() }.into());
             }
             return Err(Error::BindAgain);
         }
-        self.txn.holds.take(&schema.guard, &tables);
+        self.txn.holds.take(&schema.guard, &uses);
         self.txn.enter();
         // The snapshot is taken under the schema that it is said to be of.
         if self.reads_snapshot(plan) { self.txn.take_snapshot().await } else { Ok(()) }
     }
 
-    /// Waits until no change wants the table for itself; false when that takes longer than `at_most`.
-    async fn wait_for_table(&self, table: TableId, at_most: Option<Duration>) -> Result<bool> {
-        let mut changes = self.server.catalog.changes();
+    /// Waits until a claim lets others use the table so; false when it takes longer than `at_most` until it is served.
+    async fn wait_for_claim(
+        &self,
+        id: u64,
+        (table, table_use): (TableId, TableUse),
+        at_most: Option<Duration>,
+    ) -> Result<bool> {
+        let catalog = &self.server.catalog;
+        let mut changes = catalog.changes();
         if let Some(entry) = self.entry() {
             entry.set_state(ddl::METADATA_LOCK_STATE);
         }
         let now = tokio::time::Instant::now();
         let until = now + self.variables.typed().metadata_lock_timeout;
-        let supposed = now + at_most.unwrap_or(FOREVER);
-        while self.server.catalog.schema()?.exclusive.contains_key(&table) {
+        let mut supposed = now + at_most.unwrap_or(FOREVER);
+        while catalog.schema()?.claims.find(id).is_some_and(|claim| claim.wanted.keeps(table, table_use)) {
             tokio::select! {
                 () = self.connection.kill.interrupted() => return Err(Error::Killed),
                 () = tokio::time::sleep_until(until) => return Err(Error::lock_wait_timeout()),
-                () = tokio::time::sleep_until(supposed) => return Ok(false),
+                () = tokio::time::sleep_until(supposed) => {
+                    // LOCK TABLES that has what it wants waits for nobody.
+                    if !ddl::is_granted(catalog, id).await? {
+                        return Ok(false);
+                    }
+                    supposed = now + FOREVER;
+                }
                 changed = changes.changed() => changed.map_err(|_| Error::Killed)?,
             }
         }
@@ -152,7 +166,7 @@ impl SqlSession {
     }
 }
 
-/// How long a transaction whose tables one change waits for waits for another change, before it is taken for a deadlock.
+/// How long a transaction whose tables one claim waits for waits for another claim, before it is taken for a deadlock.
 const CIRCLE_SUPPOSED: Duration = Duration::from_secs(10);
 /// Longer than anybody waits.
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -178,14 +192,37 @@ fn tables_read(plan: &PhysicalPlan) -> Vec<TableId> {
     tables
 }
 
-/// The stored tables that a plan reads and writes.
-fn tables_of(plan: &PhysicalPlan) -> Vec<TableId> {
-    let mut tables = tables_read(plan);
-    match plan {
-        PhysicalPlan::Short(_) | PhysicalPlan::Query(_) => {}
-        PhysicalPlan::Insert(plan) => tables.push(plan.insert.table.id),
-        PhysicalPlan::Update(plan) => tables.extend(plan.update.targets.iter().map(|target| target.table.id)),
-        PhysicalPlan::Delete(plan) => tables.extend(plan.delete.targets.iter().map(|target| target.table.id)),
+/// The stored tables of a plan, and what it does with them. Of a table with a row lock all scans lock.
+fn uses_of(plan: &PhysicalPlan) -> Vec<(TableId, TableUse)> {
+    let written = tables_written(plan);
+    let table_use = |table: &TableId| if written.contains(table) { TableUse::Writes } else { TableUse::Reads };
+    let read = tables_read(plan).into_iter().map(|table| (table, table_use(&table)));
+    written.iter().map(|table| (*table, TableUse::Writes)).chain(read).collect()
+}
+
+/// The tables whose rows a plan changes or locks for an update.
+fn tables_written(plan: &PhysicalPlan) -> Vec<TableId> {
+    let locked = |query: &crate::plan::Query| {
+        let targets = query.locks.iter().flat_map(|locks| &locks.targets);
+        targets.filter(|target| !target.locking.share).map(|target| target.table.id).collect::<Vec<_>>()
+    };
+    let locked_by_short = |short: &ShortQuery| match short.locking {
+        Some(locking) if !locking.share => short.table().map(|t| t.id).into_iter().collect(),
+        _ => Vec::new(),
+    };
+    let mut written = match plan {
+        PhysicalPlan::Short(short) => return locked_by_short(short),
+        PhysicalPlan::Query(query) => return locked(query),
+        PhysicalPlan::Insert(plan) => vec![plan.insert.table.id],
+        PhysicalPlan::Update(plan) => plan.update.targets.iter().map(|target| target.table.id).collect(),
+        PhysicalPlan::Delete(plan) => plan.delete.targets.iter().map(|target| target.table.id).collect(),
+    };
+    if let PhysicalPlan::Insert(_) = plan {
+        written.extend(match plan.rows() {
+            Some(RowsPlan::Short(short)) => locked_by_short(short),
+            Some(RowsPlan::Query(query)) => locked(query),
+            None => Vec::new(),
+        });
     }
-    tables
+    written
 }

@@ -191,6 +191,7 @@ async fn ensure_test_database(catalog: &Catalog) -> Result<()> {
         statement: "CREATE DATABASE IF NOT EXISTS test",
         kill: &KillSwitch::new(),
         lock_wait_timeout: Duration::from_secs(31_536_000),
+        lock: None,
         show_state: &|_| {},
     };
     ddl::execute(&ctx, &statement).await

@@ -197,6 +197,7 @@ impl SqlSession {
                     statement: &statement,
                     kill: &kill,
                     lock_wait_timeout: self.variables.typed().metadata_lock_timeout,
+                    lock: None,
                     show_state: &show_state,
                 };
                 let outcome = ddl::execute(&ctx, ddl).await;
