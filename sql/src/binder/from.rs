@@ -132,6 +132,7 @@ impl super::Binder<'_> {
         let is_target = self.scan_columns == ScanColumns::All;
         let one_of = if is_target { self.target_privileges } else { Privileges::SELECT };
         self.ctx.variables.check_any(&database, &name.name, one_of)?;
+        self.ctx.variables.check_locked(&database, &name.name, alias_or_name)?;
         let (database, table) = self.stored_table(name)?;
         self.scan(database, table, alias_or_name, hints)
     }

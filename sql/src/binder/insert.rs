@@ -20,7 +20,9 @@ impl super::Binder<'_> {
     /// Binds an INSERT or REPLACE.
     pub(super) fn insert(&mut self, insert: &InsertTree) -> Result<Insert> {
         let needed = if insert.replace { Privileges::INSERT.with(Privileges::DELETE) } else { Privileges::INSERT };
-        self.ctx.variables.check_all(&self.database_of(&insert.table)?, &insert.table.name, needed)?;
+        let database = self.database_of(&insert.table)?;
+        self.ctx.variables.check_all(&database, &insert.table.name, needed)?;
+        self.ctx.variables.check_locked(&database, &insert.table.name, &insert.table.name)?;
         let (database, table) = self.stored_table(&insert.table)?;
         let columns = self.insert_columns(insert, &table)?;
         let target = InsertTarget { database: &database, table: &table, columns: &columns };

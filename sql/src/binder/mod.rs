@@ -87,6 +87,14 @@ pub trait Variables {
     fn check_all(&self, _database: &str, _table: &str, _all_of: Privileges) -> Result<()> {
         Ok(())
     }
+
+    /// Refuses (1100) a table of which nothing is locked while LOCK TABLES is in force.
+    ///
+    /// # Errors
+    /// That.
+    fn check_locked(&self, _database: &str, _table: &str, _alias: &str) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// What a statement is bound against.

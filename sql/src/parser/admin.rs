@@ -3,7 +3,7 @@
 use super::ast::{Expr, ObjectName};
 use super::core::Parser;
 use super::lexer::Kind;
-use super::statement::{Grant, GrantLevel, Split, SplitAt, Statement, UserSpec};
+use super::statement::{Grant, GrantLevel, Split, SplitAt, Statement, TableToLock, UserSpec};
 use crate::error::{Error, Result};
 
 impl Parser<'_> {
@@ -144,16 +144,20 @@ impl Parser<'_> {
         }
         let tables = self.list(|p| {
             let name = p.object_name()?;
-            if p.eat("AS") || (p.is_identifier() && !p.is_word("LOW_PRIORITY")) {
-                p.identifier()?;
-            }
-            p.eat("LOW_PRIORITY");
+            let has_alias = p.eat("AS") || (p.is_identifier() && !p.is_words(&["LOW_PRIORITY", "WRITE"]));
+            let alias = if has_alias { Some(p.identifier()?) } else { None };
             let write = match p.eat_any(&["READ", "WRITE"]) {
                 Some(word) => word == "WRITE",
-                None => return p.error(),
+                None => {
+                    p.expect("LOW_PRIORITY")?;
+                    p.expect("WRITE")?;
+                    true
+                }
             };
-            p.eat_any(&["LOCAL", "CONCURRENT"]);
-            Ok((name, write))
+            if !write {
+                p.eat("LOCAL");
+            }
+            Ok(TableToLock { name, alias, write })
         })?;
         Ok(Statement::LockTables(tables))
     }

@@ -92,7 +92,7 @@ pub enum Statement {
     /// DEALLOCATE PREPARE, DROP PREPARE
     Deallocate(String),
     /// LOCK TABLES
-    LockTables(Vec<(ObjectName, bool)>),
+    LockTables(Vec<TableToLock>),
     /// UNLOCK TABLES
     UnlockTables,
     /// FLUSH; upper-cased words behind it.
@@ -116,6 +116,17 @@ pub enum Statement {
     Grant(Box<Grant>),
     /// A statement that MySQL knows and we do not do; says which (1235).
     Unsupported(String),
+}
+
+/// One table of LOCK TABLES.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TableToLock {
+    /// Which.
+    pub name: ObjectName,
+    /// AS
+    pub alias: Option<String>,
+    /// WRITE rather than READ
+    pub write: bool,
 }
 
 /// INSERT, REPLACE.

@@ -39,7 +39,7 @@ impl SqlSession {
     }
 
     /// 1044, which names the account.
-    fn database_denied(&self, database: &str) -> Error {
+    pub(super) fn database_denied(&self, database: &str) -> Error {
         let account = &self.connection.account;
         Error::database_denied(&account.user, &account.host, database)
     }
@@ -84,6 +84,7 @@ impl SqlSession {
 
     /// Refuses a plan that does more than the account may.
     pub(super) fn check_plan(&self, plan: &PhysicalPlan) -> Result<()> {
+        self.check_locked(plan)?;
         if self.variables.typed().safe_updates && crate::planner::safe::changes_without_key(plan) {
             return Err(Error::unsafe_update());
         }
@@ -153,7 +154,7 @@ impl SqlSession {
             ShowWhat::CreateTable(table) => {
                 let database = table.database.as_deref().or(self.database.as_deref()).ok_or_else(Error::no_database)?;
                 match self.rights().sees_table(database, &table.name) || self.is_made_up(table) {
-                    true => Ok(()),
+                    true => self.check_locked_name(database, &table.name, &table.name),
                     false => Err(self.table_denied("SHOW", &table.name)),
                 }
             }
@@ -204,7 +205,7 @@ impl SqlSession {
                 };
                 self.require(Privileges::RELOAD, names)
             }
-            Statement::LockTables(tables) => tables.iter().try_for_each(|(name, _)| self.check_lock(name)),
+            Statement::LockTables(tables) => tables.iter().try_for_each(|table| self.check_lock(&table.name)),
             Statement::Maintain { verb, tables } => {
                 let needed = match *verb {
                     "check" => Privileges::SELECT,

@@ -44,6 +44,10 @@ impl Variables for SqlSession {
         self.check_on_table(database, table, all_of)
     }
 
+    fn check_locked(&self, database: &str, table: &str, alias: &str) -> Result<()> {
+        self.check_locked_name(database, table, alias)
+    }
+
     fn user(&self, name: &str) -> Value {
         self.user_variables.get(name)
     }

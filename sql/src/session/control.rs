@@ -60,6 +60,7 @@ impl SqlSession {
         pessimistic: Option<bool>,
     ) -> Result<()> {
         self.commit_transaction().await?;
+        self.release_tables().await;
         self.apply_next_transaction()?;
         if let Some(pessimistic) = pessimistic {
             self.txn.settings.pessimistic = pessimistic;
@@ -103,6 +104,7 @@ impl SqlSession {
             self.connection.kill.drain();
         }
         if chain {
+            self.release_tables().await;
             self.txn.begin(self.txn.settings.read_only, false).await?;
         }
         Ok(())

@@ -25,7 +25,8 @@ impl SqlSession {
         for name in tables {
             let database = name.database.as_deref().or(self.database.as_deref()).unwrap_or_default();
             let shown = format!("{database}.{}", name.name);
-            match self.table(name) {
+            let writes = matches!(verb, "optimize" | "repair");
+            match self.check_locked_for(name, writes).and_then(|()| self.table(name)) {
                 Ok((database, table)) => {
                     lines.push([format!("{database}.{}", table.name), verb.into(), "note".into(), note.into()]);
                 }

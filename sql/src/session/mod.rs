@@ -8,17 +8,18 @@
 //!                                           ├─ SET                     set, variables
 //!                                           ├─ CREATE, DROP, …         crate::ddl
 //!                                           ├─ PREPARE, EXECUTE        prepared
+//!                                           ├─ LOCK TABLES             lock_tables
 //!                                           ├─ SPLIT TABLE             split
 //!                                           └─ ALTER USER, …           users
 //! ```
 //! A session runs one statement at a time. Between statements it holds variables, prepared statements and at most one
-//! transaction; nothing that another session could miss when this one dies: its locks expire, its writes were never there.
+//! transaction, and locked tables; nothing that another session could miss when this one dies: its locks expire, its writes were never there.
 //!
 //! Invariants: a statement sees one schema from binding to its last row, which it holds until it has its timestamp ([`schema`]); a statement that fails leaves the transaction as
 //! it was before it (unless MySQL rolls back the whole transaction there: deadlock, conflict at commit); nothing is
 //! retried after the first byte of its result was sent.
 //!
-//! Not done: TEMPORARY tables, CHECK, ANALYZE and OPTIMIZE TABLE, LOCK TABLES (a warning says so).
+//! Not done: TEMPORARY tables, CHECK, ANALYZE and OPTIMIZE TABLE, FLUSH TABLES WITH READ LOCK.
 
 mod access;
 mod bind;
@@ -27,6 +28,7 @@ mod control;
 mod data;
 mod grants;
 mod info;
+mod lock_tables;
 mod maintain;
 mod needs;
 mod prepared;

@@ -71,7 +71,9 @@ impl SqlSession {
         let first_claim = |&(table, table_use): &(TableId, TableUse)| {
             holds.first_claim(claims, table, table_use).map(|claim| (claim, (table, table_use)))
         };
-        if let Some((claim, wanted)) = uses.iter().find_map(first_claim) {
+        // Tables that the session has locked are nobody else's.
+        let in_the_way = if self.locks.is_some() { None } else { uses.iter().find_map(first_claim) };
+        if let Some((claim, wanted)) = in_the_way {
             let is_circle = claims.queue_of(claim).into_iter().any(|claim| holds.are_wanted(claim));
             // Another claim waits for this transaction; whether this one waits for whoever waits for that, nobody can see.
             let circle_after = claims.iter().any(|claim| holds.are_wanted(claim)).then_some(CIRCLE_SUPPOSED);
@@ -201,7 +203,7 @@ fn uses_of(plan: &PhysicalPlan) -> Vec<(TableId, TableUse)> {
 }
 
 /// The tables whose rows a plan changes or locks for an update.
-fn tables_written(plan: &PhysicalPlan) -> Vec<TableId> {
+pub(super) fn tables_written(plan: &PhysicalPlan) -> Vec<TableId> {
     let locked = |query: &crate::plan::Query| {
         let targets = query.locks.iter().flat_map(|locks| &locks.targets);
         targets.filter(|target| !target.locking.share).map(|target| target.table.id).collect::<Vec<_>>()

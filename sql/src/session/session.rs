@@ -1,5 +1,6 @@
 //! What a session remembers, and its side of the protocol's seam.
 
+use super::lock_tables::LockedTables;
 use super::prepared::{NamedStatement, PreparedStatement};
 use super::server::Shared;
 use super::user_variables::UserVariables;
@@ -50,6 +51,8 @@ pub struct SqlSession {
     pub(super) parameters: Arc<[Value]>,
     pub(super) database: Option<String>,
     pub(super) txn: SessionTxn,
+    /// LOCK TABLES. Behind `txn`: what that holds goes first.
+    pub(super) locks: Option<LockedTables>,
     /// SET TRANSACTION without scope: for the next transaction only.
     pub(super) next_transaction: BTreeMap<&'static str, String>,
     pub(super) diagnostics: Vec<Diagnostic>,
@@ -93,6 +96,7 @@ impl SqlSession {
             parameters: Arc::from([]),
             database: None,
             txn,
+            locks: None,
             next_transaction: BTreeMap::new(),
             diagnostics: Vec::new(),
             statements: HashMap::new(),
@@ -282,6 +286,7 @@ impl Session for SqlSession {
 
     async fn reset(&mut self) -> Result<(), MySqlError> {
         self.txn.rollback().await;
+        self.release_tables().await;
         self.variables = SessionVariables::new(self.server.globals.clone());
         self.take_over_globals();
         self.take_announced(self.connection.collation);
@@ -313,5 +318,6 @@ impl Session for SqlSession {
 
     async fn close(&mut self) {
         self.txn.rollback().await;
+        self.release_tables().await;
     }
 }

@@ -1,6 +1,7 @@
 //! One text after the other: which statement it is, and who runs it.
 
 use super::data::is_write;
+use super::lock_tables::LockedTables;
 use super::session::SqlSession;
 use crate::binder;
 use crate::ddl::{self, DdlContext};
@@ -11,6 +12,7 @@ use crate::parser::{ParseOptions, Parsed, Statement, parse_one};
 use crate::planner::cache::{CacheScope, Lookup};
 use crate::privilege::Privileges;
 use crate::server::result::{OkSummary, ResultWriter};
+use basalt_expr::EvalContext;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -184,24 +186,13 @@ impl SqlSession {
                 self.commit_transaction().await?;
                 self.next_transaction.clear();
                 self.refuse_in_read_only_session()?;
+                self.check_locked_ddl(ddl)?;
                 let eval = self.eval_context(Arc::from([]), true);
-                let server = self.server.clone();
-                let statement = statement_text(parsed, text);
-                let (kill, entry) = (self.connection.kill.clone(), self.entry());
+                let (statement, entry) = (statement_text(parsed, text), self.entry());
                 let show_state = |state: &str| entry.iter().for_each(|entry| entry.set_state(state));
-                let ctx = DdlContext {
-                    catalog: &server.catalog,
-                    database: self.database.as_deref(),
-                    eval: &eval,
-                    engine_substitution: !self.has_mode("NO_ENGINE_SUBSTITUTION"),
-                    statement: &statement,
-                    kill: &kill,
-                    lock_wait_timeout: self.variables.typed().metadata_lock_timeout,
-                    lock: None,
-                    show_state: &show_state,
-                };
-                let outcome = ddl::execute(&ctx, ddl).await;
+                let outcome = ddl::execute(&self.ddl_context(&statement, &eval, &show_state), ddl).await;
                 self.note_ddl(&eval, ddl);
+                self.follow_locked_tables().await;
                 tracing::info!(connection = self.connection.connection_id, statement, "schema change");
                 outcome
             }
@@ -225,13 +216,8 @@ impl SqlSession {
                 // This statement is one of those that it ends.
                 if id == self.connection.connection_id { Err(Error::Killed) } else { Ok(()) }
             }
-            // Dumps have it around their inserts. MySQL's implicit commit happens; that no lock is taken, the warning says.
-            Statement::LockTables(_) => {
-                self.commit_transaction().await?;
-                self.warn(1235, "LOCK TABLES takes no locks here: transactions keep statements apart");
-                Ok(())
-            }
-            Statement::UnlockTables => Ok(()), // nothing can be locked
+            Statement::LockTables(tables) => self.lock_tables(tables, &statement_text(parsed, text)).await,
+            Statement::UnlockTables => self.unlock_tables().await,
             Statement::Flush(what) => match what.as_str() {
                 "PRIVILEGES" => self.server.users.load(&self.server.cluster).await,
                 "TABLES" | "TABLE" | "STATUS" | "" => Ok(()), // there is nothing here that flushing would change
@@ -239,11 +225,35 @@ impl SqlSession {
             },
             Statement::AdminCheck(_) => Err(Error::unsupported("ADMIN CHECK TABLE")),
             Statement::User(statement) => {
+                self.refuse_accounts_under_lock()?;
                 self.commit_transaction().await?;
                 self.server.users.change(&self.server.cluster, statement, &self.connection.account).await
             }
-            Statement::Grant(grant) => self.grant(grant).await,
+            Statement::Grant(grant) => {
+                self.refuse_accounts_under_lock()?;
+                self.grant(grant).await
+            }
             other => Err(Error::internal(format!("nobody runs {other:?}"))),
+        }
+    }
+
+    /// What a schema change needs of the session.
+    pub(super) fn ddl_context<'a>(
+        &'a self,
+        statement: &'a str,
+        eval: &'a EvalContext,
+        show_state: &'a (dyn Fn(&str) + Send + Sync),
+    ) -> DdlContext<'a> {
+        DdlContext {
+            catalog: &self.server.catalog,
+            database: self.database.as_deref(),
+            eval,
+            engine_substitution: !self.has_mode("NO_ENGINE_SUBSTITUTION"),
+            statement,
+            kill: &self.connection.kill,
+            lock_wait_timeout: self.variables.typed().metadata_lock_timeout,
+            lock: self.locks.as_ref().and_then(LockedTables::lock),
+            show_state,
         }
     }
 
