@@ -146,13 +146,16 @@ impl TableHolds {
         self.tables.iter().any(|held| claim.wanted.keeps(held.table, held.table_use))
     }
 
-    /// The first claim that one more use of a table has to wait for: a claim that waits for what is held of that table
-    /// anyway is none.
+    /// The first claim that one more use of a table has to wait for. That is none which waits for what is held of that table
+    /// anyway, itself or behind another claim.
     pub fn first_claim<'a>(&self, claims: &'a Claims, table: TableId, table_use: TableUse) -> Option<&'a Claim> {
         let waits_for_us = |claim: &Claim| {
             self.tables.iter().any(|held| held.table == table && claim.wanted.keeps(table, held.table_use))
         };
-        claims.iter().find(|claim| claim.wanted.keeps(table, table_use) && !waits_for_us(claim))
+        let is_in_the_way = |claim: &&Claim| {
+            claim.wanted.keeps(table, table_use) && !claims.queue_of(claim).into_iter().any(waits_for_us)
+        };
+        claims.iter().find(is_in_the_way)
     }
 
     /// Holds tables, those that are not held yet for that use, as the guard's schema has them.
