@@ -23,6 +23,8 @@ use std::time::Duration;
 pub(super) const CLAIMED_POLL: Duration = Duration::from_millis(20);
 /// How often a claim is made or taken away when other servers' changes get in between.
 const CONFLICTS_MAX: u32 = 200;
+/// What is kept of a statement's text, which may name every table there is.
+const STATEMENT_CHARS_MAX: usize = 1_000;
 
 /// How long a statement waits.
 pub(super) struct Patience<'a, 'b> {
@@ -79,7 +81,7 @@ impl TableClaim {
                 return Ok(None);
             }
             let (catalog, version) = (ctx.catalog.clone(), step.next_version());
-            let statement = ctx.statement.to_string();
+            let statement = ctx.statement.chars().take(STATEMENT_CHARS_MAX).collect();
             let claim = TableClaim { catalog, id, wanted, version, statement, is_open: true };
             claim.put(&mut step, &claim.wanted, false)?;
             match step.commit().await {
