@@ -7,12 +7,12 @@ use crate::catalog::model::{Schema, SchemaState};
 use crate::catalog::store::Step;
 use crate::catalog::{Catalog, TableUse, Wanted};
 use crate::error::{Error, Result};
-use tokio::task::AbortHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Tables that a session has locked. Dropped, they are given back in the background.
 pub struct TableLock {
     claim: TableClaim,
-    renewal: AbortHandle,
+    renewal: AbortOnDropHandle<()>,
 }
 
 impl TableLock {
@@ -30,7 +30,7 @@ impl TableLock {
             // A claim before this one may have given the names to other tables.
             if tables(&*ctx.catalog.schema()?)? == *claim.wanted() {
                 claim.grant().await?;
-                let renewal = tokio::spawn(stay_alive(ctx.catalog.clone(), claim.id())).abort_handle();
+                let renewal = AbortOnDropHandle::new(tokio::spawn(stay_alive(ctx.catalog.clone(), claim.id())));
                 return Ok(Some(TableLock { claim, renewal }));
             }
             claim.give_up().await;
@@ -51,7 +51,7 @@ impl TableLock {
 
     /// Gives the tables back.
     pub async fn release(self) {
-        self.renewal.abort();
+        drop(self.renewal);
         self.claim.give_up().await;
     }
 }
