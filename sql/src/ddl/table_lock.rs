@@ -5,7 +5,7 @@ use super::execute::DdlContext;
 use super::job::RENEW;
 use crate::catalog::model::{Schema, SchemaState};
 use crate::catalog::store::Step;
-use crate::catalog::{Catalog, TableUse, Wanted};
+use crate::catalog::{Catalog, Wanted};
 use crate::error::{Error, Result};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -56,12 +56,11 @@ impl TableLock {
     }
 }
 
-/// No index of the tables is being added or dropped.
+/// No index is being added to or dropped from the tables that are kept from everybody. Beside readers that may go on: what
+/// waits for a transaction must not keep that transaction waiting, and a job waits for those that read, too.
 fn has_no_job(schema: &Schema, wanted: &Wanted) -> bool {
     let mut tables = schema.databases.values().flat_map(|database| database.tables.values());
-    tables.all(|table| {
-        !wanted.keeps(table.id, TableUse::Writes) || table.indexes.iter().all(|i| i.state == SchemaState::Public)
-    })
+    tables.all(|table| !wanted.all.contains(&table.id) || table.indexes.iter().all(|i| i.state == SchemaState::Public))
 }
 
 /// Says again and again that the owner lives, for as long as the claim is there.
