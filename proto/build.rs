@@ -9,6 +9,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "proto/basalt/pd.proto",
         "proto/basalt/coprocessor.proto",
         "proto/basalt/schema.proto",
+        "proto/basalt/sql.proto",
     ];
     #[expect(clippy::disallowed_macros, reason = "build scripts talk to cargo on standard output")]
     {

@@ -226,6 +226,36 @@ impl PdClient {
         })
     }
 
+    /// Calls another SQL server; `None` when it is not there, or does not answer in time.
+    ///
+    /// # Errors
+    /// [`Error::PdUnavailable`].
+    pub fn call_sql_server(&self, server: u64, body: Bytes) -> BoxFuture<'_, Result<Option<Bytes>>> {
+        Box::pin(async move {
+            match self.call(pd_request::Cmd::CallSqlServer(pd::CallSqlServerRequest { server, body })).await? {
+                Some(pd_response::Cmd::CallSqlServer(r)) => Ok(r.answered.then_some(r.body)),
+                _ => Err(wrong_answer()),
+            }
+        })
+    }
+
+    /// Brings the answer to another SQL server's call, and waits for a while for the next one.
+    ///
+    /// # Errors
+    /// [`Error::PdUnavailable`].
+    pub fn listen(
+        &self,
+        server: u64,
+        answer: Option<pd::SqlServerMessage>,
+    ) -> BoxFuture<'_, Result<Option<pd::SqlServerMessage>>> {
+        Box::pin(async move {
+            match self.call(pd_request::Cmd::Listen(pd::ListenRequest { server, answer })).await? {
+                Some(pd_response::Cmd::Listen(r)) => Ok(r.call),
+                _ => Err(wrong_answer()),
+            }
+        })
+    }
+
     async fn call(&self, cmd: pd_request::Cmd) -> Result<Option<pd_response::Cmd>> {
         self.inner.call(cmd).await
     }

@@ -18,6 +18,14 @@ pub const SPLIT_COUNT_MAX: u32 = 4_096;
 pub const SAFE_POINTS_MAX: usize = 1_024;
 /// SQL servers in the registry at most.
 pub const SQL_SERVERS_MAX: usize = 4_096;
+/// How long a SQL server's wait for calls of others is held.
+pub const LISTEN_MAX: Duration = Duration::from_secs(2);
+/// A SQL server that has not asked for calls for so long is not called.
+pub const SQL_SERVER_DEAF_AFTER: Duration = Duration::from_secs(5);
+/// How long a SQL server has to answer another.
+pub const SQL_CALL_TIMEOUT: Duration = Duration::from_secs(1);
+/// Calls that wait for one SQL server at most.
+pub const CALLS_WAITING_MAX: usize = 1_024;
 /// Requests of one stream that are being worked on at a time; beyond it the stream is not read.
 pub const STREAM_REQUESTS_MAX: usize = 4_096;
 /// How often the background task looks after the timestamp window.

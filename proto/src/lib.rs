@@ -1,7 +1,7 @@
 //! Wire messages between Basalt's processes and the durable records of its metadata, generated from `proto/basalt/*.proto`.
 //!
 //! Three uses, one package each way of reading:
-//! - what travels between SQL servers, stores and PD: [`kv`], [`coprocessor`], [`pd`], [`raft`];
+//! - what travels between SQL servers, stores and PD: [`kv`], [`coprocessor`], [`pd`], [`raft`], [`sql`];
 //! - the words that they share: [`meta`] (regions, peers, stores) and [`errors`] (region errors apart from key errors);
 //! - what is written to disk as protobuf: [`raft`] (commands in the log, local states), [`schema`] (the catalog), and PD's
 //!   records (parts of [`pd`] and [`meta`]).
@@ -43,4 +43,8 @@ pub mod coprocessor {
 /// The catalog's durable records.
 pub mod schema {
     tonic::include_proto!("basalt.schema");
+}
+/// What SQL servers ask of each other.
+pub mod sql {
+    tonic::include_proto!("basalt.sql");
 }

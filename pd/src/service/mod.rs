@@ -18,6 +18,7 @@ mod heartbeat;
 mod lookup;
 mod records;
 mod registry;
+mod relay;
 
 use crate::cluster::Cluster;
 use crate::config::{ID_COUNT_MAX, PdConfig, TSO_COUNT_MAX, TSO_UPDATE_INTERVAL};
@@ -34,6 +35,7 @@ use deadlock::LockWaits;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use registry::Registry;
+use relay::Relay;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
@@ -49,6 +51,7 @@ pub struct PdService {
     tso_low: Notify,
     state: Mutex<State>,
     lock_waits: Mutex<LockWaits>,
+    relay: Relay,
 }
 
 struct State {
@@ -87,6 +90,7 @@ impl PdService {
                     registry: loaded.registry,
                 }),
                 lock_waits: Mutex::default(),
+                relay: Relay::default(),
             };
             service.widen_tso_window().await?;
             tracing::info!(
@@ -103,7 +107,8 @@ impl PdService {
         self.cluster_id
     }
 
-    /// Keeps the timestamp window ahead of the clock until `stop` resolves. Whoever opens PD runs this beside it.
+    /// Keeps the timestamp window ahead of the clock until `stop` resolves; then nobody waits any more for SQL servers to
+    /// call. Whoever opens PD runs this beside it.
     pub fn run<'a>(&'a self, stop: impl Future<Output = ()> + Send + 'a) -> BoxFuture<'a, ()> {
         self.keep_window(Box::pin(stop))
     }
@@ -113,7 +118,7 @@ impl PdService {
             loop {
                 tokio::select! {
                     biased;
-                    () = &mut stop => return,
+                    () = &mut stop => return self.relay.close(),
                     () = self.tso_low.notified() => {}
                     () = tokio::time::sleep(TSO_UPDATE_INTERVAL) => {}
                 }
@@ -186,6 +191,8 @@ impl PdService {
             Req::AddOperator(r) => self.add_operator(r).map(Resp::AddOperator),
             Req::ServiceSafePoint(r) => self.service_safe_point(r).await.map(Resp::ServiceSafePoint),
             Req::LockWaits(r) => Ok(Resp::LockWaits(self.lock_waits(r))),
+            Req::CallSqlServer(r) => Ok(Resp::CallSqlServer(self.call_sql_server(r).await)),
+            Req::Listen(r) => self.listen(r).await.map(Resp::Listen),
             Req::SqlServerHeartbeat(r) => self.sql_server_heartbeat(r).map(Resp::SqlServerHeartbeat),
         }
     }
