@@ -1,6 +1,7 @@
 //! The schema that this server works under, and the promise of which version that is.
 //!
-//! Who may hold what: [`State`] is one small struct under a mutex, held for a few instructions, never across an await. A
+//! Who may hold what: [`State`] is one small struct under a mutex, held for a few instructions, never across an await; within it
+//! [`ThisServer::take_over`] replaces accounts and variables, whose locks are never held while this one is taken. A
 //! [`SchemaGuard`] is held while a statement is bound and a transaction takes its snapshot, and over the commit of an
 //! explicit transaction. From then on [`TableHolds`] keep the tables that it uses from being changed twice: a statement's
 //! to its end, a transaction's to its end.
@@ -31,12 +32,22 @@ pub struct Catalog {
     inner: Arc<Inner>,
 }
 
+/// The server that opens the catalog.
+pub struct ThisServer {
+    /// Unique in the cluster.
+    pub id: u64,
+    /// Where it listens.
+    pub address: String,
+    /// Its status port.
+    pub status_address: String,
+    /// Takes over the accounts and variables of a version, before any other server learns that this one has it.
+    pub take_over: Box<dyn Fn(store::Settings) + Send + Sync>,
+}
+
 struct Inner {
     cluster: Cluster,
     env: Env,
-    server_id: u64,
-    address: String,
-    status_address: String,
+    server: ThisServer,
     state: Mutex<State>,
     sequences: Sequences,
     /// Rung by whoever wants the schema looked at now.
@@ -197,13 +208,14 @@ impl Drop for TableHolds {
 }
 
 impl Catalog {
-    /// Loads the schema and registers with PD. `server_id` is unique in the cluster.
+    /// Loads the schema and registers with PD.
     ///
     /// # Errors
     /// What the cluster answers.
-    pub async fn open(cluster: Cluster, server_id: u64, address: String, status_address: String) -> Result<Catalog> {
+    pub async fn open(cluster: Cluster, server: ThisServer) -> Result<Catalog> {
         let snapshot = cluster.snapshot(cluster.timestamp().await?);
         let schema = Arc::new(store::load(&snapshot).await?);
+        (server.take_over)(store::load_settings(&snapshot).await?);
         let env = cluster.env().clone();
         let changed = watch::Sender::new(schema.version);
         let state = State {
@@ -219,9 +231,7 @@ impl Catalog {
         let inner = Inner {
             cluster,
             env,
-            server_id,
-            address,
-            status_address,
+            server,
             state: Mutex::new(state),
             sequences,
             look: Notify::new(),
@@ -315,7 +325,7 @@ impl Catalog {
 
     /// This server's id.
     pub fn server_id(&self) -> u64 {
-        self.inner.server_id
+        self.inner.server.id
     }
 
     /// Compares versions with the cluster and loads the schema when they differ.
@@ -340,10 +350,13 @@ impl Catalog {
         let version = store::version(&newest).await?;
         if version != self.inner.state.lock().schema.version {
             let ts = self.inner.cluster.timestamp().await?;
-            let schema = Arc::new(store::load(&self.inner.cluster.snapshot(ts)).await?);
+            let snapshot = self.inner.cluster.snapshot(ts);
+            let schema = Arc::new(store::load(&snapshot).await?);
+            let settings = store::load_settings(&snapshot).await?;
             self.inner.sequences.retain(|id| schema.table_by_id(id).is_some());
             let mut state = self.inner.state.lock();
             if schema.version > state.schema.version {
+                (self.inner.server.take_over)(settings);
                 self.inner.changed.send_replace(schema.version);
                 state.schema = schema;
             }
@@ -364,9 +377,9 @@ impl Catalog {
             (state.oldest(), state.holds.older_than(state.schema.version))
         };
         let server = SqlServer {
-            id: self.inner.server_id,
-            address: self.inner.address.clone(),
-            status_address: self.inner.status_address.clone(),
+            id: self.inner.server.id,
+            address: self.inner.server.address.clone(),
+            status_address: self.inner.server.status_address.clone(),
             schema_version,
             held,
             last_heartbeat_unix_ms: 0,
@@ -415,7 +428,7 @@ impl Catalog {
         loop {
             self.refresh().await?;
             let servers = self.announce(false).await?;
-            let now = servers.iter().find(|s| s.id == self.inner.server_id).map_or(0, |s| s.last_heartbeat_unix_ms);
+            let now = servers.iter().find(|s| s.id == self.inner.server.id).map_or(0, |s| s.last_heartbeat_unix_ms);
             let silent = |s: &SqlServer| {
                 now.saturating_sub(s.last_heartbeat_unix_ms) > config::SERVER_SILENCE_MAX.as_millis() as u64
             };

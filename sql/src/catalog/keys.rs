@@ -102,6 +102,18 @@ pub fn users() -> KeyRange {
     prefix_range(vec![META_PREFIX, b'U'])
 }
 
+/// `mS{name}`: a system variable's global value.
+pub fn variable(name: &str) -> Vec<u8> {
+    let mut out = vec![META_PREFIX, b'S'];
+    out.extend_from_slice(name.as_bytes());
+    out
+}
+
+/// All global values that were set.
+pub fn variables() -> KeyRange {
+    prefix_range(vec![META_PREFIX, b'S'])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,6 +124,7 @@ mod tests {
         assert_eq!(table(2, TableId(7)), b"mT\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x07");
         assert_eq!(auto_increment(TableId(7)), b"mA\0\0\0\0\0\0\0\x07");
         assert_eq!(user("root", "%"), b"mUroot\0%");
+        assert_eq!(variable("sql_mode"), b"mSsql_mode");
         let key = dropped(9, TableId(7), IndexId(1));
         assert_eq!(key, b"mG\0\0\0\0\0\0\0\x09\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\x01");
         assert_eq!(decode_dropped(&key), Ok((9, TableId(7), IndexId(1))));

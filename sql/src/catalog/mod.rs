@@ -10,6 +10,7 @@
 //! mX{claim}                 tables that a change or LOCK TABLES keeps from others (crate::ddl::claim)
 //! mG{ts}{table}{index}      ranges to delete once nobody can read them any more
 //! mU{user}00{host}          accounts
+//! mS{name}                  global values of variables
 //! ```
 //! **Versions and leases** (Rae et al., "Online, Asynchronous Schema Change in F1", §3 and §4). Every change is a row of steps;
 //! each step is one transaction that raises `mV` by one. Correct as long as no two servers work under versions more than
@@ -24,6 +25,10 @@
 //!   of theirs has changed;
 //! - a transaction takes its snapshot under a guard and remembers the schema; its later statements read nothing that is
 //!   younger ([`seen`]).
+//!
+//! Accounts and global variables change by the same means: a change raises `mV`, whoever loads a version takes over its accounts and
+//! variables before it announces it, and a change of accounts waits like a step. So no server that is not cut off lets in whom a
+//! DROP USER that was answered has removed, and one that is refuses logins with its lease.
 //!
 //! Names are unique because all changes meet in `mV`: two of them never commit side by side.
 //!
@@ -42,12 +47,13 @@ pub(crate) mod record;
 mod rows;
 pub mod seen;
 pub mod sequence;
+mod settings;
 pub mod show_create;
 pub mod size;
 pub mod store;
 mod text;
 
-pub use cache::{Catalog, SchemaGuard, TableHolds};
+pub use cache::{Catalog, SchemaGuard, TableHolds, ThisServer};
 pub use claims::{Claim, Claims, TableUse, Wanted};
 pub use record::handle_of;
 pub use seen::SeenSchema;

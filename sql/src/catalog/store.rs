@@ -62,6 +62,19 @@ pub async fn load(snapshot: &Snapshot) -> Result<Schema> {
     Ok(Schema { version, databases, claims })
 }
 
+/// What the catalog holds besides the schema.
+pub struct Settings {
+    /// The accounts that have a record.
+    pub users: Vec<pb::User>,
+    /// The global values of variables that were set.
+    pub variables: Vec<pb::GlobalVariable>,
+}
+
+/// The settings as of a snapshot.
+pub async fn load_settings(snapshot: &Snapshot) -> Result<Settings> {
+    Ok(Settings { users: read_users(snapshot).await?, variables: read_variables(snapshot).await? })
+}
+
 /// One step of a schema change: a transaction with the schema that it starts from. A server takes one at a time: two would
 /// only be in each other's way.
 pub struct Step {
@@ -182,4 +195,9 @@ pub async fn read_claims(snapshot: &Snapshot) -> Result<Vec<pb::TableClaim>> {
 /// All accounts.
 pub async fn read_users(snapshot: &Snapshot) -> Result<Vec<pb::User>> {
     scan_all(snapshot, keys::users()).await
+}
+
+/// All global values that were set, by name.
+pub async fn read_variables(snapshot: &Snapshot) -> Result<Vec<pb::GlobalVariable>> {
+    scan_all(snapshot, keys::variables()).await
 }

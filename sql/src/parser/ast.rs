@@ -228,6 +228,8 @@ pub enum VariableScope {
     Session,
     /// PERSIST: GLOBAL, and kept.
     Persist,
+    /// PERSIST_ONLY: from the next start on.
+    PersistOnly,
 }
 
 /// What IS tests for.

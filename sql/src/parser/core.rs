@@ -472,6 +472,7 @@ impl<'a> Parser<'a> {
             b"ADMIN" => self.admin_check(),
             b"SPLIT" => self.split(),
             b"GRANT" | b"REVOKE" => self.grant(),
+            b"RESET" if self.is_words(&["RESET", "PERSIST"]) => self.reset_persist(),
             b"CALL" | b"LOAD" | b"HANDLER" | b"XA" | b"SIGNAL" | b"RESIGNAL" | b"GET" | b"RESET" | b"PURGE"
             | b"CHANGE" | b"STOP" | b"INSTALL" | b"UNINSTALL" | b"IMPORT" | b"CLONE" | b"RESTART" | b"SHUTDOWN"
             | b"BINLOG" | b"HELP" | b"CACHE" => self.unsupported_from(self.at),

@@ -366,7 +366,8 @@ impl Parser<'_> {
         }
         let scope = match self.eat_any(&["GLOBAL", "SESSION", "LOCAL", "PERSIST", "PERSIST_ONLY"])? {
             "GLOBAL" => VariableScope::Global,
-            "PERSIST" | "PERSIST_ONLY" => VariableScope::Persist,
+            "PERSIST" => VariableScope::Persist,
+            "PERSIST_ONLY" => VariableScope::PersistOnly,
             _ => VariableScope::Session,
         };
         self.advance();

@@ -53,8 +53,9 @@ impl Parser<'_> {
             }
             scope = match self.eat_any(&["GLOBAL", "SESSION", "LOCAL", "PERSIST", "PERSIST_ONLY"]) {
                 Some("GLOBAL") => Some(VariableScope::Global),
-                Some("SESSION" | "LOCAL") => Some(VariableScope::Session),
-                Some(_) => Some(VariableScope::Persist),
+                Some("PERSIST") => Some(VariableScope::Persist),
+                Some("PERSIST_ONLY") => Some(VariableScope::PersistOnly),
+                Some(_) => Some(VariableScope::Session),
                 None => None,
             };
         }
@@ -64,6 +65,16 @@ impl Parser<'_> {
         }
         self.assign()?;
         Ok(SetItem::System { scope, name, value: self.set_value()? })
+    }
+
+    /// RESET PERSIST [[IF EXISTS] name].
+    pub fn reset_persist(&mut self) -> Result<Statement> {
+        self.expect("RESET")?;
+        self.expect("PERSIST")?;
+        let if_exists = self.eat_words(&["IF", "EXISTS"]);
+        let is_named = if_exists || *self.kind() != Kind::End;
+        let name = if is_named { Some(self.variable_name()?) } else { None };
+        Ok(Statement::ResetPersist { name, if_exists })
     }
 
     fn assign(&mut self) -> Result<()> {

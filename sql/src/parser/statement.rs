@@ -66,6 +66,13 @@ pub enum Statement {
     Savepoint(String),
     /// RELEASE SAVEPOINT
     ReleaseSavepoint(String),
+    /// RESET PERSIST
+    ResetPersist {
+        /// Which; all without.
+        name: Option<String>,
+        /// IF EXISTS
+        if_exists: bool,
+    },
     /// USE
     Use(String),
     /// KILL

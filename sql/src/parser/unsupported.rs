@@ -7,7 +7,6 @@ use crate::error::Result;
 /// Statements that need nothing behind their name.
 const ALONE: &[&str] = &[
     "FLUSH BINARY LOGS",
-    "RESET PERSIST",
     "RESET BINARY LOGS AND GTIDS",
     "RESET MASTER",
     "RESET REPLICA",

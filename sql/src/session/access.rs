@@ -186,6 +186,8 @@ impl SqlSession {
 
     /// Refuses statements that the account may not run; those that are planned are looked at when they run.
     pub(super) fn check_statement(&self, statement: &Statement) -> Result<()> {
+        // What accounts hold is known as of the schema that this server has.
+        self.server.catalog.schema()?;
         if self.rights().is_everything() {
             return match statement {
                 Statement::Show(show) => self.check_show(show),

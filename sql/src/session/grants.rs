@@ -39,7 +39,7 @@ impl SqlSession {
         let own = &self.connection.account;
         self.server
             .users
-            .edit(&self.server.cluster, |users| {
+            .edit(&self.server.catalog, &self.connection.kill, |users| {
                 grant.users.iter().try_for_each(|spec| {
                     let is_own = spec.is_current_user();
                     let (name, host) = if is_own { (&own.user, &own.host) } else { (&spec.name, &spec.host) };

@@ -26,6 +26,7 @@ mod bind;
 mod charset;
 mod control;
 mod data;
+mod globals;
 mod grants;
 mod info;
 mod lock_tables;

@@ -4,7 +4,7 @@ use super::session::{SqlSession, to_protocol};
 use super::start::{self, StartAccounts};
 use super::users::Users;
 use super::variables::Globals;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, ThisServer};
 use crate::ddl;
 use crate::error::{Error, Result};
 use crate::memory::{Governor, MemoryOptions, measured};
@@ -57,7 +57,7 @@ pub struct Shared {
     pub(super) catalog: Catalog,
     pub(super) globals: Arc<Globals>,
     pub(super) plans: PlanCache,
-    pub(super) users: Users,
+    pub(super) users: Arc<Users>,
     pub(super) questions: AtomicU64,
     /// Prepared statements of all sessions.
     pub(super) prepared: Arc<AtomicU64>,
@@ -92,16 +92,11 @@ impl SqlServer {
     pub fn start(cluster: Cluster, options: SqlServerOptions) -> BoxFuture<'static, Result<SqlServer>> {
         Box::pin(async move {
             let env = cluster.env().clone();
-            let server_id = cluster.pd().allocate_ids(1).await?;
-            let catalog =
-                Catalog::open(cluster.clone(), server_id, options.listen.to_string(), options.status_address.clone())
-                    .await?;
+            let (users, globals) = (Arc::new(Users::default()), Arc::new(Globals::default()));
+            let catalog = open_catalog(&cluster, &options, &users, &globals).await?;
             ensure_test_database(&catalog).await?;
-            let users = Users::default();
-            users.load(&cluster).await?;
             QuerySession::configure(options.spill_dir);
             measured::install();
-            let globals = Arc::new(Globals::default());
             globals.set_fact("port", &options.listen.port().to_string());
             globals.set_fact("max_connections", &options.max_connections.to_string());
             let limit = Some(options.memory.limit).filter(|&limit| limit != usize::MAX).unwrap_or(0);
@@ -170,6 +165,26 @@ impl SqlServer {
     }
 }
 
+/// Opens the catalog, whose versions bring accounts and global variables with them.
+async fn open_catalog(
+    cluster: &Cluster,
+    options: &SqlServerOptions,
+    users: &Arc<Users>,
+    globals: &Arc<Globals>,
+) -> Result<Catalog> {
+    let (users, globals) = (users.clone(), globals.clone());
+    let server = ThisServer {
+        id: cluster.pd().allocate_ids(1).await?,
+        address: options.listen.to_string(),
+        status_address: options.status_address.clone(),
+        take_over: Box::new(move |settings| {
+            users.take_over(settings.users);
+            globals.take_over(settings.variables);
+        }),
+    };
+    Catalog::open(cluster.clone(), server).await
+}
+
 /// `test` is there from the start, as MySQL installs used to have it.
 async fn ensure_test_database(catalog: &Catalog) -> Result<()> {
     let schema = catalog.schema()?;
@@ -208,7 +223,6 @@ impl Shared {
                 ddl::adopt_abandoned(&self.catalog).await,
                 ddl::remove_abandoned(&self.catalog).await,
                 ddl::delete_dropped(&self.catalog).await,
-                self.users.load(&self.cluster).await,
             ] {
                 if let Err(error) = outcome {
                     tracing::warn!(%error, "housekeeping");
@@ -246,6 +260,11 @@ impl Handler for Front {
 #[async_trait]
 impl Authenticator for Front {
     async fn find(&self, user: &str, peer: &Peer) -> Result<Option<Account>, MySqlError> {
+        // Without a lease the accounts may have changed.
+        if let Err(error) = self.0.catalog.schema() {
+            let (code, state, message) = error.to_mysql();
+            return Err(to_protocol(code, state, message));
+        }
         Ok(self.0.users.find(user, &peer.host()))
     }
 }

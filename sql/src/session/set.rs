@@ -6,7 +6,6 @@ use super::variables::{self, Definition, Kind, Scope};
 use crate::error::{Error, Result};
 use crate::parser::ast::{Expr, Literal, VariableScope};
 use crate::parser::statement::SetItem;
-use crate::privilege::Privileges;
 use basalt_expr::value::Value;
 use std::time::Duration;
 
@@ -45,16 +44,17 @@ impl SqlSession {
             return Ok(());
         }
         let text = value.map(|v| self.setting_text(definition.name, v)).transpose()?;
-        if scope == Some(VariableScope::Persist) {
-            return Err(Error::unsupported("SET PERSIST"));
-        }
-        if scope == Some(VariableScope::Global) {
-            self.require(Privileges::SUPER, "SUPER or SYSTEM_VARIABLES_ADMIN")?;
-            self.server.globals.set(definition, text.as_deref())?;
-        } else {
-            self.set_session(definition, text.as_deref()).await?;
-            if definition.kind == Kind::Charset {
-                self.warn_of_utf8mb3(text.as_deref().unwrap_or_default());
+        match scope {
+            // There is no restart of the whole cluster that the value could wait for.
+            Some(VariableScope::PersistOnly) => return Err(Error::unsupported("SET PERSIST_ONLY")),
+            Some(VariableScope::Global | VariableScope::Persist) => {
+                self.set_global(definition, text.as_deref()).await?;
+            }
+            Some(VariableScope::Session) | None => {
+                self.set_session(definition, text.as_deref()).await?;
+                if definition.kind == Kind::Charset {
+                    self.warn_of_utf8mb3(text.as_deref().unwrap_or_default());
+                }
             }
         }
         self.warn_of_bounds(definition, text.as_deref());
@@ -92,7 +92,7 @@ impl SqlSession {
     }
 
     /// SET [SESSION | GLOBAL] TRANSACTION.
-    pub(super) fn set_transaction(
+    pub(super) async fn set_transaction(
         &mut self,
         scope: Option<VariableScope>,
         isolation: Option<&str>,
@@ -110,17 +110,13 @@ impl SqlSession {
             let Some(value) = value else { continue };
             let definition = variables::definition(name).expect("a variable of the table");
             match scope {
-                Some(VariableScope::Global) => {
-                    self.require(Privileges::SUPER, "SUPER or SYSTEM_VARIABLES_ADMIN")?;
-                    self.server.globals.set(definition, Some(value))?;
-                }
-                Some(VariableScope::Persist) => return Err(Error::unsupported("SET PERSIST")),
                 // For the next transaction only: the session's value comes back when that one has begun.
                 None => {
                     self.variables.check(definition, value)?;
                     self.next_transaction.insert(definition.name, value.to_string());
                 }
                 Some(VariableScope::Session) => self.variables.set(definition, Some(value))?,
+                Some(_) => self.set_global(definition, Some(value)).await?,
             }
         }
         Ok(())

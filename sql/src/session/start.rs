@@ -61,7 +61,7 @@ async fn set_root_password(shared: &Arc<Shared>, password: Vec<u8>) -> Result<()
     let password = String::from_utf8(password).map_err(|_| Error::Start("root's password is not UTF-8".into()))?;
     let spec = UserSpec { name: "root".into(), host: "%".into(), plugin: None, password: Some(password), hash: None };
     let statement = UserStatement::Alter { users: vec![spec], if_exists: false };
-    shared.users.change(&shared.cluster, &statement, &root()).await?;
+    shared.users.change(&shared.catalog, &statement, &root(), &KillSwitch::new()).await?;
     tracing::info!("root got the password of the environment");
     Ok(())
 }

@@ -198,8 +198,9 @@ impl SqlSession {
             }
             Statement::Set(items) => self.set(items).await,
             Statement::SetTransaction { scope, isolation, read_only } => {
-                self.set_transaction(*scope, isolation.as_deref(), *read_only)
+                self.set_transaction(*scope, isolation.as_deref(), *read_only).await
             }
+            Statement::ResetPersist { name, if_exists } => self.reset_persist(name.as_deref(), *if_exists).await,
             Statement::Begin { consistent_snapshot, read_only, pessimistic } => {
                 self.begin(*consistent_snapshot, *read_only, *pessimistic).await
             }
@@ -219,7 +220,7 @@ impl SqlSession {
             Statement::LockTables(tables) => self.lock_tables(tables, &statement_text(parsed, text)).await,
             Statement::UnlockTables => self.unlock_tables().await,
             Statement::Flush(what) => match what.as_str() {
-                "PRIVILEGES" => self.server.users.load(&self.server.cluster).await,
+                "PRIVILEGES" => self.server.catalog.refresh().await,
                 "TABLES" | "TABLE" | "STATUS" | "" => Ok(()), // there is nothing here that flushing would change
                 other => Err(Error::unsupported(format!("FLUSH {other}"))),
             },
@@ -227,7 +228,8 @@ impl SqlSession {
             Statement::User(statement) => {
                 self.refuse_accounts_under_lock()?;
                 self.commit_transaction().await?;
-                self.server.users.change(&self.server.cluster, statement, &self.connection.account).await
+                let (account, kill) = (&self.connection.account, &self.connection.kill);
+                self.server.users.change(&self.server.catalog, statement, account, kill).await
             }
             Statement::Grant(grant) => {
                 self.refuse_accounts_under_lock()?;

@@ -1,19 +1,20 @@
 //! Accounts: who may log in, and with which credential.
 //!
-//! Accounts are rows of the catalog (`mU`), held in memory and looked at again every few seconds and after each change. A
-//! cluster starts with `root@%` without password; until root has one, servers listen on loopback only.
+//! Accounts are records of the catalog (`mU`), held in memory and taken over with each of its versions; a change waits until every
+//! server has it. A cluster starts with `root@%` without password; until root has one, servers listen on loopback only.
 //!
 //! What an account may do stands in its record ([`crate::privilege`]); [`super::grants`] changes it, [`super::access`] asks
 //! for it. Passwords are kept as the digests that the login exchanges need (`SHA1(SHA1(password))`,
 //! `SHA256(SHA256(password))`), never as themselves.
 
-use crate::catalog::{keys, store};
+use crate::catalog::{Catalog, keys};
 use crate::error::{Error, Result};
 use crate::parser::statement::{UserSpec, UserStatement};
 use crate::privilege::{Privileges, Rights};
 use crate::server::auth::Credential;
+use crate::server::kill::KillSwitch;
 use crate::server::session_api::Account;
-use basalt_client::{Cluster, Transaction, TxnOptions};
+use basalt_client::Transaction;
 use basalt_expr::collation::Collation;
 use basalt_proto::schema::User;
 use parking_lot::RwLock;
@@ -22,8 +23,6 @@ use std::sync::Arc;
 
 const NATIVE: &str = "mysql_native_password";
 const CACHING: &str = "caching_sha2_password";
-/// How often a change is tried when another gets in between.
-const CHANGE_TRIES: u32 = 10;
 
 /// The accounts, as one server knows them.
 #[derive(Default)]
@@ -53,12 +52,8 @@ pub(super) fn same(user: &User, name: &str, host: &str) -> bool {
 }
 
 impl Users {
-    /// Reads the accounts.
-    ///
-    /// # Errors
-    /// What the cluster answers; the accounts known so far stay.
-    pub async fn load(&self, cluster: &Cluster) -> Result<()> {
-        let mut users = store::read_users(&cluster.snapshot(cluster.timestamp().await?)).await?;
+    /// Replaces the accounts by those that the catalog holds now.
+    pub fn take_over(&self, mut users: Vec<User>) {
         if !users.iter().any(|u| same(u, "root", "%")) {
             users.push(root());
         }
@@ -66,7 +61,6 @@ impl Users {
         users.sort_by_key(|u| (u.host == "%", u.host.contains('%'), u.host.clone()));
         let known = users.into_iter().map(|user| Known { rights: Arc::new(Rights::of(&user)), user });
         *self.accounts.write() = Arc::new(known.collect());
-        Ok(())
     }
 
     /// True while root can log in without password.
@@ -114,12 +108,18 @@ impl Users {
         self.accounts.read().iter().map(|k| (k.user.clone(), k.rights.clone())).collect()
     }
 
-    /// CREATE, ALTER and DROP USER.
+    /// CREATE, ALTER and DROP USER; at return every SQL server has the new accounts.
     ///
     /// # Errors
-    /// 1396 when one of them does not fit; nothing is changed then.
-    pub async fn change(&self, cluster: &Cluster, statement: &UserStatement, current: &Account) -> Result<()> {
-        self.edit(cluster, |users| match statement {
+    /// 1396 when one of them does not fit; nothing is changed then. 1317 when the wait for the other servers was interrupted.
+    pub async fn change(
+        &self,
+        catalog: &Catalog,
+        statement: &UserStatement,
+        current: &Account,
+        kill: &KillSwitch,
+    ) -> Result<()> {
+        self.edit(catalog, kill, |users| match statement {
             UserStatement::Create { users: specs, if_not_exists } => create(users, specs, *if_not_exists),
             UserStatement::Alter { users: specs, if_exists } => alter(users, specs, *if_exists, current),
             UserStatement::Drop { users: names, if_exists } => drop_users(users, names, *if_exists),
@@ -127,38 +127,41 @@ impl Users {
         .await
     }
 
-    /// Changes the accounts in one transaction, again when another change gets in between.
+    /// Changes the accounts in one transaction, again when another change gets in between, and waits for the other servers.
     ///
     /// # Errors
-    /// What `change` refuses; nothing is changed then.
-    pub(super) async fn edit(&self, cluster: &Cluster, change: impl Fn(&mut Vec<User>) -> Result<()>) -> Result<()> {
-        let mut tries = 0;
-        loop {
-            let mut txn = cluster.begin(TxnOptions::default()).await?;
-            let before = store::read_users(txn.snapshot()).await?;
-            let mut users = before.clone();
+    /// What `change` refuses; nothing is changed then. 1317 when the wait was interrupted.
+    pub(super) async fn edit(
+        &self,
+        catalog: &Catalog,
+        kill: &KillSwitch,
+        change: impl Fn(&mut Vec<User>) -> Result<()>,
+    ) -> Result<()> {
+        let goes_on = || if kill.is_interrupted() { Err(Error::Killed) } else { Ok(()) };
+        let changed = catalog.change_settings(|settings, txn| {
+            let mut users = settings.users.clone();
             if !users.iter().any(|u| same(u, "root", "%")) {
                 users.push(root());
             }
             change(&mut users)?;
-            write_difference(&mut txn, &before, &users)?;
-            match txn.commit().await.map_err(Error::from) {
-                Ok(_) => return self.load(cluster).await,
-                Err(error) if error.is_write_conflict() && tries < CHANGE_TRIES => tries += 1,
-                Err(error) => return Err(error),
-            }
+            write_difference(txn, &settings.users, &users)
+        });
+        match changed.await? {
+            Some(version) => catalog.wait_for_all(version, &[], &goes_on).await,
+            None => Ok(()),
         }
     }
 }
 
-fn write_difference(txn: &mut Transaction, before: &[User], after: &[User]) -> Result<()> {
+/// Writes what has changed; false when nothing has.
+fn write_difference(txn: &mut Transaction, before: &[User], after: &[User]) -> Result<bool> {
     for gone in before.iter().filter(|b| !after.iter().any(|a| same(a, &b.name, &b.host))) {
         txn.delete(keys::user(&gone.name, &gone.host))?;
     }
     for user in after.iter().filter(|a| !before.contains(a)) {
         txn.put(keys::user(&user.name, &user.host), user.encode_to_vec())?;
     }
-    Ok(())
+    Ok(before != after)
 }
 
 /// 1141.

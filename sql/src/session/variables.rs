@@ -20,7 +20,8 @@ use crate::version::SERVER_VERSION;
 use basalt_expr::charset::Charset as CharacterSet;
 use basalt_expr::collation::Collation as StringCollation;
 use basalt_expr::temporal::zone::TimeZone as Zone;
-use parking_lot::RwLock;
+use basalt_proto::schema::GlobalVariable;
+use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -256,10 +257,12 @@ pub fn definition(name: &str) -> Option<&'static Definition> {
     DEFINITIONS.binary_search_by(|d| d.name.cmp(name.as_str())).ok().map(|i| &DEFINITIONS[i])
 }
 
-/// The global values of one SQL server. SET GLOBAL lasts until the server stops, as in MySQL.
+/// The global values as one SQL server knows them: those that were set, which the catalog keeps, and what only this server knows.
 #[derive(Debug, Default)]
 pub struct Globals {
     values: RwLock<BTreeMap<&'static str, Arc<str>>>,
+    /// What the catalog held last.
+    records: Mutex<Vec<GlobalVariable>>,
 }
 
 impl Globals {
@@ -268,29 +271,31 @@ impl Globals {
         self.values.read().get(canonical(definition.name)).cloned().unwrap_or_else(|| definition.default.into())
     }
 
-    /// SET GLOBAL.
-    ///
-    /// # Errors
-    /// 1238 for read-only and session variables, 1231 and 1232 for values that do not fit.
-    pub fn set(&self, definition: &'static Definition, value: Option<&str>) -> Result<(), Error> {
-        match definition.scope {
-            ReadOnly => return Err(read_only(definition.name)),
-            Session => {
-                return Err(user(
-                    1228,
-                    "HY000",
-                    format!("Variable '{}' is a SESSION variable and can't be used with SET GLOBAL", definition.name),
-                ));
-            }
-            Global | Both => {}
+    /// Replaces the values that were set by those that the catalog holds now. What this server does not take, of a newer one
+    /// perhaps, is left out.
+    pub fn take_over(&self, records: Vec<GlobalVariable>) {
+        let mut before = self.records.lock();
+        if *before == records {
+            return;
         }
-        let value = check(definition, value.unwrap_or(definition.default))?;
         let mut values = self.values.write();
-        if let Some((name, value)) = charset::companion(definition.name, &value) {
-            values.insert(name, value);
+        values.retain(|name, _| definition(name).is_some_and(|d| d.scope == ReadOnly));
+        for GlobalVariable { name, value } in &records {
+            let taken = definition(name).ok_or_else(|| Error::unknown_variable(name)).and_then(|definition| {
+                may_be_global(definition)?;
+                check(definition, value).map(|value| (canonical(definition.name), value))
+            });
+            match taken {
+                Ok((name, value)) => drop(values.insert(name, value)),
+                Err(error) => tracing::warn!(variable = name, value, %error, "a global value is not taken"),
+            }
         }
-        values.insert(canonical(definition.name), value);
-        Ok(())
+        *before = records;
+    }
+
+    /// The names of the variables that were set.
+    pub fn set_names(&self) -> Vec<String> {
+        self.records.lock().iter().map(|record| record.name.clone()).collect()
     }
 
     /// Sets what the server itself knows: port, folder, TLS.
@@ -300,7 +305,38 @@ impl Globals {
     }
 }
 
-fn canonical(name: &'static str) -> &'static str {
+/// What SET GLOBAL changes: names, and the values that they get; `None` is the default.
+///
+/// # Errors
+/// 1238 for read-only and 1228 for session variables, 1231 and 1232 for values that do not fit.
+pub fn global_changes(
+    definition: &'static Definition,
+    value: Option<&str>,
+) -> Result<Vec<(&'static str, Option<Arc<str>>)>, Error> {
+    may_be_global(definition)?;
+    let text = check(definition, value.unwrap_or(definition.default))?;
+    let companion = charset::companion(definition.name, &text);
+    let all = companion.into_iter().chain([(canonical(definition.name), text)]);
+    Ok(all.map(|(name, text)| (name, value.is_some().then_some(text))).collect())
+}
+
+fn may_be_global(definition: &Definition) -> Result<(), Error> {
+    match definition.scope {
+        ReadOnly => Err(read_only(definition.name)),
+        Session => {
+            let name = definition.name;
+            Err(user(
+                1228,
+                "HY000",
+                format!("Variable '{name}' is a SESSION variable and can't be used with SET GLOBAL"),
+            ))
+        }
+        Global | Both => Ok(()),
+    }
+}
+
+/// The one name of a variable that has several.
+pub(super) fn canonical(name: &'static str) -> &'static str {
     ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, real)| real)
 }
 
@@ -532,8 +568,16 @@ mod tests {
     #[test]
     fn sessions_start_with_the_global_values() {
         let globals = Arc::new(Globals::default());
-        let isolation = definition("TX_isolation").unwrap();
-        globals.set(isolation, Some("read-committed")).unwrap();
+        let changes = global_changes(definition("TX_isolation").unwrap(), Some("read-committed")).unwrap();
+        assert_eq!(changes, [("transaction_isolation", Some("READ-COMMITTED".into()))]);
+        let record = |name: &str, value: &str| GlobalVariable { name: name.into(), value: value.into() };
+        globals.set_fact("port", "4000");
+        globals.take_over(vec![record("autocommit", "OFF")]);
+        // What a server does not take keeps it from nothing.
+        let foreign = [("autocommit", "maybe"), ("no_such_variable", "1"), ("version", "9")].map(|(n, v)| record(n, v));
+        globals.take_over([record("transaction_isolation", "READ-COMMITTED")].into_iter().chain(foreign).collect());
+        let value = |name: &str| globals.get(definition(name).unwrap());
+        assert_eq!((&*value("autocommit"), &*value("port"), &*value("version")), ("ON", "4000", SERVER_VERSION));
         let mut session = SessionVariables::new(globals);
         assert_eq!(session.typed().isolation, Isolation::ReadCommitted);
         session.set(definition("transaction_isolation").unwrap(), Some("REPEATABLE-READ")).unwrap();

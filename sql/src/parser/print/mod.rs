@@ -342,6 +342,7 @@ impl Printer {
             Some(VariableScope::Global) => "@@GLOBAL.",
             Some(VariableScope::Session) => "@@SESSION.",
             Some(VariableScope::Persist) => "@@PERSIST.",
+            Some(VariableScope::PersistOnly) => "@@PERSIST_ONLY.",
         });
         for (i, part) in name.split('.').enumerate() {
             self.text(if i > 0 { "." } else { "" });
