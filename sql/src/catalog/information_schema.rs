@@ -25,8 +25,8 @@ pub trait SessionInfo: Send + Sync {
     fn variables(&self, global: bool) -> Vec<(String, String)>;
     /// Names and values of status variables, ordered by name.
     fn status(&self, global: bool) -> Vec<(String, String)>;
-    /// Connections.
-    fn processes(&self) -> Vec<Process>;
+    /// Connections of all SQL servers that answer.
+    async fn processes(&self) -> Vec<Process>;
     /// Warnings of the statement before: level, code, text.
     fn warnings(&self) -> Vec<(&'static str, u16, String)>;
     /// The accounts that may be seen: all, or the session's own.
@@ -99,7 +99,7 @@ pub struct Process {
     /// Current database.
     pub database: Option<String>,
     /// `Query`, `Sleep`, …
-    pub command: &'static str,
+    pub command: String,
     /// Seconds in that command.
     pub seconds: u64,
     /// State.

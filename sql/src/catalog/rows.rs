@@ -46,7 +46,7 @@ pub(super) async fn produce(database: &str, table: &str, schema: &Schema, info: 
         ("information_schema", "COLLATION_CHARACTER_SET_APPLICABILITY") => {
             Collation::all().into_iter().map(|c| vec![s(c.name()), s(c.charset())]).collect()
         }
-        ("information_schema", "PROCESSLIST") => processes(info),
+        ("information_schema", "PROCESSLIST") => processes(info).await,
         ("information_schema", "USER_PRIVILEGES") => privileges::user_privileges(info),
         ("information_schema", "SCHEMA_PRIVILEGES") => privileges::schema_privileges(info),
         ("information_schema", "TABLE_PRIVILEGES") => privileges::table_privileges(info),
@@ -305,7 +305,7 @@ fn collations() -> Vec<Row> {
     Collation::all().into_iter().map(row).collect()
 }
 
-fn processes(info: &dyn SessionInfo) -> Vec<Row> {
+async fn processes(info: &dyn SessionInfo) -> Vec<Row> {
     let row = |p: information_schema::Process| {
         vec![
             u(p.id),
@@ -319,7 +319,7 @@ fn processes(info: &dyn SessionInfo) -> Vec<Row> {
             u(p.memory_bytes),
         ]
     };
-    info.processes().into_iter().map(row).collect()
+    info.processes().await.into_iter().map(row).collect()
 }
 
 async fn regions(schema: &Schema, info: &dyn SessionInfo) -> Result<Vec<Row>> {
@@ -372,7 +372,7 @@ mod tests {
         fn status(&self, _: bool) -> Vec<(String, String)> {
             vec![("Uptime".into(), "1".into())]
         }
-        fn processes(&self) -> Vec<Process> {
+        async fn processes(&self) -> Vec<Process> {
             vec![Process { id: 1, ..Process::default() }]
         }
         fn warnings(&self) -> Vec<(&'static str, u16, String)> {

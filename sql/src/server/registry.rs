@@ -1,4 +1,12 @@
 //! The connections of a server: their ids, what they are doing, and the way to stop them.
+//!
+//! An id is unique over all servers and tells which of them has the connection:
+//!
+//! ```text
+//! 31 bits = number of the server (11) ⊕ number of the connection there (20)
+//! ```
+//! The greeting has room for 32 bits, of which some clients take the highest for a sign. A server takes a number at its start that
+//! no other has ([`server_number`]). Its own numbers come round after a million connections, past those that are open.
 
 use super::config::PROCESS_TEXT_BYTES_MAX;
 use super::kill::KillSwitch;
@@ -10,9 +18,26 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// Bits of an id that are the server's number for the connection.
+const LOCAL_BITS: u32 = 20;
+/// Servers that have numbers.
+pub const SERVER_NUMBERS: u64 = 1 << 11;
+
+/// The number of the server with an id of PD's.
+pub fn server_number(server_id: u64) -> u64 {
+    server_id % SERVER_NUMBERS
+}
+
+/// The number of the server that has a connection.
+pub fn server_of(connection_id: u64) -> u64 {
+    connection_id >> LOCAL_BITS
+}
+
 /// All open connections, and counts of those there were.
 #[derive(Debug, Default)]
 pub struct Connections {
+    /// The number of this server.
+    server: u64,
     open: Mutex<BTreeMap<u64, Arc<ConnectionEntry>>>,
     last_id: AtomicU64,
     accepted: AtomicU64,
@@ -71,16 +96,32 @@ pub struct ProcessInfo {
 }
 
 impl Connections {
+    /// None yet, of the server with an id of PD's.
+    pub fn new(server_id: u64) -> Connections {
+        Connections { server: server_number(server_id), ..Connections::default() }
+    }
+
+    /// The number of this server.
+    pub fn server(&self) -> u64 {
+        self.server
+    }
+
     /// Enters a connection, unless there are `max` already.
     pub(crate) fn register(&self, host: String, now: Monotonic, max: usize) -> Option<Arc<ConnectionEntry>> {
         let mut open = self.open.lock();
-        if open.len() >= max {
+        let locals = 1 << LOCAL_BITS;
+        if open.len() >= max.min(locals - 1) {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return None;
         }
         self.accepted.fetch_add(1, Ordering::Relaxed);
-        // The wire has room for 32 bits; the ids stay below until four billion connections were made.
-        let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
+        let id = loop {
+            let local = (self.last_id.fetch_add(1, Ordering::Relaxed) + 1) % locals as u64;
+            let id = (self.server << LOCAL_BITS) | local;
+            if local != 0 && !open.contains_key(&id) {
+                break id;
+            }
+        };
         let process = Process {
             user: "unauthenticated user".to_owned(),
             host,
@@ -238,6 +279,17 @@ mod tests {
         connections.unregister(first.id());
         assert_eq!(register().map(|entry| entry.id()), Some(3));
         assert_eq!((connections.len(), connections.accepted(), connections.refused()), (2, 3, 1));
+    }
+
+    #[test]
+    fn ids_tell_the_server_and_are_positive_and_not_used_twice() {
+        let connections = Connections::new(5 * SERVER_NUMBERS + SERVER_NUMBERS - 1);
+        let register = || connections.register("h:1".to_owned(), Monotonic(0), 9).unwrap().id();
+        let first = register();
+        assert_eq!((server_of(first), connections.server()), (SERVER_NUMBERS - 1, SERVER_NUMBERS - 1));
+        assert!(i32::try_from(first).is_ok());
+        connections.last_id.store((1 << LOCAL_BITS) - 1, Ordering::Relaxed);
+        assert_eq!(register(), first + 1);
     }
 
     #[test]

@@ -116,9 +116,10 @@ impl SqlSession {
         effect: Effect,
         scans: Vec<crate::plan::VirtualScan>,
     ) -> Result<Arc<StatementContext>> {
+        let eval = Arc::new(self.eval_context(params, effect == Effect::Writes));
         let mut virtual_tables = VirtualTables::default();
         if !scans.is_empty() {
-            let (info, visible) = (self.session_info(), self.visible_schema(&schema));
+            let (info, visible) = (self.session_info(eval.warnings.clone()), self.visible_schema(&schema));
             for scan in scans {
                 let rows = information_schema::rows(&scan.database, &scan.table, &visible, &info).await?;
                 query::virtual_table::add(&mut virtual_tables, &scan, &rows)?;
@@ -132,7 +133,7 @@ impl SqlSession {
             catalog: self.server.catalog.clone(),
             schema,
             virtual_tables,
-            eval: Arc::new(self.eval_context(params, effect == Effect::Writes)),
+            eval,
             kill: self.connection.kill.clone(),
             limits: Limits {
                 lock_wait_timeout: Duration::from_millis(typed.lock_wait_timeout_ms),

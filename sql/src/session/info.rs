@@ -14,8 +14,10 @@ use crate::server::session_api::Account;
 use crate::server::tls::Agreed;
 use async_trait::async_trait;
 use basalt_common::{KeyRange, TableId};
+use basalt_expr::Warnings;
 use basalt_expr::value::Value;
 use basalt_proto::schema::{DdlJob, DdlJobState, User};
+use basalt_proto::sql::ProcessesRequest;
 use std::sync::Arc;
 
 /// A copy of what the tables may ask, so that filling them does not borrow the session.
@@ -24,6 +26,8 @@ pub struct Info {
     connections: Arc<Connections>,
     variables: Vec<(String, String)>,
     diagnostics: Vec<Diagnostic>,
+    /// Takes what the statement that reads the tables is to be warned of.
+    statement_warnings: Warnings,
     /// The session's account, what it holds, and the name its client gave.
     account: Arc<Account>,
     rights: Arc<Rights>,
@@ -32,13 +36,14 @@ pub struct Info {
 }
 
 impl SqlSession {
-    pub(super) fn session_info(&self) -> Info {
+    pub(super) fn session_info(&self, statement_warnings: Warnings) -> Info {
         let variables = DEFINITIONS.iter().map(|d| (d.name.to_string(), self.variables.get(d).to_string())).collect();
         Info {
             server: self.server.clone(),
             connections: self.connection.connections.clone(),
             variables,
             diagnostics: self.diagnostics.clone(),
+            statement_warnings,
             account: self.connection.account.clone(),
             rights: self.rights(),
             user: self.account.0.clone(),
@@ -74,23 +79,22 @@ impl SessionInfo for Info {
         ]
     }
 
-    fn processes(&self) -> Vec<Process> {
-        let now = self.server.env.now();
-        let row = |info: crate::server::registry::ProcessInfo| Process {
-            id: info.id,
-            user: info.user,
-            host: info.host,
-            database: info.schema,
-            command: info.command,
-            seconds: now.since(info.since).as_secs(),
-            state: info.state,
-            statement: info.text.map(|t| String::from_utf8_lossy(&t).into_owned()),
-            memory_bytes: info.memory as u64,
-        };
+    async fn processes(&self) -> Vec<Process> {
         // Without PROCESS one sees one's own.
-        let sees_all = self.rights.global.has(Privileges::PROCESS);
-        let all = self.connections.all().into_iter().map(|entry| entry.info());
-        all.filter(|info| sees_all || info.user == self.user).map(row).collect()
+        let everybody = self.rights.global.has(Privileges::PROCESS);
+        let who = ProcessesRequest { user: self.user.clone(), everybody };
+        let row = |process: basalt_proto::sql::Process| Process {
+            id: process.id,
+            user: process.user,
+            host: process.host,
+            database: process.database,
+            command: process.command,
+            seconds: process.seconds,
+            state: process.state,
+            statement: process.statement,
+            memory_bytes: process.memory_bytes,
+        };
+        self.server.processes(&who, &self.statement_warnings).await.into_iter().map(row).collect()
     }
 
     fn warnings(&self) -> Vec<(&'static str, u16, String)> {

@@ -35,6 +35,7 @@ mod needs;
 mod prepared;
 mod schema;
 pub mod server;
+mod servers;
 #[expect(clippy::module_inception, reason = "the session of the session layer")]
 mod session;
 mod set;

@@ -14,7 +14,7 @@ use crate::server::config::ServerConfig;
 use crate::server::error::MySqlError;
 use crate::server::kill::KillSwitch;
 use crate::server::listener::{RunningServer, Server};
-use crate::server::registry::Connections;
+use crate::server::registry::{Connections, SERVER_NUMBERS, server_number};
 use crate::server::session_api::{Account, Authenticator, Handler, Peer, Session, SessionContext};
 use crate::server::tls::Tls;
 use async_trait::async_trait;
@@ -61,7 +61,7 @@ pub struct Shared {
     pub(super) questions: AtomicU64,
     /// Prepared statements of all sessions.
     pub(super) prepared: Arc<AtomicU64>,
-    connections: Arc<Connections>,
+    pub(super) connections: Arc<Connections>,
     started: Monotonic,
 }
 
@@ -110,7 +110,7 @@ impl SqlServer {
                     Some(Tls::from_pem(certificates, key).map_err(|e| Error::Start(format!("TLS: {e}")))?)
                 }
             };
-            let connections = Arc::new(Connections::default());
+            let connections = Arc::new(Connections::new(catalog.server_id()));
             let shared = Arc::new(Shared {
                 started: env.now(),
                 env: env.clone(),
@@ -142,6 +142,8 @@ impl SqlServer {
             tasks.spawn(async move { catalog.run(token).await });
             let (keeper, token) = (shared.clone(), stop.clone());
             tasks.spawn(async move { keeper.housekeeping(token).await });
+            let (listener, token) = (shared.clone(), stop.clone());
+            tasks.spawn(async move { listener.listen(token).await });
             let (governor, token) = (Governor::new(governor, shared.connections.clone()), stop.clone());
             tasks.spawn_blocking(move || governor.run(&token));
             Ok(SqlServer { shared, running, stop, tasks })
@@ -174,7 +176,7 @@ async fn open_catalog(
 ) -> Result<Catalog> {
     let (users, globals) = (users.clone(), globals.clone());
     let server = ThisServer {
-        id: cluster.pd().allocate_ids(1).await?,
+        id: new_server_id(cluster).await?,
         address: options.listen.to_string(),
         status_address: options.status_address.clone(),
         take_over: Box::new(move |settings| {
@@ -183,6 +185,20 @@ async fn open_catalog(
         }),
     };
     Catalog::open(cluster.clone(), server).await
+}
+
+/// An id that is unique in the cluster, whose number no other SQL server has. Servers that start together have ids close to each
+/// other, so different numbers.
+async fn new_server_id(cluster: &Cluster) -> Result<u64> {
+    let pd = cluster.pd();
+    for _ in 0..SERVER_NUMBERS {
+        let id = pd.allocate_ids(1).await?;
+        let servers = pd.sql_server_heartbeat(None, false).await?;
+        if !servers.iter().any(|server| server_number(server.id) == server_number(id)) {
+            return Ok(id);
+        }
+    }
+    Err(Error::Start(format!("{SERVER_NUMBERS} SQL servers run already")))
 }
 
 /// `test` is there from the start, as MySQL installs used to have it.

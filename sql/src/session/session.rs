@@ -302,7 +302,7 @@ impl Session for SqlSession {
     }
 
     async fn kill(&mut self, connection_id: u64) -> Result<(), MySqlError> {
-        match self.kill_connection(connection_id, false) {
+        match self.kill_connection(connection_id, false).await {
             Ok(()) => Ok(()),
             Err(error) => Err(self.failed(&error)),
         }

@@ -2,6 +2,7 @@
 
 use super::data::is_write;
 use super::lock_tables::LockedTables;
+use super::servers::unknown_thread;
 use super::session::SqlSession;
 use crate::binder;
 use crate::ddl::{self, DdlContext};
@@ -10,7 +11,6 @@ use crate::parser::ast::{Expr, Literal};
 use crate::parser::statement::{Show, ShowWhat};
 use crate::parser::{ParseOptions, Parsed, Statement, parse_one};
 use crate::planner::cache::{CacheScope, Lookup};
-use crate::privilege::Privileges;
 use crate::server::result::{OkSummary, ResultWriter};
 use basalt_expr::EvalContext;
 use std::sync::Arc;
@@ -213,7 +213,7 @@ impl SqlSession {
             Statement::Use(name) => self.use_database(name),
             Statement::Kill { query, id } => {
                 let id = self.evaluate(id)?.as_u64().ok_or_else(|| unknown_thread("NULL"))?;
-                self.kill_connection(id, *query)?;
+                self.kill_connection(id, *query).await?;
                 // This statement is one of those that it ends.
                 if id == self.connection.connection_id { Err(Error::Killed) } else { Ok(()) }
             }
@@ -258,28 +258,6 @@ impl SqlSession {
             show_state,
         }
     }
-
-    /// KILL: of one's own connections, or of any with SUPER.
-    pub(super) fn kill_connection(&self, id: u64, query: bool) -> Result<()> {
-        let entry = self.connection.connections.get(id).ok_or_else(|| unknown_thread(id))?;
-        if entry.info().user != self.account.0 {
-            self.require(Privileges::SUPER, "SUPER").map_err(|_| Error::User {
-                code: 1095,
-                sqlstate: "HY000",
-                message: format!("You are not owner of thread {id}"),
-            })?;
-        }
-        if query {
-            entry.kill().kill_query();
-        } else {
-            entry.kill().kill_connection();
-        }
-        Ok(())
-    }
-}
-
-fn unknown_thread(id: impl std::fmt::Display) -> Error {
-    Error::User { code: 1094, sqlstate: "HY000", message: format!("Unknown thread id: {id}") }
 }
 
 /// True if anything but blanks and comments follows.
