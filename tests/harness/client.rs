@@ -11,10 +11,23 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to a server.
+    /// Connects to a server as root.
     pub fn connect(port: u16) -> Client {
+        Client::connect_as(port, "root")
+    }
+
+    /// Connects to a server as a user without password.
+    pub fn connect_as(port: u16, user: &str) -> Client {
         let mut child = Command::new("mysql")
-            .args(["--no-defaults", "-h127.0.0.1", &format!("-P{port}"), "-uroot", "-N", "--batch", "--unbuffered"])
+            .args([
+                "--no-defaults",
+                "-h127.0.0.1",
+                &format!("-P{port}"),
+                &format!("-u{user}"),
+                "-N",
+                "--batch",
+                "--unbuffered",
+            ])
             .args(["--force", "--skip-reconnect"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -11,6 +11,7 @@ mod endless;
 mod failover;
 mod idle;
 mod large_statements;
+mod many_servers;
 mod memory;
 mod operate;
 mod owner_dies;
