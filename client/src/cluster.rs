@@ -3,6 +3,7 @@
 use crate::background::Background;
 use crate::error::Result;
 use crate::lock_resolver::TxnStatusCache;
+use crate::owners::Owners;
 use crate::pd_client::{PdClient, TsoMode};
 use crate::region_cache::RegionCache;
 use crate::rpc::{KvRpc, PdRpc};
@@ -28,6 +29,7 @@ pub struct ClusterInner {
     pub(crate) pd: PdClient,
     pub(crate) regions: RegionCache,
     pub(crate) statuses: TxnStatusCache,
+    pub(crate) owners: Owners,
     pub(crate) background: Background,
 }
 
@@ -65,6 +67,7 @@ impl Cluster {
             pd,
             regions: RegionCache::default(),
             statuses: TxnStatusCache::default(),
+            owners: Owners::default(),
             background: Background::new(),
         };
         Cluster { inner: Arc::new(inner) }

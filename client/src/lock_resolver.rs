@@ -11,6 +11,8 @@
 //!                                                       one missing → the answer says committed at c, or rolled back
 //! ```
 //!
+//! A pessimistic lock whose owner is known to be dead ([`crate::owners`]) counts as one whose time is over.
+//!
 //! The fate is always decided by what the stores hold, never by what this process believes (M10). Only final fates
 //! are remembered.
 //!
@@ -89,6 +91,17 @@ enum Checked {
     AskSecondaries(Box<LockInfo>),
 }
 
+/// What a question to a primary takes for granted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Supposed {
+    /// Nothing: the owner lives while the lock's time is not over.
+    Alive,
+    /// Nobody has the transaction any more.
+    Dead,
+    /// The secondaries do not decide, though it is an async commit's lock.
+    SyncCommit,
+}
+
 impl Cluster {
     /// Deals with locks in the way of a read at `read_ts`: adds to `bypass` what may be passed, and waits if some may not.
     pub(crate) async fn resolve_for_read(
@@ -157,7 +170,11 @@ impl Cluster {
         if let Some(fate) = self.statuses.get(lock.start_ts) {
             return Ok(Status::Final(fate));
         }
-        let checked = self.check_txn_status(lock, caller_ts, false, retry).await?;
+        let mut checked = self.check_txn_status(lock, caller_ts, Supposed::Alive, retry).await?;
+        let is_alive = matches!(checked, Checked::Status(Status::Alive { .. }));
+        if is_alive && lock.kind() == LockKind::LockPessimistic && self.is_nobodys(Timestamp(lock.start_ts)).await {
+            checked = self.check_txn_status(lock, caller_ts, Supposed::Dead, retry).await?;
+        }
         let primary = match checked {
             Checked::Status(status) => return Ok(status),
             Checked::AskSecondaries(primary) => primary,
@@ -169,7 +186,7 @@ impl Cluster {
                 Ok(Status::Final(fate))
             }
             // One of its locks fell back to the ordinary way: the primary alone decides.
-            None => match self.check_txn_status(lock, caller_ts, true, retry).await? {
+            None => match self.check_txn_status(lock, caller_ts, Supposed::SyncCommit, retry).await? {
                 Checked::Status(status) => Ok(status),
                 Checked::AskSecondaries(_) => Err(wrong_answer()),
             },
@@ -180,9 +197,10 @@ impl Cluster {
         &self,
         lock: &LockInfo,
         caller_ts: Timestamp,
-        force_sync_commit: bool,
+        supposed: Supposed,
         retry: &mut Retry,
     ) -> Result<Checked> {
+        let (force_sync_commit, owner_is_dead) = (supposed == Supposed::SyncCommit, supposed == Supposed::Dead);
         let now = self.pd.timestamp().await?;
         let is_pessimistic = lock.kind() == LockKind::LockPessimistic;
         let request = |context| {
@@ -193,9 +211,10 @@ impl Cluster {
                 caller_start_ts: caller_ts.0,
                 current_ts: now.0,
                 // A primary that is not there yet may still be on its way, as long as the lock's own time is not over.
-                rollback_if_not_exist: is_expired(lock, now),
+                rollback_if_not_exist: owner_is_dead || is_expired(lock, now),
                 force_sync_commit,
                 resolving_pessimistic_lock: is_pessimistic,
+                owner_is_dead,
             })
         };
         let kv_response::Cmd::CheckTxnStatus(answer) = self.call_key(&lock.primary, retry, request).await? else {

@@ -24,6 +24,7 @@ use crate::config::{
 };
 use crate::error::{Error, Result};
 use crate::heartbeat::{Beating, Heartbeat};
+use crate::owners::Owned;
 use crate::region_cache::CachedRegion;
 use crate::retry::{Retry, wrong_answer};
 use crate::transaction::{Transaction, TxnMode};
@@ -158,6 +159,7 @@ impl Transaction {
                 LockWait::NoWait => None,
             };
             let wanted: Vec<Wanted> = fresh.into_iter().collect();
+            self.own();
             self.asked = self.not_held(wanted.iter().map(|(key, _)| key));
             let mut locking = self.locking(primary.clone(), request.return_values, deadline);
             locking.is_shared = request.is_shared;
@@ -191,6 +193,11 @@ impl Transaction {
                 }
             }
         })
+    }
+
+    /// Before a request for locks: this process is their owner, whoever asks.
+    fn own(&mut self) {
+        self.owned.get_or_insert_with(|| Owned::new(&self.cluster, self.start_ts));
     }
 
     /// Whether the lock that is held on a key is enough: for a change a shared one is not.
@@ -283,6 +290,7 @@ impl Transaction {
         let route = self.cluster.locate(&first, &mut retry).await?;
         let is_next = |key: &&Bytes| route.region.contains(key) && !self.holds_for(key, is_shared);
         let batch: Vec<Bytes> = left.iter().take(BATCH_KEYS_MAX).take_while(is_next).cloned().collect();
+        self.own();
         self.asked = self.not_held(batch.iter());
         let mut locking = self.locking(self.primary.clone().unwrap_or_default(), true, None);
         locking.is_shared = is_shared;

@@ -20,6 +20,7 @@ use crate::cluster::Cluster;
 use crate::config::TXN_BYTES_MAX;
 use crate::error::{Error, Result};
 use crate::heartbeat::Heartbeat;
+use crate::owners::Owned;
 use crate::pessimistic::HeldLock;
 use crate::read_set::ReadSet;
 use crate::snapshot::{ScanOptions, Scanner, Snapshot};
@@ -104,6 +105,8 @@ pub struct Transaction {
     /// The largest one used.
     pub(crate) for_update_ts: Timestamp,
     pub(crate) heartbeat: Option<Heartbeat>,
+    /// From before the first lock is asked for.
+    pub(crate) owned: Option<Owned>,
     finished: bool,
 }
 
@@ -124,6 +127,7 @@ impl Transaction {
             primary: None,
             for_update_ts: start_ts,
             heartbeat: None,
+            owned: None,
             finished: false,
         }
     }

@@ -8,6 +8,8 @@ use std::time::Duration;
 const SEEN: Duration = Duration::from_secs(3);
 /// How long a KILL may take that reaches another server: a few milliseconds there.
 const KILL_REACHES: Duration = Duration::from_secs(2);
+/// How long a dead server's locks are waited for: about 3 s on a machine that is not busy, where their time is over after 7 at least.
+const LOCKS_ARE_HAD: Duration = Duration::from_secs(6);
 /// How long the process list may wait for a server that stands still.
 const LIST_WAITS: Duration = Duration::from_secs(4);
 
@@ -94,6 +96,29 @@ fn accounts_change_on_every_server_before_the_statement_returns() {
     until("the server knows again who may log in", SEEN, || {
         mysql(ports[1], &["-uslow"], "select 1").expect_error().contains("1045")
     });
+}
+
+#[test]
+fn locks_of_a_dead_server_are_had_before_their_time_is_over() {
+    let _alone = alone();
+    let cluster = Cluster::start(1, 2, "");
+    let ports = cluster.sql_ports();
+    ask(
+        ports[0],
+        "create database d; create table d.t (a int primary key, v int); insert into d.t values (1, 0), (2, 0)",
+    );
+    let mut there = Client::connect(ports[1]);
+    there.run("begin; update d.t set v = v + 1");
+    let wait = "set innodb_lock_wait_timeout = 6; update d.t set v = v + 10 where a = 1";
+    let error = mysql(ports[0], &[], wait).expect_error();
+    assert!(error.contains("1205"), "its server lives: {error}");
+    there.run("commit");
+
+    there.run("begin; update d.t set v = v + 1");
+    cluster.run(&["kill", "sql-2"]).expect_ok();
+    let (_, took) = timed(|| ask(ports[0], "update d.t set v = v + 10"));
+    assert!(took < LOCKS_ARE_HAD, "{took:?}");
+    assert_eq!(ask(ports[0], "select v from d.t"), "11\n11");
 }
 
 #[test]

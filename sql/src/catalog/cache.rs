@@ -8,6 +8,7 @@
 
 use super::claims::{Claim, Claims, TableUse, Wanted};
 use super::holds::Holds;
+use super::liveness::Liveness;
 use super::model::{Schema, Table};
 use super::sequence::Sequences;
 use super::{config, store};
@@ -83,6 +84,8 @@ struct State {
     in_use: Vec<(u64, usize)>,
     /// Tables that transactions use.
     holds: Holds,
+    /// Which servers are alive.
+    liveness: Liveness,
     /// How often the cluster could not be asked for longer than the lease: what was held then is not held any more, as far
     /// as the other servers know.
     cut_offs: u64,
@@ -225,6 +228,7 @@ impl Catalog {
             failure: None,
             in_use: Vec::new(),
             holds: Holds::default(),
+            liveness: Liveness::new(env.now()),
             cut_offs: 0,
         };
         let sequences = Sequences::new(cluster.clone());
@@ -384,7 +388,14 @@ impl Catalog {
             held,
             last_heartbeat_unix_ms: 0,
         };
-        Ok(self.inner.cluster.pd().sql_server_heartbeat(Some(server), leaving).await?)
+        let servers = self.inner.cluster.pd().sql_server_heartbeat(Some(server), leaving).await?;
+        self.inner.state.lock().liveness.told(&servers, self.inner.env.now());
+        Ok(servers)
+    }
+
+    /// The ids of the SQL servers that may be alive; `None` when this one cannot tell.
+    pub fn live_servers(&self) -> Option<Vec<u64>> {
+        self.inner.state.lock().liveness.alive(self.inner.env.now())
     }
 
     /// Looks for new versions and announces this server's, until stopped; then signs off.

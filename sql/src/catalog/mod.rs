@@ -41,6 +41,7 @@ mod holds;
 pub mod information_schema;
 mod key_text;
 pub mod keys;
+mod liveness;
 pub mod model;
 mod privileges;
 pub(crate) mod record;

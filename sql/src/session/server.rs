@@ -123,6 +123,7 @@ impl SqlServer {
                 prepared: Arc::default(),
                 connections: connections.clone(),
             });
+            shared.find_owners_of_locks();
             start::prepare(&shared, options.accounts).await?;
             if !options.listen.ip().is_loopback() && shared.users.root_is_open() {
                 return Err(Error::Start(format!(

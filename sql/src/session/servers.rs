@@ -1,4 +1,4 @@
-//! All SQL servers as one: KILL and the process list.
+//! All SQL servers as one: KILL, the process list, and whose a transaction is.
 //!
 //! A connection's id tells which server has it ([`registry`]). The servers are those that PD knows; they are asked by way of PD,
 //! which holds a request of each until somebody calls.
@@ -8,15 +8,17 @@ use super::session::SqlSession;
 use crate::error::{Error, Result};
 use crate::privilege::Privileges;
 use crate::server::registry::{self, ProcessInfo};
+use basalt_common::Timestamp;
 use basalt_expr::Warnings;
 use basalt_proto::pd::{SqlServer, SqlServerMessage};
 use basalt_proto::sql::kill_response::Outcome;
 use basalt_proto::sql::{
-    KillRequest, KillResponse, Process, ProcessesRequest, ProcessesResponse, Request,
+    KillRequest, KillResponse, OwnsRequest, OwnsResponse, Process, ProcessesRequest, ProcessesResponse, Request,
     Response, request, response,
 };
 use futures::future::join_all;
 use prost::Message;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -55,6 +57,9 @@ impl Shared {
             Some(request::Cmd::Processes(who)) => {
                 response::Cmd::Processes(ProcessesResponse { processes: self.processes_here(&who) })
             }
+            Some(request::Cmd::Owns(of)) => {
+                response::Cmd::Owns(OwnsResponse { owns: self.cluster.owns(Timestamp(of.start_ts)) })
+            }
             None => return bytes::Bytes::new(),
         };
         Response { cmd: Some(cmd) }.encode_to_vec().into()
@@ -65,6 +70,29 @@ impl Shared {
         let body = Request { cmd: Some(cmd) }.encode_to_vec().into();
         let answer = self.cluster.pd().call_sql_server(server, body).await?;
         Ok(answer.and_then(|body| Response::decode(body).ok()).and_then(|response| response.cmd))
+    }
+
+    /// Has the cluster's client ask the other servers whose a lock is that somebody here waits for.
+    pub(super) fn find_owners_of_locks(self: &Arc<Shared>) {
+        let shared = Arc::downgrade(self);
+        self.cluster.set_is_nobodys(Box::new(move |start_ts| {
+            let shared = shared.upgrade();
+            Box::pin(async move {
+                match shared {
+                    Some(shared) => shared.is_nobodys(start_ts).await,
+                    None => false,
+                }
+            })
+        }));
+    }
+
+    /// True when every server that may be alive says that a transaction is not its own.
+    async fn is_nobodys(&self, start_ts: Timestamp) -> bool {
+        let Some(alive) = self.catalog.live_servers() else { return false };
+        let others = alive.into_iter().filter(|id| *id != self.catalog.server_id());
+        let asked = others.map(|id| self.ask(id, request::Cmd::Owns(OwnsRequest { start_ts: start_ts.0 })));
+        let says_no = |answer| matches!(answer, Ok(Some(response::Cmd::Owns(OwnsResponse { owns: false }))));
+        join_all(asked).await.into_iter().all(says_no)
     }
 
     fn kill_here(&self, kill: &KillRequest) -> Outcome {

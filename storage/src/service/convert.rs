@@ -244,6 +244,7 @@ pub fn check_txn_status(request: kv::CheckTxnStatusRequest) -> CheckTxnStatus {
         rollback_if_not_exist: request.rollback_if_not_exist,
         force_sync_commit: request.force_sync_commit,
         resolving_pessimistic_lock: request.resolving_pessimistic_lock,
+        owner_is_dead: request.owner_is_dead,
     }
 }
 

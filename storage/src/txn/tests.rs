@@ -196,6 +196,7 @@ impl Runner {
             rollback_if_not_exist: args.take_key("rollback_if_not_exist").is_some(),
             force_sync_commit: args.take_key("force_sync_commit").is_some(),
             resolving_pessimistic_lock: args.take_key("resolving_pessimistic_lock").is_some(),
+            owner_is_dead: args.take_key("owner_is_dead").is_some(),
             primary: UserKey::from(args.next_pos().ok_or("no key")?.as_bytes()),
         };
         let status = self.runtime.block_on(self.store.scheduler.check_txn_status(&self.store.ctx, check));

@@ -23,6 +23,8 @@ pub struct CheckTxnStatus {
     pub force_sync_commit: bool,
     /// Only the pessimistic lock is in the way.
     pub resolving_pessimistic_lock: bool,
+    /// Whoever had the transaction is dead: its lock's time is over.
+    pub owner_is_dead: bool,
 }
 
 /// The transaction's fate.
@@ -81,7 +83,7 @@ fn check_lock(
     if lock.use_async_commit && !check.force_sync_commit {
         return Ok(TxnStatus::Alive { lock: locked(lock), is_pushed: false });
     }
-    if lock.is_expired(check.current_ts) {
+    if check.owner_is_dead || lock.is_expired(check.current_ts) {
         if check.resolving_pessimistic_lock && lock.kind == LockKind::Pessimistic {
             changes.unlock(key, &lock);
             return Ok(TxnStatus::PessimisticExpired);
