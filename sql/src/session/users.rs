@@ -7,7 +7,7 @@
 //! for it. Passwords are kept as the digests that the login exchanges need (`SHA1(SHA1(password))`,
 //! `SHA256(SHA256(password))`), never as themselves.
 
-use crate::catalog::{Catalog, keys};
+use crate::catalog::{Catalog, Wanted, keys};
 use crate::error::{Error, Result};
 use crate::parser::statement::{UserSpec, UserStatement};
 use crate::privilege::{Privileges, Rights};
@@ -147,7 +147,7 @@ impl Users {
             write_difference(txn, &settings.users, &users)
         });
         match changed.await? {
-            Some(version) => catalog.wait_for_all(version, &[], &goes_on).await,
+            Some(version) => catalog.wait_for_all(version, &Wanted::default(), &goes_on).await,
             None => Ok(()),
         }
     }

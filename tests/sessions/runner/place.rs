@@ -133,10 +133,8 @@ impl Place {
         let status = cluster.status().into_iter().find(|p| p.role == "sql").expect("a SQL server").status;
         for _ in 0..TRANSFERS_MAX {
             let regions: Vec<mysql_async::Row> = conn.query(format!("SHOW TABLE {table} REGIONS")).await?;
-            let leaders: Vec<(u64, u64)> = regions
-                .iter()
-                .filter_map(|row| Some((row.get("REGION_ID")?, row.get("LEADER_STORE_ID")?)))
-                .collect();
+            let leaders: Vec<(u64, u64)> =
+                regions.iter().filter_map(|row| Some((row.get("REGION_ID")?, row.get("LEADER_STORE_ID")?))).collect();
             let [.., (_, first), (region, second)] = leaders[..] else { return Ok(()) };
             if first != second {
                 return Ok(());
