@@ -43,7 +43,7 @@
 //!
 //! # Not done
 //!
-//! Reads from followers, load-based choice of peers, a detector of deadlocks across stores (they end by wait timeout).
+//! Reads from followers, load-based choice of peers.
 
 pub mod admin;
 mod background;

@@ -19,7 +19,7 @@
 //! The conflict rules of pessimistic statements are TiDB's: read at `for_update_ts`, lock, on a newer version start the
 //! statement again.
 //!
-//! Not done: a lock of FOR SHARE's own (it takes FOR UPDATE's); rows of one point read without a `RecordBatch`.
+//! Not done: rows of one point read without a `RecordBatch`.
 
 pub mod config;
 pub mod outcome;

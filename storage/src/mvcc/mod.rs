@@ -14,9 +14,9 @@
 //! ```
 //! Encodings: [`lock`], [`write`]. Keys are encoded user keys ([`basalt_common::key`]); `!` makes newer versions sort first.
 //!
-//! **Invariants.** A `write` entry at commit_ts c with start_ts s: s < c, or s = c for rollbacks. At most one lock a key.
-//! A put without inlined value has its value in `default` at its start_ts. Records of kind lock and rollback change no
-//! value and are skipped by readers.
+//! **Invariants.** A `write` entry at commit_ts c with start_ts s: s < c, or s = c for rollbacks. At most one lock record a key, with
+//! one lock, or several that share the key. A put without inlined value has its value in `default` at its start_ts. Records of
+//! kind lock and rollback change no value and are skipped by readers.
 //!
 //! **Reading at ts** ([`reader`] for points, [`scan`] for ranges): a lock that could commit at or below ts stops the
 //! reader ([`Lock::verdict`]); otherwise the newest put or delete with commit_ts ≤ ts is the answer. Scanners walk `lock`
