@@ -28,8 +28,8 @@ use crate::owners::Owned;
 use crate::region_cache::CachedRegion;
 use crate::retry::{Retry, wrong_answer};
 use crate::transaction::{Transaction, TxnMode};
-use basalt_common::Timestamp;
 use basalt_common::env::Monotonic;
+use basalt_common::{KeyRange, Timestamp, UserKey};
 use basalt_proto::errors::{KeyError, LockInfo, key_error};
 use basalt_proto::kv::{self, kv_request, kv_response};
 use bytes::Bytes;
@@ -188,6 +188,11 @@ impl Transaction {
                     }
                 }
                 Err(e) => {
+                    if let (Error::AlreadyExists { key }, Some(reads)) = (&e, &self.reads) {
+                        // That it is there was seen, and nothing keeps it there.
+                        let start = UserKey(key.clone());
+                        reads.note(KeyRange { end: start.successor(), start }, self.for_update_ts);
+                    }
                     self.give_back(self.not_held(wanted.iter().map(|(key, _)| key))).await;
                     Err(e)
                 }
@@ -375,6 +380,11 @@ impl Transaction {
     /// True if the transaction holds a pessimistic lock on the key.
     pub fn holds_lock(&self, key: &[u8]) -> bool {
         self.held.contains_key(key)
+    }
+
+    /// True if the transaction holds pessimistic locks.
+    pub fn has_locks(&self) -> bool {
+        !self.held.is_empty()
     }
 
     /// Gives back every pessimistic lock.

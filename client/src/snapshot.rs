@@ -59,9 +59,11 @@ impl Snapshot {
         self
     }
 
-    /// Waits for nobody who deletes a key: for whoever asks for the keys' locks next, with SKIP LOCKED.
+    /// Waits for nobody who deletes a key, and notes nothing: for whoever asks for the keys' locks next, with SKIP LOCKED. What
+    /// such a read leaves out may be there at the commit.
     pub fn passing_deletes(mut self) -> Snapshot {
         self.passes_deletes = true;
+        self.reads = None;
         self
     }
 

@@ -115,3 +115,25 @@ async fn own_writes_are_no_changes_and_reads_of_two_moments_are_checked() {
     reader.lock_keys(LockRequest { keys, return_values: true, ..LockRequest::default() }).await.expect("locks");
     assert!(is_changed(&reader.commit().await), "what was read under the lock is of a later moment");
 }
+
+#[tokio::test]
+async fn a_key_that_was_found_taken_is_read_and_what_skip_locked_passes_is_not() {
+    let world = World::new(35, &["c"]).await;
+    put(&world.cluster, &["a", "d"]).await;
+    let mut txn = begin(&world.cluster, TxnMode::Pessimistic).await;
+    let keys = vec![(Bytes::from_static(b"a"), true)];
+    let taken = txn.lock_keys(LockRequest { keys, ..LockRequest::default() }).await;
+    assert!(matches!(taken, Err(Error::AlreadyExists { .. })), "{taken:?}");
+    let mut other = world.cluster.begin(TxnOptions::default()).await.expect("begins");
+    other.delete("a").expect("fits");
+    other.commit().await.expect("nothing keeps it there");
+    txn.put("z", "1").expect("fits");
+    assert!(is_changed(&txn.commit().await));
+    let mut worker = begin(&world.cluster, TxnMode::Pessimistic).await;
+    let now = worker.refresh_for_update_ts().await.expect("PD answers");
+    let view = worker.snapshot_at(now).passing_deletes();
+    assert_eq!(view.get(b"d").await.expect("can be read").as_deref(), Some(&b"1"[..]));
+    put(&world.cluster, &["d"]).await;
+    worker.put("z", "2").expect("fits");
+    worker.commit().await.expect("it has passed it");
+}

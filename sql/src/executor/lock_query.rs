@@ -35,12 +35,13 @@ use std::sync::Arc;
 /// What storage, an operator or a lock request return; 1317 when killed while waiting.
 pub async fn lock_and_read(query: &Query, ctx: &Arc<StatementContext>, txn: &mut SessionTxn) -> Result<RowStream> {
     let view = txn.current_view(&source::tables_of(query)).await?;
+    let skipping = ReadView { snapshot: view.snapshot.clone().passing_deletes(), ..view.clone() };
     let mut held = Account::new(ctx.memory.clone());
     let mut result = None;
     for locks in &query.locks {
         let skips = locks.targets.iter().any(|target| target.locking.wait == LockWait::SkipLocked);
         let batches = match skips {
-            true => lock_available(locks, &view, (ctx, &mut held), txn).await?,
+            true => lock_available(locks, &skipping, (ctx, &mut held), txn).await?,
             false => lock_all(locks, &view, (ctx, &mut held), txn).await?,
         };
         if locks.result_columns.is_some() {
