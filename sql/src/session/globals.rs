@@ -56,7 +56,7 @@ impl SqlSession {
         }
     }
 
-    fn require_variables_admin(&self) -> Result<()> {
+    pub(super) fn require_variables_admin(&self) -> Result<()> {
         self.require(Privileges::SUPER, "SUPER or SYSTEM_VARIABLES_ADMIN")
     }
 }

@@ -12,6 +12,12 @@ use std::time::Duration;
 impl SqlSession {
     /// SET a = 1, @b = 2, NAMES …
     pub(super) async fn set(&mut self, items: &[SetItem]) -> Result<()> {
+        // One that is refused keeps the others from being set.
+        for item in items.iter().filter(|_| items.len() > 1) {
+            if let SetItem::System { scope, name, value } = item {
+                self.check_system(*scope, name, value.as_ref())?;
+            }
+        }
         for item in items {
             match item {
                 SetItem::System { scope, name, value } => self.set_system(*scope, name, value.as_ref()).await?,
@@ -34,6 +40,21 @@ impl SqlSession {
         }
         self.connection.variables.set_results(self.variables.typed().results);
         Ok(())
+    }
+
+    /// Refuses what [`SqlSession::set_system`] would refuse.
+    fn check_system(&mut self, scope: Option<VariableScope>, name: &str, value: Option<&Expr>) -> Result<()> {
+        let definition = variables::definition(name).ok_or_else(|| Error::unknown_variable(name))?;
+        let Some(value) = value.filter(|value| !matches!(value, Expr::Literal(Literal::Null))) else { return Ok(()) };
+        let text = self.setting_text(definition.name, value)?;
+        match scope {
+            Some(VariableScope::Session) | None => self.variables.check(definition, &text),
+            Some(VariableScope::Global | VariableScope::Persist) => {
+                self.require_variables_admin()?;
+                variables::global_changes(definition, Some(&text)).map(drop)
+            }
+            Some(VariableScope::PersistOnly) => Ok(()),
+        }
     }
 
     async fn set_system(&mut self, scope: Option<VariableScope>, name: &str, value: Option<&Expr>) -> Result<()> {

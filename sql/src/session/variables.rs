@@ -320,6 +320,18 @@ pub fn global_changes(
     Ok(all.map(|(name, text)| (name, value.is_some().then_some(text))).collect())
 }
 
+fn may_be_of_a_session(definition: &Definition) -> Result<(), Error> {
+    match definition.scope {
+        ReadOnly => Err(read_only(definition.name)),
+        Global => {
+            let name = definition.name;
+            let message = format!("Variable '{name}' is a GLOBAL variable and should be set with SET GLOBAL");
+            Err(user(1229, "HY000", message))
+        }
+        Session | Both => Ok(()),
+    }
+}
+
 fn may_be_global(definition: &Definition) -> Result<(), Error> {
     match definition.scope {
         ReadOnly => Err(read_only(definition.name)),
@@ -430,17 +442,7 @@ impl SessionVariables {
     /// # Errors
     /// 1238 for read-only variables, 1229 for global ones, 1231 and 1232 for values that do not fit.
     pub fn set(&mut self, definition: &'static Definition, value: Option<&str>) -> Result<(), Error> {
-        match definition.scope {
-            ReadOnly => return Err(read_only(definition.name)),
-            Global => {
-                return Err(user(
-                    1229,
-                    "HY000",
-                    format!("Variable '{}' is a GLOBAL variable and should be set with SET GLOBAL", definition.name),
-                ));
-            }
-            Session | Both => {}
-        }
+        may_be_of_a_session(definition)?;
         let value = match value {
             Some(value) => check(definition, value)?,
             None => self.globals.get(definition),
@@ -461,6 +463,7 @@ impl SessionVariables {
     /// # Errors
     /// As [`SessionVariables::set`].
     pub fn check(&self, definition: &'static Definition, value: &str) -> Result<(), Error> {
+        may_be_of_a_session(definition)?;
         check(definition, value).map(|_| ())
     }
 
