@@ -192,6 +192,11 @@ impl SessionTxn {
         self.running_settings().is_some_and(|settings| settings.pessimistic)
     }
 
+    /// Whether the transaction under way has locked rows.
+    pub fn has_locks(&self) -> bool {
+        self.txn().is_some_and(Transaction::has_locks)
+    }
+
     /// True when writes are refused (1792).
     pub fn is_read_only(&self) -> bool {
         self.running_settings().unwrap_or(&self.settings).read_only

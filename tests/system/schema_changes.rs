@@ -306,3 +306,31 @@ fn a_stopped_index_leaves_nothing_behind() {
     mysql(port, &[], "alter table d.t add index kk (k)").expect_ok();
     assert_eq!(mysql(port, &["-N"], "select count(*) from d.t force index (kk) where k >= 0").expect_ok(), "40000\n");
 }
+
+#[test]
+fn a_lock_for_reading_waits_for_a_write_that_went_before_it() {
+    let up = Up::start(&[]);
+    up.mysql("create table test.t (id int primary key, v int); insert into test.t values (1, 10)").expect_ok();
+    runtime().block_on(async {
+        let client = async || connect(up.port, Some("test")).await.expect("the server listens");
+        let pause = async || tokio::time::sleep(Duration::from_millis(300)).await;
+        let (mut writer, mut change, mut reader) = (client().await, client().await, client().await);
+        writer.query_drop("begin").await.expect("begins");
+        assert_eq!(ids(&mut writer, "select v from t where id = 1").await, Ok(vec![10]));
+        let id = change.id();
+        let change = tokio::spawn(async move { change.query_drop("lock tables t write").await });
+        pause().await;
+        let reader = tokio::spawn(async move {
+            reader.query_drop("lock tables t read").await.expect("its turn comes");
+            ids(&mut reader, "select v from t where id = 1").await
+        });
+        pause().await;
+        writer.query_drop("update t set v = 11 where id = 1").await.expect("who uses a table already goes first");
+        client().await.query_drop(format!("kill query {id}")).await.expect("it waits");
+        assert_eq!(change.await.expect("no panic").map_err(code), Err(1317));
+        pause().await;
+        assert!(!reader.is_finished(), "the table is locked beside a transaction that has written to it");
+        writer.query_drop("commit").await.expect("commits");
+        assert_eq!(reader.await.expect("no panic"), Ok(vec![11]));
+    });
+}

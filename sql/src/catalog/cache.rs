@@ -174,13 +174,16 @@ impl TableHolds {
 
     /// Holds tables, those that are not held yet for that use, as the guard's schema has them.
     pub fn take(&mut self, guard: &SchemaGuard, tables: &[(TableId, TableUse)]) {
-        let since = guard.schema.version;
         let mut state = self.inner.state.lock();
         if self.tables.is_empty() {
             self.cut_offs = state.cut_offs;
         }
         for &(table, table_use) in tables {
-            if !self.tables.iter().any(|held| held.table == table && held.table_use >= table_use) {
+            let is_same = |held: &&Held| held.table == table;
+            if !self.tables.iter().filter(is_same).any(|held| held.table_use >= table_use) {
+                // One more use of a table goes before claims that wait for the first one, and they wait for it as well.
+                let since = self.tables.iter().filter(is_same).map(|held| held.since).min();
+                let since = since.unwrap_or(guard.schema.version);
                 state.holds.enter(table, table_use, since);
                 self.tables.push(Held { table, table_use, since });
             }

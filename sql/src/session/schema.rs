@@ -75,8 +75,10 @@ impl SqlSession {
         let in_the_way = if self.locks.is_some() { None } else { uses.iter().find_map(first_claim) };
         if let Some((claim, wanted)) = in_the_way {
             let is_circle = claims.queue_of(claim).into_iter().any(|claim| holds.are_wanted(claim));
-            // Another claim waits for this transaction; whether this one waits for whoever waits for that, nobody can see.
-            let circle_after = claims.iter().any(|claim| holds.are_wanted(claim)).then_some(CIRCLE_SUPPOSED);
+            // Another claim, or a row's next owner, waits for this transaction; whether this claim waits for one of those,
+            // nobody can see.
+            let is_waited_for = claims.iter().any(|claim| holds.are_wanted(claim)) || self.txn.has_locks();
+            let circle_after = is_waited_for.then_some(CIRCLE_SUPPOSED);
             let id = claim.id;
             drop(schema);
             if is_circle || !self.wait_for_claim(id, wanted, circle_after).await? {
@@ -168,7 +170,7 @@ impl SqlSession {
     }
 }
 
-/// How long a transaction whose tables one claim waits for waits for another claim, before it is taken for a deadlock.
+/// How long a transaction that others may wait for waits for a claim, before it is taken for a deadlock.
 const CIRCLE_SUPPOSED: Duration = Duration::from_secs(10);
 /// Longer than anybody waits.
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
