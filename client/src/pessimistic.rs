@@ -28,8 +28,8 @@ use crate::owners::Owned;
 use crate::region_cache::CachedRegion;
 use crate::retry::{Retry, wrong_answer};
 use crate::transaction::{Transaction, TxnMode};
+use basalt_common::Timestamp;
 use basalt_common::env::Monotonic;
-use basalt_common::{KeyRange, Timestamp, UserKey};
 use basalt_proto::errors::{KeyError, LockInfo, key_error};
 use basalt_proto::kv::{self, kv_request, kv_response};
 use bytes::Bytes;
@@ -161,8 +161,7 @@ impl Transaction {
             let wanted: Vec<Wanted> = fresh.into_iter().collect();
             self.own();
             self.asked = self.not_held(wanted.iter().map(|(key, _)| key));
-            let mut locking = self.locking(primary.clone(), request.return_values, deadline);
-            locking.is_shared = request.is_shared;
+            let locking = self.locking(primary.clone(), request.is_shared, request.return_values, deadline);
             let outcome = locking.lock_all(wanted.clone()).await;
             self.asked.clear();
             match outcome {
@@ -190,10 +189,9 @@ impl Transaction {
                 Err(e) => {
                     if let (Error::AlreadyExists { key }, Some(reads)) = (&e, &self.reads) {
                         // That it is there was seen, and nothing keeps it there.
-                        let start = UserKey(key.clone());
-                        reads.note(KeyRange { end: start.successor(), start }, self.for_update_ts);
+                        reads.note_key(key, self.for_update_ts);
                     }
-                    self.give_back(self.not_held(wanted.iter().map(|(key, _)| key))).await;
+                    self.give_back(wanted.into_iter().map(|(key, _)| key).collect()).await;
                     Err(e)
                 }
             }
@@ -238,7 +236,7 @@ impl Transaction {
     async fn give_back(&mut self, keys: Vec<Bytes>) {
         // Locks of keys that had changed are newer than what was asked for.
         let up_to = self.refresh_for_update_ts().await.unwrap_or(self.for_update_ts);
-        self.cluster.pessimistic_rollback(self.start_ts, up_to, keys).await;
+        self.cluster.pessimistic_rollback(self.start_ts, up_to, self.not_held(keys.iter())).await;
     }
 
     /// Locks keys that no other transaction holds, from the front of `keys` on until there are `most`, and takes them and
@@ -269,8 +267,7 @@ impl Transaction {
                     let value = own.values.remove(&key).flatten();
                     locked.push(AvailableKey { key, value, was_held: true, newer_commit: None });
                 } else if let Err(e) = self.lock_next(keys, most - locked.len(), is_shared, &mut locked).await {
-                    let asked: Vec<Bytes> = keys.drain(..).collect();
-                    self.give_back(self.not_held(asked.iter())).await;
+                    self.give_back(keys.drain(..).collect()).await;
                     return Err(e);
                 }
             }
@@ -297,15 +294,14 @@ impl Transaction {
         let batch: Vec<Bytes> = left.iter().take(BATCH_KEYS_MAX).take_while(is_next).cloned().collect();
         self.own();
         self.asked = self.not_held(batch.iter());
-        let mut locking = self.locking(self.primary.clone().unwrap_or_default(), true, None);
-        locking.is_shared = is_shared;
+        let locking = self.locking(self.primary.clone().unwrap_or_default(), is_shared, true, None);
         let outcome = locking.lock_some(&route, &batch, most, &mut retry).await;
         self.asked.clear();
         let tried = match outcome? {
             Some(tried) => tried,
             // The next request may find others free: what a lost one has locked is not what it will bring.
             None if retry.maybe_executed => {
-                self.give_back(self.not_held(batch.iter())).await;
+                self.give_back(batch).await;
                 return Ok(());
             }
             None => return Ok(()),
@@ -334,7 +330,7 @@ impl Transaction {
         }
     }
 
-    fn locking(&self, primary: Bytes, return_values: bool, patience: Option<Duration>) -> Locking<'_> {
+    fn locking(&self, primary: Bytes, is_shared: bool, return_values: bool, patience: Option<Duration>) -> Locking<'_> {
         let now = self.cluster.env.now();
         Locking {
             cluster: &self.cluster,
@@ -342,7 +338,7 @@ impl Transaction {
             start_ts: self.start_ts,
             started: self.started,
             for_update_ts: self.for_update_ts,
-            is_shared: false,
+            is_shared,
             return_values,
             is_first: self.held.is_empty(),
             txn_keys: self.held.len().max(self.buffer.len()) as u64,

@@ -15,6 +15,7 @@ use crate::config::{READ_RANGES_MAX, REGION_CONCURRENCY};
 use crate::error::{Error, Result};
 use crate::snapshot::ScanOptions;
 use basalt_common::{KeyRange, Timestamp, UserKey};
+use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 
@@ -61,6 +62,12 @@ impl ReadSet {
             }
             reads.joined += 1;
         }
+    }
+
+    /// Notes that a key was read as of `ts`.
+    pub(crate) fn note_key(&self, key: &Bytes, ts: Timestamp) {
+        let start = UserKey(key.clone());
+        self.note(KeyRange { end: start.successor(), start }, ts);
     }
 
     /// Where it ends now.

@@ -80,10 +80,7 @@ impl Snapshot {
 
     fn note_keys<'a>(&self, keys: impl IntoIterator<Item = &'a Bytes>) {
         let Some(reads) = &self.reads else { return };
-        for key in keys {
-            let start = UserKey(key.clone());
-            reads.note(KeyRange { end: start.successor(), start }, self.ts);
-        }
+        keys.into_iter().for_each(|key| reads.note_key(key, self.ts));
     }
 
     /// The timestamp.

@@ -121,7 +121,7 @@ pub fn available(
             break;
         }
         let key = user_key.encode();
-        let is_held = match in_the_way(reader.lock(&key, wanted.start_ts)?, wanted) {
+        let is_held = match reader.lock(&key, wanted.start_ts)?.and_then(|lock| in_the_way(&lock, wanted)) {
             Some(lock) if stays(&lock, wanted) => true,
             Some(lock) => return Err(lock.blocks(user_key.clone())),
             None => false,
@@ -141,13 +141,12 @@ fn stays(lock: &Lock, wanted: &PessimisticLock) -> bool {
 }
 
 /// Those of a key's holders that keep the transaction from locking it; one that is taken for dead comes first.
-fn in_the_way(lock: Option<Lock>, wanted: &PessimisticLock) -> Option<Lock> {
-    let lock = lock?;
+fn in_the_way(lock: &Lock, wanted: &PessimisticLock) -> Option<Lock> {
     let is_own = lock.start_ts == wanted.start_ts;
     let lock = match wanted.is_shared {
         true if is_own || lock.is_shared => None,
         false if is_own => lock.others(),
-        _ => Some(lock),
+        _ => Some(lock.clone()),
     }?;
     let dead = lock.holders().find(|lock| lock.is_expired(wanted.for_update_ts)).map(|lock| lock.start_ts);
     Some(lock.of(dead.unwrap_or_default()))
@@ -163,17 +162,17 @@ fn lock_key(
     changes: &mut Changes,
 ) -> Result<(Lock, Option<Timestamp>), Error> {
     let found = reader.lock(key, wanted.start_ts)?;
-    if let Some(others) = in_the_way(found.clone(), wanted) {
+    if let Some(others) = found.as_ref().and_then(|lock| in_the_way(lock, wanted)) {
         return Err(others.blocks(user_key.clone()));
     }
-    let own = found.clone().filter(|lock| lock.start_ts == wanted.start_ts);
-    match own {
-        Some(lock) if lock.kind != LockKind::Pessimistic => {
+    let is_own = |lock: &Lock| lock.start_ts == wanted.start_ts;
+    let sharers = match found {
+        Some(lock) if is_own(&lock) && lock.kind != LockKind::Pessimistic => {
             // Prewritten already: a request that was overtaken. There is nothing to take any more.
             let (start_ts, key) = (wanted.start_ts, user_key.clone());
             return Err(KeyError::PessimisticLockNotFound { start_ts, key }.into());
         }
-        Some(mut lock) => {
+        Some(mut lock) if is_own(&lock) => {
             // Larger when the key had changed: this request sent twice.
             let newer_commit = (lock.for_update_ts > wanted.for_update_ts).then_some(lock.for_update_ts);
             let is_upgraded = lock.is_shared && !wanted.is_shared;
@@ -186,14 +185,15 @@ fn lock_key(
             }
             return Ok((lock, newer_commit));
         }
-        None => {}
-    }
+        Some(lock) => lock.into_holders(),
+        None => Vec::new(),
+    };
     let newer_commit = newest_commit(reader, wanted, user_key, key)?;
     let mut lock = Lock::new(LockKind::Pessimistic, primary.clone(), wanted.start_ts, wanted.lock_ttl_ms);
     lock.for_update_ts = newer_commit.unwrap_or(wanted.for_update_ts);
     lock.min_commit_ts = wanted.min_commit_ts.max(lock.for_update_ts.next());
     lock.is_shared = wanted.is_shared;
-    lock.sharers = found.map(Lock::into_holders).unwrap_or_default();
+    lock.sharers = sharers;
     changes.put_lock(key, &lock);
     Ok((lock, newer_commit))
 }
