@@ -80,7 +80,7 @@ impl Database {
         for statement in if target.is_mariadb { MARIADB } else { &["SET NAMES utf8mb4"] } {
             conn.query_drop(*statement).await?;
         }
-        conn.query_drop("SET time_zone = '+00:00', innodb_lock_wait_timeout = 1").await?;
+        conn.query_drop("SET time_zone = '+00:00', innodb_lock_wait_timeout = 1, lock_wait_timeout = 5").await?;
         for statement in way.setup() {
             conn.query_drop(*statement).await?;
         }

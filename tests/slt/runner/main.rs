@@ -31,6 +31,8 @@ use std::time::Duration;
 
 /// A file that takes longer is told.
 const SLOW: Duration = Duration::from_secs(5);
+/// A file that takes longer waits for something that does not come.
+const TOO_SLOW: Duration = Duration::from_secs(120);
 /// Differences printed of one way when nothing else is asked.
 const PRINT: usize = 40;
 
@@ -83,7 +85,7 @@ impl Every {
 fn run(target: &Target, way: Way, files: &[PathBuf], print: usize, known: &mut Known, report: &mut String) {
     let (mut records, mut differences, mut unknown) = (0, 0, 0);
     for file in files {
-        let ((count, found), took) = timed(|| runtime().block_on(run_file(target, way, file)));
+        let ((count, found), took) = timed(|| runtime().block_on(run_in_time(target, way, file)));
         if took > SLOW {
             say(&format!("slt: {way}: {} took {took:.1?}\n", file.display()));
         }
@@ -114,9 +116,21 @@ struct Difference {
     text: String,
 }
 
+/// As [`run_file`], but a file without end is a difference.
+async fn run_in_time(target: &Target, way: Way, file: &Path) -> (usize, Vec<Difference>) {
+    match tokio::time::timeout(TOO_SLOW, run_file(target, way, file)).await {
+        Ok(found) => found,
+        Err(_) => whole(format!("{}: no end after {TOO_SLOW:?}", file.display())),
+    }
+}
+
+/// A difference of all of a file.
+fn whole(text: String) -> (usize, Vec<Difference>) {
+    (0, vec![Difference { record: "the file".into(), text }])
+}
+
 /// The records of one file in one way: how many, and what differs.
 async fn run_file(target: &Target, way: Way, file: &Path) -> (usize, Vec<Difference>) {
-    let whole = |text: String| (0, vec![Difference { record: "the file".into(), text }]);
     let name = file.strip_prefix(root()).unwrap_or(file).display().to_string();
     let text = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{name}: {error}"));
     if !way.suits(&text) {
