@@ -29,7 +29,9 @@ pub const TXN_STATUS_CACHE_MAX: usize = 4_096;
 /// Requests to regions in flight for one batched read, prewrite or commit.
 pub const REGION_CONCURRENCY: usize = 16;
 /// Pairs in one scan request.
-pub const SCAN_BATCH: u32 = 1_024;
+pub const SCAN_BATCH: usize = 1_024;
+/// How fast the pages of a scan grow that was begun with a small one.
+pub const PAGE_GROWTH: usize = 4;
 /// Bytes in one scan response, about.
 pub const SCAN_BYTES_MAX: u64 = 1 << 20;
 /// Mutations in one prewrite or commit request at most.

@@ -7,7 +7,7 @@
 //! for that read: the value is as new as the read itself, and the owner of the lock can be pushed beyond it.
 
 use crate::cluster::Cluster;
-use crate::config::{REGION_CONCURRENCY, REQUEST_BUDGET, SCAN_BATCH, SCAN_BYTES_MAX};
+use crate::config::{PAGE_GROWTH, REGION_CONCURRENCY, REQUEST_BUDGET, SCAN_BATCH, SCAN_BYTES_MAX};
 use crate::error::{Error, Result};
 use crate::lock_resolver::Bypass;
 use crate::read_set::ReadSet;
@@ -44,6 +44,9 @@ pub struct ScanOptions {
     pub key_only: bool,
     /// Pairs wanted at most; 0 = all.
     pub limit: usize,
+    /// Pairs fetched at first, when the caller may stop early; [`PAGE_GROWTH`] times as many with each further request. 0 = as
+    /// many as travel well together.
+    pub first_page: usize,
     /// Only keys whose newest commit, be it a deletion, is after this; no more than the first in a region, without value.
     pub changed_after: Option<Timestamp>,
 }
@@ -214,6 +217,7 @@ impl Snapshot {
             left: Some(range),
             options,
             wanted: if options.limit == 0 { usize::MAX } else { options.limit },
+            page: if options.first_page == 0 { SCAN_BATCH } else { options.first_page },
             ready: VecDeque::new(),
         }
     }
@@ -252,6 +256,8 @@ pub struct Scanner {
     options: ScanOptions,
     /// Pairs still to be fetched.
     wanted: usize,
+    /// Pairs to ask for next.
+    page: usize,
     ready: VecDeque<(Bytes, Bytes)>,
 }
 
@@ -296,7 +302,7 @@ impl Scanner {
                         context: Some(self.snapshot.with_bypass(context)),
                         start_key: part.start.0.clone(),
                         end_key: part.end.0.clone(),
-                        limit: self.wanted.min(SCAN_BATCH as usize) as u32,
+                        limit: self.wanted.min(self.page) as u32,
                         version: self.version.0,
                         reverse: self.options.reverse,
                         key_only: self.options.key_only,
@@ -324,6 +330,7 @@ impl Scanner {
 
     /// Takes over the pairs of an answer and moves on. Returns the lock that ended them early.
     fn take(&mut self, answer: kv::ScanResponse, left: &KeyRange, part: &KeyRange) -> Result<Option<LockInfo>> {
+        self.page = (self.page * PAGE_GROWTH).min(SCAN_BATCH);
         let mut last = None;
         for pair in answer.pairs {
             if let Some(e) = pair.error {

@@ -146,6 +146,9 @@ pub async fn read_and_lock(
         view.snapshot = view.snapshot.passing_deletes();
     }
     let mut reader = TableReader::new(read, resolved, ctx, view, None);
+    if let Some(wanted) = choice.wanted.filter(|_| !choice.is_sorted) {
+        reader = reader.growing(wanted);
+    }
     let (mut out, mut rows) = (Vec::new(), 0);
     while choice.wanted.is_none_or(|wanted| rows < wanted) {
         let found = match choice.is_sorted {

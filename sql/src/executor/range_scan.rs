@@ -17,6 +17,8 @@ pub struct RangeScan {
     reverse: bool,
     /// Pairs wanted at most; `usize::MAX` = all.
     wanted: usize,
+    /// Pairs fetched at first; 0 = as many as travel well together.
+    first_page: usize,
 }
 
 struct Current {
@@ -38,7 +40,12 @@ impl RangeScan {
             (range, own)
         });
         let ranges = if reverse { with_own.rev().collect() } else { with_own.collect() };
-        RangeScan { snapshot: view.snapshot.clone(), ranges, current: None, reverse, wanted }
+        RangeScan { snapshot: view.snapshot.clone(), ranges, current: None, reverse, wanted, first_page: 0 }
+    }
+
+    /// Begins each range with a small page: for a reader that may stop early.
+    pub fn begin_with(&mut self, pairs: usize) {
+        self.first_page = pairs;
     }
 
     /// The next pairs, `limit` at most; none at the end.
@@ -52,7 +59,8 @@ impl RangeScan {
                 let Some((range, own)) = self.ranges.pop_front() else { break };
                 // Own deletions and changes eat into what storage is asked for.
                 let limit = if self.wanted == usize::MAX { 0 } else { self.wanted.saturating_add(own.len()) };
-                let options = ScanOptions { reverse: self.reverse, limit, ..ScanOptions::default() };
+                let options =
+                    ScanOptions { reverse: self.reverse, limit, first_page: self.first_page, ..ScanOptions::default() };
                 let scanner = self.snapshot.scan(range, options);
                 self.current = Some(Current { scanner, own, peeked: None });
                 continue;

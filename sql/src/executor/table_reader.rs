@@ -13,7 +13,7 @@
 use crate::catalog::model::{Handle, Table};
 use crate::context::{ReadView, StatementContext};
 use crate::error::{Error, Result};
-use crate::executor::config::READ_BATCH_ROWS;
+use crate::executor::config::{BATCH_GROWTH, FIRST_BATCH_ROWS, READ_BATCH_ROWS};
 use crate::executor::filter;
 use crate::executor::range_scan::RangeScan;
 use crate::planner::TableRead;
@@ -86,6 +86,15 @@ impl<'a> TableReader<'a> {
         TableReader { read, ctx, view, source, wanted, batch_rows: READ_BATCH_ROWS, rows_read: 0 }
     }
 
+    /// Reads small batches first: for a consumer that may have enough after some rows.
+    pub fn growing(mut self, first: usize) -> TableReader<'a> {
+        self.batch_rows = first.clamp(FIRST_BATCH_ROWS, READ_BATCH_ROWS);
+        if let Source::Table(scan) | Source::Index(scan) = &mut self.source {
+            scan.begin_with(self.batch_rows);
+        }
+        self
+    }
+
     /// A reader of rows that are here already, in their order.
     pub fn of_rows(read: &'a TableRead, rows: Vec<Pair>, ctx: &'a StatementContext, view: ReadView) -> TableReader<'a> {
         let source = Source::Fetched(rows.into_iter());
@@ -102,6 +111,7 @@ impl<'a> TableReader<'a> {
             return Ok(None);
         }
         let limit = self.batch_rows.min(self.wanted);
+        self.batch_rows = (self.batch_rows * BATCH_GROWTH).min(READ_BATCH_ROWS);
         let batch = match &mut self.source {
             Source::Fetched(rows) => {
                 let pairs: Vec<_> = rows.take(limit).collect();

@@ -20,12 +20,14 @@
 //!
 //! **Reading at ts** ([`reader`] for points, [`scan`] for ranges): a lock that could commit at or below ts stops the
 //! reader ([`Lock::verdict`]); otherwise the newest put or delete with commit_ts ≤ ts is the answer. Scanners walk `lock`
-//! and `write` side by side in one pass, step over old versions a few times and then seek.
+//! and `write` side by side in one pass, step over old versions a few times and then seek. A page ([`read_page`]) looks at
+//! locks after it has its rows, and only as far as they go.
 //!
 //! **Not done.** Garbage collection; its marks in the records (protected rollbacks, `gc_fence`) are honored already.
 
 pub mod changes;
 pub mod lock;
+mod page;
 pub mod reader;
 pub mod scan;
 mod scan_reverse;
@@ -34,6 +36,7 @@ mod tests;
 pub mod write;
 
 pub use lock::{Lock, LockKind, ReadAt, Verdict};
+pub use page::{Page, PageRequest, PageRow, read_page};
 pub use reader::{MvccReader, OwnRecord};
 pub use scan::{ForwardScanner, Row, ScanStats};
 pub use scan_reverse::BackwardScanner;

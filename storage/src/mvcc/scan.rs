@@ -60,7 +60,7 @@ pub(super) struct Cursors {
     snapshot: Arc<dyn Snapshot>,
     pub(super) options: ScanOptions,
     pub(super) write: Box<dyn EngineIterator>,
-    /// None once it has passed the last lock.
+    /// None once it has passed the last lock, and when locks are not met.
     pub(super) lock: Option<Box<dyn EngineIterator>>,
     values: Option<Box<dyn EngineIterator>>,
     /// A key with timestamp, to be sought.
@@ -69,7 +69,7 @@ pub(super) struct Cursors {
 }
 
 impl Cursors {
-    pub(super) fn new(snapshot: Arc<dyn Snapshot>, options: ScanOptions) -> Result<Self, Error> {
+    pub(super) fn new(snapshot: Arc<dyn Snapshot>, options: ScanOptions, meets_locks: bool) -> Result<Self, Error> {
         let iter_options = IterOptions {
             lower: options.range.start.clone(),
             upper: options.range.end.clone(),
@@ -77,7 +77,7 @@ impl Cursors {
             fill_cache: options.fill_cache,
         };
         let write = snapshot.iter(Cf::Write, iter_options.clone())?;
-        let lock = Some(snapshot.iter(Cf::Lock, iter_options)?);
+        let lock = if meets_locks { Some(snapshot.iter(Cf::Lock, iter_options)?) } else { None };
         let stats = ScanStats::default();
         Ok(Cursors { snapshot, options, write, lock, values: None, seek_key: Vec::new(), stats })
     }
@@ -215,14 +215,26 @@ impl ForwardScanner {
     /// # Errors
     /// Of the engine.
     pub fn new(snapshot: Arc<dyn Snapshot>, options: ScanOptions) -> Result<Self, Error> {
-        Ok(ForwardScanner {
-            cursors: Cursors::new(snapshot, options)?,
+        Ok(Self::of(Cursors::new(snapshot, options, true)?))
+    }
+
+    /// A scan of what is committed, whatever locks there are.
+    ///
+    /// # Errors
+    /// Of the engine.
+    pub fn past_locks(snapshot: Arc<dyn Snapshot>, options: ScanOptions) -> Result<Self, Error> {
+        Ok(Self::of(Cursors::new(snapshot, options, false)?))
+    }
+
+    fn of(cursors: Cursors) -> Self {
+        ForwardScanner {
+            cursors,
             is_started: false,
             key: Vec::new(),
             must_leave: false,
             user_key: Vec::new(),
             loaded: Vec::new(),
-        })
+        }
     }
 
     /// The next row; `None` at the end.

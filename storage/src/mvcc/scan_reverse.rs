@@ -33,13 +33,19 @@ impl BackwardScanner {
     /// # Errors
     /// Of the engine.
     pub fn new(snapshot: Arc<dyn Snapshot>, options: ScanOptions) -> Result<Self, Error> {
-        Ok(BackwardScanner {
-            cursors: Cursors::new(snapshot, options)?,
-            is_started: false,
-            key: Vec::new(),
-            user_key: Vec::new(),
-            value: Vec::new(),
-        })
+        Ok(Self::of(Cursors::new(snapshot, options, true)?))
+    }
+
+    /// A scan of what is committed, whatever locks there are.
+    ///
+    /// # Errors
+    /// Of the engine.
+    pub fn past_locks(snapshot: Arc<dyn Snapshot>, options: ScanOptions) -> Result<Self, Error> {
+        Ok(Self::of(Cursors::new(snapshot, options, false)?))
+    }
+
+    fn of(cursors: Cursors) -> Self {
+        BackwardScanner { cursors, is_started: false, key: Vec::new(), user_key: Vec::new(), value: Vec::new() }
     }
 
     /// The next row downward; `None` at the end.

@@ -3,12 +3,13 @@
 use super::scan::ScanOptions;
 use super::*;
 use crate::engine::memory::MemoryEngine;
-use crate::engine::{Cf, Engine, EngineRange, Modify};
+use crate::engine::{Cf, Engine, EngineError, EngineIterator, EngineRange, IterOptions, Modify, Snapshot};
 use crate::error::{Error, KeyError};
-use basalt_common::{EncodedKey, Timestamp, UserKey};
+use basalt_common::{EncodedKey, KeyRange, Timestamp, UserKey};
 use bytes::Bytes;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 /// What happens to a key at a timestamp.
 #[derive(Clone, Copy, Debug)]
@@ -112,6 +113,74 @@ fn owned(row: Row<'_>) -> (UserKey, Bytes) {
     (UserKey::from(row.key), Bytes::copy_from_slice(row.value))
 }
 
+/// All rows between two keys, read in pages.
+fn in_pages(snapshot: &Arc<dyn Snapshot>, bounds: (u8, u8), read: &ReadAt, reverse: bool, rows_max: usize) -> Rows {
+    let mut range = KeyRange { start: user_key(bounds.0), end: user_key(bounds.1) };
+    let mut rows = Rows::new();
+    loop {
+        let request = PageRequest {
+            range: range.clone(),
+            reverse,
+            read: read.clone(),
+            key_only: false,
+            rows_max,
+            bytes_max: usize::MAX,
+        };
+        let page = read_page(snapshot, &request).expect("a page is read");
+        assert!(page.rows.len() <= rows_max);
+        rows.extend(page.rows.into_iter().map(|row| match row {
+            Ok((key, value)) => (key, Some(value)),
+            Err(locked) => (locked.key, None),
+        }));
+        match rows.last() {
+            Some((last, _)) if page.more && reverse => range.end = last.clone(),
+            Some((last, _)) if page.more => range.start = last.successor(),
+            _ => return rows,
+        }
+    }
+}
+
+/// Notes in which ranges locks are looked for.
+struct LockRanges {
+    snapshot: Arc<dyn Snapshot>,
+    asked: Mutex<Vec<(Bytes, Bytes)>>,
+}
+
+impl Snapshot for LockRanges {
+    fn get(&self, cf: Cf, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        self.snapshot.get(cf, key)
+    }
+
+    fn iter(&self, cf: Cf, options: IterOptions) -> Result<Box<dyn EngineIterator>, EngineError> {
+        if cf == Cf::Lock {
+            self.asked.lock().unwrap().push((options.lower.clone(), options.upper.clone()));
+        }
+        self.snapshot.iter(cf, options)
+    }
+}
+
+#[test]
+fn a_page_looks_for_locks_no_further_than_its_last_key() {
+    let put = |key| ((key, 5), Event::Put { is_long: false });
+    let engine = load(&(0..8).map(put).collect(), &BTreeMap::new());
+    let bound = |key: UserKey| Bytes::from(key.encode().into_vec());
+    for (reverse, expected) in [(false, (user_key(1), user_key(2).successor())), (true, (user_key(5), user_key(7)))] {
+        let ranges = Arc::new(LockRanges { snapshot: engine.snapshot(), asked: Mutex::default() });
+        let request = PageRequest {
+            range: KeyRange { start: user_key(1), end: user_key(7) },
+            reverse,
+            read: ReadAt::at(Timestamp(20)),
+            key_only: false,
+            rows_max: 2,
+            bytes_max: usize::MAX,
+        };
+        let snapshot: Arc<dyn Snapshot> = ranges.clone();
+        let page = read_page(&snapshot, &request).expect("a page is read");
+        assert_eq!((page.rows.len(), page.more), (2, true));
+        assert_eq!(*ranges.asked.lock().unwrap(), [(bound(expected.0), bound(expected.1))]);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
@@ -150,7 +219,16 @@ proptest! {
             start: user_key(bounds.0).encode().into_vec().into(),
             end: user_key(bounds.1).encode().into_vec().into(),
         };
-        let options = ScanOptions { range, read, key_only: false, fill_cache: true };
+        let options = ScanOptions { range, read: read.clone(), key_only: false, fill_cache: true };
+        for rows_max in [1, 2, 100] {
+            for reverse in [false, true] {
+                let mut expected = model.clone();
+                if reverse {
+                    expected.reverse();
+                }
+                prop_assert_eq!(in_pages(&engine.snapshot(), bounds, &read, reverse, rows_max), expected);
+            }
+        }
         let mut forward = ForwardScanner::new(engine.snapshot(), options.clone()).expect("a scan starts");
         prop_assert_eq!(collect(|| Ok(forward.next()?.map(owned))), model.clone());
         let mut backward = BackwardScanner::new(engine.snapshot(), options).expect("a scan starts");

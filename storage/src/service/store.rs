@@ -8,8 +8,7 @@ use crate::engine::EngineRange;
 use crate::error::{Error, KeyError, LockedKey, RegionError};
 use crate::mvcc::changes::first_change;
 use crate::mvcc::reader::LockFilter;
-use crate::mvcc::scan::ScanOptions;
-use crate::mvcc::{BackwardScanner, ForwardScanner, MvccReader, ReadAt};
+use crate::mvcc::{MvccReader, PageRequest, PageRow, ReadAt, read_page};
 use crate::replicated::{RegionCtx, RegionSnapshot};
 use crate::txn::Scheduler;
 use crate::txn::action::check_secondary_locks::SecondaryStatus;
@@ -323,30 +322,28 @@ impl StoreService {
         let Some(range) = range.intersect(&snapshot.region.range) else {
             return Err(RegionError::KeyNotInRegion(Box::new((*snapshot.region).clone())).into());
         };
-        let range = EngineRange::from(&range);
         if request.changed_after != 0 {
-            let changed = first_change(&*snapshot.data, &range, &read, Timestamp(request.changed_after))?;
+            let (range, since) = (EngineRange::from(&range), Timestamp(request.changed_after));
+            let changed = first_change(&*snapshot.data, &range, &read, since)?;
             let pairs = changed.map(|key| kv::KvPair { key: key.0, ..Default::default() }).into_iter().collect();
             return Ok(kv::ScanResponse { pairs, ..Default::default() });
         }
-        let options = ScanOptions { range, read, key_only: request.key_only, fill_cache: true };
-        let pairs_max = match request.limit as usize {
-            0 => self.config.scan_pairs_max,
-            limit => limit.min(self.config.scan_pairs_max),
+        let at_most = |asked: u64, limit: usize| if asked == 0 { limit } else { limit.min(asked as usize) };
+        let page = PageRequest {
+            range,
+            reverse: request.reverse,
+            read,
+            key_only: request.key_only,
+            rows_max: at_most(request.limit.into(), self.config.scan_pairs_max),
+            bytes_max: at_most(request.bytes_max, self.config.scan_bytes_max),
         };
-        let bytes_max = match request.bytes_max as usize {
-            0 => self.config.scan_bytes_max,
-            bytes => bytes.min(self.config.scan_bytes_max),
+        let page = read_page(&snapshot.data, &page)?;
+        let pair = |row: PageRow| match row {
+            Ok((key, value)) => kv::KvPair { key: key.0, value, error: None },
+            Err(locked) => error_pair(KeyError::Locked(locked)),
         };
-        let mut page = Page { pairs: Vec::new(), bytes: 0, pairs_max, bytes_max };
-        let more = if request.reverse {
-            let mut scanner = BackwardScanner::new(snapshot.data, options)?;
-            page.fill(|| scanner.next().map(|row| row.map(owned_pair)))?
-        } else {
-            let mut scanner = ForwardScanner::new(snapshot.data, options)?;
-            page.fill(|| scanner.next().map(|row| row.map(owned_pair)))?
-        };
-        Ok(kv::ScanResponse { region_error: None, pairs: page.pairs, more })
+        let pairs = page.rows.into_iter().map(pair).collect();
+        Ok(kv::ScanResponse { region_error: None, pairs, more: page.more })
     }
 
     async fn prewrite(&self, request: kv::PrewriteRequest) -> Result<kv::PrewriteResponse, Error> {
@@ -590,33 +587,4 @@ fn error_pair(error: KeyError) -> kv::KvPair {
         _ => Bytes::new(),
     };
     kv::KvPair { key, value: Bytes::new(), error: Some(convert::key_error(error)) }
-}
-
-fn owned_pair(row: crate::mvcc::Row<'_>) -> kv::KvPair {
-    kv::KvPair { key: Bytes::copy_from_slice(row.key), value: Bytes::copy_from_slice(row.value), error: None }
-}
-
-/// A scan's answer in the making.
-struct Page {
-    pairs: Vec<kv::KvPair>,
-    bytes: usize,
-    pairs_max: usize,
-    bytes_max: usize,
-}
-
-impl Page {
-    /// Takes rows until the page is full (true) or there are no more (false). A locked key is a pair with an error.
-    fn fill(&mut self, mut next: impl FnMut() -> Result<Option<kv::KvPair>, Error>) -> Result<bool, Error> {
-        while self.pairs.len() < self.pairs_max && self.bytes < self.bytes_max {
-            let pair = match next() {
-                Ok(Some(pair)) => pair,
-                Ok(None) => return Ok(false),
-                Err(Error::Key(error @ KeyError::Locked(_))) => error_pair(error),
-                Err(error) => return Err(error),
-            };
-            self.bytes += pair.key.len() + pair.value.len();
-            self.pairs.push(pair);
-        }
-        Ok(true)
-    }
 }
