@@ -71,11 +71,11 @@ pub const TXN_LIFE_MAX: Duration = Duration::from_secs(3_600);
 pub const LOCK_WAIT_DEFAULT: Duration = Duration::from_secs(50);
 /// One store-side wait for a lock; longer waits are asked for again, so that the locks of
 /// a client that died are noticed.
-pub const LOCK_WAIT_SLICE: Duration = Duration::from_secs(1);
+pub const LOCK_WAIT_SLICE: Duration = Duration::from_millis(500);
 /// How old a transaction is before anybody asks for its owner: most end sooner.
 pub const OWNER_ASKED_AFTER: Duration = Duration::from_secs(1);
 /// How often the owner of a lock that is waited for is asked whether it lives.
-pub const OWNER_ASKED_EVERY: Duration = Duration::from_millis(500);
+pub const OWNER_ASKED_EVERY: Duration = Duration::from_millis(250);
 /// Owners remembered as asked.
 pub const OWNERS_ALIVE_MAX: usize = 4_096;
 /// A transaction with so many keys or more has all its locks in a region resolved at once.

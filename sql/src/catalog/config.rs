@@ -10,7 +10,7 @@ pub const SCHEMA_LEASE: Duration = Duration::from_secs(10);
 /// so has the time of whatever it had sent.
 pub const SERVER_SILENCE_MAX: Duration = Duration::from_secs(15);
 /// A server that has not announced itself for so long is dead to others that wait for its locks.
-pub const SERVER_DEAD_AFTER: Duration = Duration::from_millis(2_500);
+pub const SERVER_DEAD_AFTER: Duration = Duration::from_secs(2);
 /// Who has not heard from PD for so long cannot tell who is dead.
 pub const ANNOUNCE_GAP_MAX: Duration = Duration::from_millis(1_500);
 /// How long a step waits for servers that are alive and still work under the version before.
