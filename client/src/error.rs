@@ -23,6 +23,8 @@ pub enum Error {
     Deadlock {
         /// The key that was waited for.
         key: Bytes,
+        /// The transactions that waited, each for the next, by their start_ts, and on which key.
+        circle: Vec<(Timestamp, Bytes)>,
     },
     /// Another transaction holds the key for longer than the caller wants to wait.
     #[error("lock wait timeout on {}", key.escape_ascii())]
@@ -148,7 +150,10 @@ impl Error {
                 conflict_commit_ts: Timestamp(e.conflict_commit_ts.max(e.conflict_start_ts)),
             },
             Some(Kind::AlreadyExist(e)) => Error::AlreadyExists { key: e.key },
-            Some(Kind::Deadlock(e)) => Error::Deadlock { key: e.lock_key },
+            Some(Kind::Deadlock(e)) => {
+                let circle = e.wait_chain.into_iter().map(Timestamp).zip(e.wait_keys).collect();
+                Error::Deadlock { key: e.lock_key, circle }
+            }
             Some(Kind::LockWaitTimeout(e)) => Error::LockTimeout { key: e.lock_info.unwrap_or_default().key },
             Some(Kind::Locked(e)) => Error::LockTimeout { key: e.key },
             Some(Kind::CommitTsTooLarge(e)) => {

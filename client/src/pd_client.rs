@@ -226,6 +226,19 @@ impl PdClient {
         })
     }
 
+    /// Who waits for whose locks, as the stores have told within the last second.
+    ///
+    /// # Errors
+    /// [`Error::PdUnavailable`].
+    pub fn lock_waits(&self) -> BoxFuture<'_, Result<Vec<pd::LockWait>>> {
+        Box::pin(async move {
+            match self.call(pd_request::Cmd::ListLockWaits(pd::ListLockWaitsRequest {})).await? {
+                Some(pd_response::Cmd::ListLockWaits(r)) => Ok(r.waits),
+                _ => Err(wrong_answer()),
+            }
+        })
+    }
+
     /// Calls another SQL server; `None` when it is not there, or does not answer in time.
     ///
     /// # Errors

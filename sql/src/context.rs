@@ -14,6 +14,7 @@
 
 use crate::catalog::Catalog;
 use crate::catalog::model::Schema;
+use crate::deadlocks::Deadlocks;
 use crate::error::{Error, Result};
 use crate::plan::OutputColumn;
 use crate::query::VirtualTables;
@@ -50,6 +51,8 @@ pub struct StatementContext {
     pub limits: Limits,
     /// Counts what the statement holds, within its limit.
     pub memory: Arc<Tracker>,
+    /// Takes note of circles of waits that ended in the statement.
+    pub deadlocks: Arc<Deadlocks>,
     /// What the statement did, for `SHOW STATUS` and `EXPLAIN ANALYZE`.
     pub counters: Counters,
 }
@@ -100,6 +103,8 @@ impl StatementContext {
 pub struct Limits {
     /// How long it waits for a row's lock (1205).
     pub lock_wait_timeout: Duration,
+    /// Whether that ends the transaction, not the statement alone.
+    pub rolls_back_on_timeout: bool,
     /// How long a SELECT may run (3024); `None` = for ever.
     pub execution_time_max: Option<Duration>,
     /// Regions that one scan reads at a time.
@@ -108,7 +113,12 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { lock_wait_timeout: LOCK_WAIT_TIMEOUT, execution_time_max: None, scan_concurrency: SCAN_CONCURRENCY }
+        Limits {
+            lock_wait_timeout: LOCK_WAIT_TIMEOUT,
+            rolls_back_on_timeout: false,
+            execution_time_max: None,
+            scan_concurrency: SCAN_CONCURRENCY,
+        }
     }
 }
 

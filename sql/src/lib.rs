@@ -24,6 +24,7 @@ pub mod binder;
 pub mod catalog;
 pub mod context;
 pub mod ddl;
+pub mod deadlocks;
 pub mod error;
 pub mod executor;
 pub mod memory;

@@ -25,6 +25,7 @@ use basalt_common::{KeyRange, Timestamp, UserKey};
 use basalt_expr::key::{decode_index_handle, encode_row_key};
 use bytes::Bytes;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Most savepoints of one transaction.
 pub const SAVEPOINTS_MAX: usize = 1_000;
@@ -96,6 +97,8 @@ pub struct SessionTxn {
     refused: Option<(Bytes, Bytes)>,
     /// What the statement under way works under.
     schema: Option<Arc<Schema>>,
+    /// Where others see which transaction the session is in.
+    shown: Arc<AtomicU64>,
 }
 
 /// The row that a transaction wrote under a unique key: its own, or the one that its index entry names.
@@ -126,6 +129,8 @@ enum State {
 
 struct Running {
     txn: Box<Transaction>,
+    /// Says to others that the session is in it.
+    _shown: Shown,
     settings: TxnSettings,
     /// Before its first write.
     start: Savepoint,
@@ -141,9 +146,30 @@ struct TakenSnapshot {
     schema: Option<Arc<Schema>>,
 }
 
+/// Where a session says which transaction it is in, by start_ts; 0: none.
+struct Shown {
+    place: Arc<AtomicU64>,
+    start_ts: u64,
+}
+
+impl Shown {
+    fn new(place: &Arc<AtomicU64>, start_ts: Timestamp) -> Shown {
+        place.store(start_ts.0, Ordering::Relaxed);
+        Shown { place: place.clone(), start_ts: start_ts.0 }
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        // The next one may have begun.
+        let _ = self.place.compare_exchange(self.start_ts, 0, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
+
 impl Running {
-    fn new(txn: Transaction, settings: TxnSettings) -> Running {
-        Running { start: txn.savepoint(), txn: Box::new(txn), settings, taken: None }
+    fn new(txn: Transaction, settings: TxnSettings, shown: &Arc<AtomicU64>) -> Running {
+        let shown = Shown::new(shown, txn.start_ts());
+        Running { start: txn.savepoint(), txn: Box::new(txn), _shown: shown, settings, taken: None }
     }
 
     /// Whether its consistent reads see one snapshot. Optimistic writes read that, too.
@@ -154,7 +180,7 @@ impl Running {
 
 impl SessionTxn {
     /// A session without transaction.
-    pub fn new(cluster: Cluster, holds: TableHolds, memory: Arc<Tracker>) -> SessionTxn {
+    pub fn new(cluster: Cluster, holds: TableHolds, memory: Arc<Tracker>, shown: Arc<AtomicU64>) -> SessionTxn {
         SessionTxn {
             cluster,
             memory,
@@ -165,7 +191,13 @@ impl SessionTxn {
             holds,
             refused: None,
             schema: None,
+            shown,
         }
+    }
+
+    /// The transaction under way, by its start_ts.
+    pub fn start_ts(&self) -> Option<Timestamp> {
+        self.txn().map(Transaction::start_ts)
     }
 
     /// Before a statement: the schema that it holds until it has its timestamp.
@@ -406,7 +438,7 @@ impl SessionTxn {
         // Locks are waited for where they are asked for, not at the commit.
         let options = TxnOptions { autocommit: true, waits_at_commit: pessimistic, ..settings.options() };
         let txn = self.begin_counted(options).await?;
-        self.state = State::Statement(Running::new(txn, settings));
+        self.state = State::Statement(Running::new(txn, settings, &self.shown));
         Ok(())
     }
 
@@ -517,7 +549,7 @@ impl SessionTxn {
         };
         let options = settings.options();
         let txn = self.begin_counted(options).await?;
-        let mut running = Running::new(txn, settings);
+        let mut running = Running::new(txn, settings, &self.shown);
         if !settings.pessimistic {
             let (snapshot, ts) = (running.txn.snapshot().clone(), running.txn.start_ts());
             running.taken = Some(TakenSnapshot { snapshot, ts, schema: self.schema.clone() });

@@ -131,8 +131,8 @@ pub enum KeyError {
         lock_ts: Timestamp,
         /// On which key.
         key: UserKey,
-        /// The transactions of the cycle, each waiting for the next.
-        chain: Vec<Timestamp>,
+        /// The transactions of the cycle, each waiting for the next, and on which key.
+        circle: Vec<(Timestamp, UserKey)>,
     },
     /// The commit timestamp is below what readers were promised: take a new one.
     #[error("commit of {start_ts} at {commit_ts} is below {min_commit_ts}")]

@@ -78,5 +78,19 @@ fn a_circle_over_two_stores_has_one_victim_at_once() {
         let mut conn = begin(ports[0]).await;
         let rows: Vec<(i32, i32)> = conn.query("select id, v from t order by id").await.expect("rows");
         assert_eq!(rows, [(1, 5), (2, 5), (3, 5)]);
+        // The victim's server shows it, with the statement that is its own.
+        let shown = "select is_victim, table_name, index_name, waited_for, statement from information_schema.basalt_deadlocks
+                     where deadlock_id = 5 order by is_victim";
+        let mut conn = begin(ports[1]).await;
+        let members: Vec<(i32, String, String, String, Option<String>)> = conn.query(shown).await.expect("rows");
+        let [(0, _, _, waited_for, None), (1, table, index, key, Some(statement))] = &members[..] else {
+            panic!("{members:?}")
+        };
+        assert_eq!((table.as_str(), index.as_str(), statement.as_str()), ("t", "PRIMARY", update(1).as_str()));
+        assert!(waited_for.ends_with("_r_2") && key.ends_with("_r_1"), "{members:?}");
+        let status: Vec<(String, String, String)> = conn.query("show engine innodb status").await.expect("rows");
+        let [(engine, name, text)] = &status[..] else { panic!("{status:?}") };
+        assert_eq!((engine.as_str(), name.as_str()), ("InnoDB", ""));
+        assert!(text.contains("LATEST DETECTED DEADLOCK") && text.contains("WE ROLL BACK TRANSACTION"), "{text}");
     });
 }

@@ -1,4 +1,4 @@
-//! Deadlocks over several stores.
+//! Deadlocks over several stores, and who waits now.
 //!
 //! A store knows who waits on it and finds the circles among those at once. While waits last, it tells PD all of them, again
 //! and again; here they meet those of the other stores. What a store told is forgotten when it is silent for a while, so
@@ -10,7 +10,7 @@
 //! The victim is the waiting transaction with the fewest keys, the youngest of several: the others' work is kept.
 
 use super::PdService;
-use basalt_proto::pd::{DeadlockVictim, LockWait, LockWaitsRequest, LockWaitsResponse};
+use basalt_proto::pd::{DeadlockVictim, ListLockWaitsResponse, LockWait, LockWaitsRequest, LockWaitsResponse};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How long what a store told is believed.
@@ -44,6 +44,16 @@ impl LockWaits {
         self.victims(store)
     }
 
+    /// All waits that are believed now.
+    fn list(&self, now_ms: u64) -> Vec<LockWait> {
+        let of = |report: &Report| {
+            let age_ms = now_ms.saturating_sub(report.told_ms);
+            let waits = if age_ms < REPORT_LIFE_MS { &report.waits[..] } else { &[] };
+            waits.iter().map(|wait| LockWait { waited_ms: wait.waited_ms + age_ms, ..wait.clone() }).collect::<Vec<_>>()
+        };
+        self.stores.values().flat_map(of).collect()
+    }
+
     /// The victims of all circles that wait on this store; the other victims are told to their own stores.
     fn victims(&self, store: u64) -> Vec<DeadlockVictim> {
         if self.stores.len() < 2 {
@@ -63,8 +73,8 @@ impl LockWaits {
             };
             broken.insert(victim.waiter);
             if at == store {
-                let chain = circle.iter().map(|(_, wait)| wait.waiter).collect();
-                victims.push(DeadlockVictim { id: victim.id, chain });
+                let (chain, keys) = circle.iter().map(|(_, wait)| (wait.waiter, wait.key.clone())).unzip();
+                victims.push(DeadlockVictim { id: victim.id, chain, keys });
             }
         }
         victims
@@ -109,6 +119,10 @@ impl PdService {
         let victims = self.lock_waits.lock().report(request.store_id, request.waits, now_ms);
         LockWaitsResponse { victims }
     }
+
+    pub(super) fn list_lock_waits(&self) -> ListLockWaitsResponse {
+        ListLockWaitsResponse { waits: self.lock_waits.lock().list(self.env.wall_ms()) }
+    }
 }
 
 #[cfg(test)]
@@ -116,7 +130,7 @@ mod tests {
     use super::*;
 
     fn wait(id: u64, waiter: u64, holder: u64, keys: u64) -> LockWait {
-        LockWait { id, waiter, holder, keys }
+        LockWait { id, waiter, holder, keys, key: vec![waiter as u8].into(), waited_ms: 7 }
     }
 
     fn ids(victims: &[DeadlockVictim]) -> Vec<u64> {
@@ -133,6 +147,10 @@ mod tests {
         let victims = waits.report(2, on_second, 31);
         assert_eq!(ids(&victims), [1]);
         assert_eq!(victims[0].chain.len(), 2);
+        assert!(victims[0].chain.iter().zip(&victims[0].keys).all(|(txn, key)| key[0] == *txn as u8), "{victims:?}");
+        let listed = waits.list(531);
+        assert_eq!(listed.iter().map(|wait| wait.waited_ms).collect::<Vec<_>>(), [7 + 501, 7 + 500]);
+        assert_eq!(waits.list(1_030).len(), 1, "a store that is silent is forgotten");
         assert!(waits.report(2, Vec::new(), 60).is_empty());
         assert!(waits.report(1, on_first, 61).is_empty(), "it is over");
     }

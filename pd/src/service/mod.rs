@@ -191,6 +191,7 @@ impl PdService {
             Req::AddOperator(r) => self.add_operator(r).map(Resp::AddOperator),
             Req::ServiceSafePoint(r) => self.service_safe_point(r).await.map(Resp::ServiceSafePoint),
             Req::LockWaits(r) => Ok(Resp::LockWaits(self.lock_waits(r))),
+            Req::ListLockWaits(_) => Ok(Resp::ListLockWaits(self.list_lock_waits())),
             Req::CallSqlServer(r) => Ok(Resp::CallSqlServer(self.call_sql_server(r).await)),
             Req::Listen(r) => self.listen(r).await.map(Resp::Listen),
             Req::SqlServerHeartbeat(r) => self.sql_server_heartbeat(r).map(Resp::SqlServerHeartbeat),

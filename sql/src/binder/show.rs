@@ -115,6 +115,12 @@ fn of(what: &ShowWhat, ctx: &BindContext<'_>) -> Result<Template> {
             &[],
             "Engine",
         ),
+        ShowWhat::EngineStatus { engine } if engine.eq_ignore_ascii_case("innodb") => template(
+            "SELECT TYPE `Type`, NAME `Name`, STATUS `Status` FROM information_schema.BASALT_ENGINE_STATUS",
+            &[],
+            "",
+        ),
+        ShowWhat::EngineStatus { engine } => return Err(Error::unknown_engine(engine)),
         ShowWhat::Charsets => template(
             "SELECT CHARACTER_SET_NAME `Charset`, DESCRIPTION `Description`, DEFAULT_COLLATE_NAME `Default collation`, MAXLEN `Maxlen` FROM information_schema.CHARACTER_SETS",
             &["Charset"],

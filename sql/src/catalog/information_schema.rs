@@ -9,11 +9,13 @@
 use super::model::Schema;
 use super::rows;
 use super::size::TableSize;
+use crate::deadlocks::Deadlock;
 use crate::error::Result;
 use async_trait::async_trait;
 use basalt_common::TableId;
 use basalt_expr::types::{FieldType, TypeKind};
 use basalt_expr::value::Value;
+use basalt_proto::pd::LockWait;
 
 /// A row of a made-up table.
 pub type Row = Vec<Value>;
@@ -27,6 +29,17 @@ pub trait SessionInfo: Send + Sync {
     fn status(&self, global: bool) -> Vec<(String, String)>;
     /// Connections of all SQL servers that answer.
     async fn processes(&self) -> Vec<Process>;
+    /// The time, milliseconds since 1970.
+    fn now_unix_ms(&self) -> u64;
+    /// Whether [`SessionInfo::processes`] are everybody's, not the account's own.
+    fn sees_everybody(&self) -> bool;
+    /// Who waits for whose locks, in all stores.
+    ///
+    /// # Errors
+    /// When PD cannot be asked.
+    async fn lock_waits(&self) -> Result<Vec<LockWait>>;
+    /// The latest deadlocks whose victims were of this server, newest first.
+    fn deadlocks(&self) -> Vec<Deadlock>;
     /// Warnings of the statement before: level, code, text.
     fn warnings(&self) -> Vec<(&'static str, u16, String)>;
     /// The accounts that may be seen: all, or the session's own.
@@ -108,6 +121,8 @@ pub struct Process {
     pub statement: Option<String>,
     /// Bytes that the connection and its statement hold.
     pub memory_bytes: u64,
+    /// The start_ts of its transaction; 0 without one.
+    pub transaction: u64,
 }
 
 /// A region, for SHOW TABLE REGIONS.
@@ -260,6 +275,20 @@ const TABLES: &[(&str, &str, &str)] = &[
         "COLLATION_NAME:n CHARACTER_SET_NAME:n ID:u IS_DEFAULT:n IS_COMPILED:n SORTLEN:u PAD_ATTRIBUTE:n",
     ),
     (IS, "COLLATION_CHARACTER_SET_APPLICABILITY", "COLLATION_NAME:n CHARACTER_SET_NAME:n"),
+    (
+        IS,
+        "BASALT_DEADLOCKS",
+        "DEADLOCK_ID:u OCCUR_TIME:d MEMBER:u TRX_ID:u IS_VICTIM:i CONNECTION_ID:u STATEMENT:t TABLE_SCHEMA:n TABLE_NAME:n \
+        INDEX_NAME:n WAITED_FOR:s",
+    ),
+    (IS, "BASALT_ENGINE_STATUS", "TYPE:n NAME:s STATUS:t"),
+    (
+        "sys",
+        "innodb_lock_waits",
+        "wait_started:d wait_age_secs:i locked_table:s locked_table_schema:n locked_table_name:n locked_index:n locked_key:s \
+        waiting_trx_id:u waiting_trx_started:d waiting_pid:u waiting_query:t blocking_trx_id:u blocking_trx_started:d \
+        blocking_pid:u blocking_query:t sql_kill_blocking_query:s sql_kill_blocking_connection:s",
+    ),
     (IS, "PROCESSLIST", "ID:u USER:n HOST:s DB:n COMMAND:n TIME:i STATE:n INFO:t MEMORY:u"),
     (
         IS,

@@ -42,6 +42,7 @@ pub mod information_schema;
 mod key_text;
 pub mod keys;
 mod liveness;
+mod lock_rows;
 pub mod model;
 mod privileges;
 pub(crate) mod record;

@@ -2,6 +2,7 @@
 
 use super::information_schema::{self, DATABASES, Row, SessionInfo};
 use super::key_text::key_text;
+use super::lock_rows;
 use super::model::{Column, Schema, Table};
 use super::privileges;
 use super::show_create;
@@ -47,6 +48,9 @@ pub(super) async fn produce(database: &str, table: &str, schema: &Schema, info: 
             Collation::all().into_iter().map(|c| vec![s(c.name()), s(c.charset())]).collect()
         }
         ("information_schema", "PROCESSLIST") => processes(info).await,
+        (_, "BASALT_DEADLOCKS") => lock_rows::deadlocks(schema, info),
+        (_, "BASALT_ENGINE_STATUS") => lock_rows::engine_status(schema, info).await?,
+        ("sys", "INNODB_LOCK_WAITS") => lock_rows::lock_waits(schema, info).await?,
         ("information_schema", "USER_PRIVILEGES") => privileges::user_privileges(info),
         ("information_schema", "SCHEMA_PRIVILEGES") => privileges::schema_privileges(info),
         ("information_schema", "TABLE_PRIVILEGES") => privileges::table_privileges(info),
@@ -355,10 +359,14 @@ mod tests {
     use crate::catalog::model::Database;
     use crate::catalog::size::TableSize;
     use crate::ddl::{TableDefaults, build_table};
+    use crate::deadlocks::{Deadlock, Member};
     use crate::parser::statement::{Ddl, Statement};
     use crate::parser::{ParseOptions, parse_one};
     use async_trait::async_trait;
+    use basalt_common::Timestamp;
     use basalt_expr::EvalContext;
+    use basalt_proto::pd::LockWait;
+    use bytes::Bytes;
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
@@ -374,6 +382,25 @@ mod tests {
         }
         async fn processes(&self) -> Vec<Process> {
             vec![Process { id: 1, ..Process::default() }]
+        }
+        fn now_unix_ms(&self) -> u64 {
+            1_700_000_001_000
+        }
+        fn sees_everybody(&self) -> bool {
+            true
+        }
+        async fn lock_waits(&self) -> Result<Vec<LockWait>> {
+            Ok(vec![LockWait { waiter: 5, holder: 6, ..LockWait::default() }])
+        }
+        fn deadlocks(&self) -> Vec<Deadlock> {
+            let member = |at: u64| Member {
+                transaction: Timestamp(at),
+                key: Bytes::from("k"),
+                is_victim: at == 7,
+                connection: None,
+                statement: Some(b"UPDATE t".to_vec()),
+            };
+            vec![Deadlock { number: 1, found_unix_ms: 1_700_000_000_000, members: vec![member(7), member(8)] }]
         }
         fn warnings(&self) -> Vec<(&'static str, u16, String)> {
             vec![("Warning", 1365, "Division by 0".into())]

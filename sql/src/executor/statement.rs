@@ -28,7 +28,8 @@ use std::sync::Arc;
 /// Runs a statement.
 ///
 /// # Errors
-/// What the statement runs into. Its own writes are undone; after a deadlock or an abort the whole transaction is.
+/// What the statement runs into. Its own writes are undone; after a deadlock or an abort (and a timeout, if
+/// `innodb_rollback_on_timeout` says so) the whole transaction is.
 pub async fn execute(plan: &PhysicalPlan, ctx: &Arc<StatementContext>, txn: &mut SessionTxn) -> Result<Outcome> {
     txn.enter();
     match plan {
@@ -106,13 +107,15 @@ async fn write_in_transaction(work: Work<'_>, ctx: &Arc<StatementContext>, txn: 
         }
         Err(error) => error,
     };
-    match &error {
-        Error::Client(ClientError::Deadlock { .. } | ClientError::Aborted { .. }) => {
-            txn.rollback().await;
-            Err(error)
-        }
-        _ => Err(described(error, ctx, None)),
+    let ends_transaction = match &error {
+        Error::Client(ClientError::Deadlock { .. } | ClientError::Aborted { .. }) => true,
+        Error::Client(ClientError::LockTimeout { .. }) => ctx.limits.rolls_back_on_timeout,
+        _ => false,
+    };
+    if ends_transaction {
+        txn.rollback().await;
     }
+    Err(described(error, ctx, None))
 }
 
 /// Runs a statement; again when a row that it read had changed by the time it was locked. The locks stay, so that those
@@ -136,7 +139,12 @@ async fn run_on_newest(work: Work<'_>, ctx: &Arc<StatementContext>, txn: &mut Se
                 txn.forget_reads(reads);
                 start_again(ctx)?;
             }
-            error => return Err(error),
+            error => {
+                if let (Error::Client(ClientError::Deadlock { circle, .. }), Some(victim)) = (&error, txn.start_ts()) {
+                    ctx.deadlocks.note(circle, victim);
+                }
+                return Err(error);
+            }
         }
     }
 }

@@ -94,6 +94,11 @@ impl Parser<'_> {
             "PROCESSLIST" => ShowWhat::ProcessList { full },
             "STORAGE" if self.eat("ENGINES") => ShowWhat::Engines,
             "ENGINES" => ShowWhat::Engines,
+            "ENGINE" => {
+                let engine = self.identifier()?;
+                self.expect("STATUS")?;
+                ShowWhat::EngineStatus { engine }
+            }
             "CHARSET" => ShowWhat::Charsets,
             "CHARACTER" if self.eat("SET") => ShowWhat::Charsets,
             "COLLATION" => ShowWhat::Collations,

@@ -500,6 +500,11 @@ pub enum ShowWhat {
         /// LIMIT
         limit: Option<LimitClause>,
     },
+    /// ENGINE name STATUS
+    EngineStatus {
+        /// The engine.
+        engine: String,
+    },
     /// PROCESSLIST
     ProcessList {
         /// FULL

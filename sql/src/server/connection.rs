@@ -431,12 +431,14 @@ pub(super) async fn guarded<T>(
     let mut transfer = None;
     tokio::select! {
         biased;
+        // Before the answer that the work gives then: as in MySQL, the client of a killed connection loses it. Who kills the own
+        // one has the answer with the poll that does it.
+        () = kill.connection_killed() => {}
         result = &mut work => {
             drain(transfer, reader, transfers).await?;
             return Ok(result);
         }
         () = watch(&mut transfer, reader, transfers) => kill.kill_connection(),
-        () = kill.connection_killed() => {}
     }
     // Whatever it answers now, nobody reads it.
     let _ = tokio::time::timeout(CANCEL_GRACE, work).await;

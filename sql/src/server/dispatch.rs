@@ -68,7 +68,7 @@ impl Connection {
             Ok(outcome) => {
                 self.out.conclude(outcome, self.variables.results());
                 if self.entry.kill().is_connection_killed() {
-                    // The answer is the last: 1317 for most.
+                    // The answer is the last: of who killed its own connection, 1317.
                     let _ = self.out.flush().await;
                     return Flow::Close;
                 }

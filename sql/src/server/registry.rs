@@ -51,6 +51,7 @@ pub struct ConnectionEntry {
     id: u64,
     kill: Arc<KillSwitch>,
     memory: Arc<SessionMemory>,
+    transaction: Arc<AtomicU64>,
     process: Mutex<Process>,
 }
 
@@ -93,6 +94,8 @@ pub struct ProcessInfo {
     pub text: Option<Vec<u8>>,
     /// Bytes that the connection holds, its statement's and its transaction's.
     pub memory: usize,
+    /// The start_ts of the transaction that it is in; 0 without one.
+    pub transaction: u64,
 }
 
 impl Connections {
@@ -135,6 +138,7 @@ impl Connections {
             id,
             kill: Arc::default(),
             memory: Arc::new(SessionMemory::new(id)),
+            transaction: Arc::default(),
             process: Mutex::new(process),
         });
         open.insert(id, Arc::clone(&entry));
@@ -205,6 +209,11 @@ impl ConnectionEntry {
         &self.memory
     }
 
+    /// Where the session notes the start_ts of its transaction, 0 without one.
+    pub fn transaction(&self) -> &Arc<AtomicU64> {
+        &self.transaction
+    }
+
     /// What the connection is doing now.
     pub fn info(&self) -> ProcessInfo {
         let process = self.process.lock();
@@ -223,6 +232,7 @@ impl ConnectionEntry {
             state: process.state.clone(),
             text,
             memory: self.memory.used(),
+            transaction: self.transaction.load(Ordering::Relaxed),
         }
     }
 
@@ -244,7 +254,7 @@ impl ConnectionEntry {
         process.schema = schema.map(str::to_owned);
     }
 
-    pub(super) fn begin(&self, command: &'static str, text: &[u8], now: Monotonic) {
+    pub(crate) fn begin(&self, command: &'static str, text: &[u8], now: Monotonic) {
         let mut process = self.process.lock();
         (process.command, process.since) = (command, now);
         process.text.copied.clear();

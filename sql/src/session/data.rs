@@ -137,10 +137,12 @@ impl SqlSession {
             kill: self.connection.kill.clone(),
             limits: Limits {
                 lock_wait_timeout: Duration::from_millis(typed.lock_wait_timeout_ms),
+                rolls_back_on_timeout: typed.rolls_back_on_timeout,
                 execution_time_max,
                 ..Limits::default()
             },
             memory: self.connection.memory.statement().clone(),
+            deadlocks: self.server.deadlocks.clone(),
             counters: Counters::default(),
         }))
     }

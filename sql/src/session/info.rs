@@ -7,6 +7,7 @@ use super::users::same;
 use super::variables::{DEFINITIONS, Globals, Scope};
 use crate::catalog::information_schema::{AccountInfo, Process, RegionInfo, Row, SessionInfo, StoreInfo};
 use crate::catalog::size::{self, TableSize};
+use crate::deadlocks::Deadlock;
 use crate::error::Result;
 use crate::privilege::{Privileges, Rights};
 use crate::server::registry::Connections;
@@ -16,6 +17,7 @@ use async_trait::async_trait;
 use basalt_common::{KeyRange, TableId};
 use basalt_expr::Warnings;
 use basalt_expr::value::Value;
+use basalt_proto::pd::LockWait;
 use basalt_proto::schema::{DdlJob, DdlJobState, User};
 use basalt_proto::sql::ProcessesRequest;
 use std::sync::Arc;
@@ -80,9 +82,7 @@ impl SessionInfo for Info {
     }
 
     async fn processes(&self) -> Vec<Process> {
-        // Without PROCESS one sees one's own.
-        let everybody = self.rights.global.has(Privileges::PROCESS);
-        let who = ProcessesRequest { user: self.user.clone(), everybody };
+        let who = ProcessesRequest { user: self.user.clone(), everybody: self.sees_everybody() };
         let row = |process: basalt_proto::sql::Process| Process {
             id: process.id,
             user: process.user,
@@ -93,8 +93,25 @@ impl SessionInfo for Info {
             state: process.state,
             statement: process.statement,
             memory_bytes: process.memory_bytes,
+            transaction: process.transaction,
         };
         self.server.processes(&who, &self.statement_warnings).await.into_iter().map(row).collect()
+    }
+
+    fn now_unix_ms(&self) -> u64 {
+        self.server.env.wall_ms()
+    }
+
+    fn sees_everybody(&self) -> bool {
+        self.rights.global.has(Privileges::PROCESS)
+    }
+
+    async fn lock_waits(&self) -> Result<Vec<LockWait>> {
+        Ok(self.server.cluster.pd().lock_waits().await?)
+    }
+
+    fn deadlocks(&self) -> Vec<Deadlock> {
+        self.server.deadlocks.latest()
     }
 
     fn warnings(&self) -> Vec<(&'static str, u16, String)> {

@@ -83,7 +83,7 @@ impl SqlSession {
             drop(schema);
             if is_circle || !self.wait_for_claim(id, wanted, circle_after).await? {
                 self.txn.rollback().await;
-                return Err(basalt_client::Error::Deadlock { key: Bytes::new() }.into());
+                return Err(basalt_client::Error::Deadlock { key: Bytes::new(), circle: Vec::new() }.into());
             }
             return Err(Error::BindAgain);
         }

@@ -6,6 +6,7 @@ use super::users::Users;
 use super::variables::Globals;
 use crate::catalog::{Catalog, ThisServer};
 use crate::ddl;
+use crate::deadlocks::Deadlocks;
 use crate::error::{Error, Result};
 use crate::memory::{Governor, MemoryOptions, measured};
 use crate::planner::cache::PlanCache;
@@ -62,6 +63,7 @@ pub struct Shared {
     /// Prepared statements of all sessions.
     pub(super) prepared: Arc<AtomicU64>,
     pub(super) connections: Arc<Connections>,
+    pub(super) deadlocks: Arc<Deadlocks>,
     started: Monotonic,
 }
 
@@ -122,6 +124,7 @@ impl SqlServer {
                 questions: AtomicU64::new(0),
                 prepared: Arc::default(),
                 connections: connections.clone(),
+                deadlocks: Arc::new(Deadlocks::new(env.clone(), connections.clone())),
             });
             shared.find_owners_of_locks();
             start::prepare(&shared, options.accounts).await?;

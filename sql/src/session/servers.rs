@@ -138,6 +138,7 @@ impl Shared {
                 String::from_utf8_lossy(text).into_owned()
             }),
             memory_bytes: info.memory as u64,
+            transaction: info.transaction,
         };
         let all = all.into_iter().map(|entry| entry.info());
         all.filter(|info| who.everybody || info.user == who.user).map(row).collect()

@@ -81,8 +81,10 @@ impl SqlSession {
     /// 1049 when it asked for a database that does not exist.
     pub fn new(server: Arc<Shared>, connection: SessionContext) -> Result<SqlSession> {
         let variables = SessionVariables::new(server.globals.clone());
-        let txn =
-            SessionTxn::new(server.cluster.clone(), server.catalog.no_holds(), connection.memory.session().clone());
+        let entry = connection.connections.get(connection.connection_id);
+        let shown = entry.map(|entry| entry.transaction().clone()).unwrap_or_default();
+        let memory = connection.memory.session().clone();
+        let txn = SessionTxn::new(server.cluster.clone(), server.catalog.no_holds(), memory, shown);
         let account = (connection.user.clone(), connection.peer.host());
         let wanted = connection.schema.clone();
         let connection_memory = connection.memory.clone();

@@ -181,6 +181,7 @@ pub const DEFINITIONS: &[Definition] = &[
     var("identity", "0", ReadOnly, Int(0, i64::MAX)),
     var("init_connect", "", Global, Enum(&[""])),
     var("innodb_lock_wait_timeout", "50", Both, Int(1, 1_073_741_824)),
+    var("innodb_rollback_on_timeout", "OFF", Both, Bool),
     var("interactive_timeout", "28800", Both, Int(1, 31_536_000)),
     var("last_insert_id", "0", ReadOnly, Int(0, i64::MAX)),
     var("lc_time_names", "en_US", Both, Enum(&["en_US"])),
@@ -379,6 +380,8 @@ pub struct Typed {
     pub time_zone: Zone,
     /// innodb_lock_wait_timeout, milliseconds.
     pub lock_wait_timeout_ms: u64,
+    /// innodb_rollback_on_timeout.
+    pub rolls_back_on_timeout: bool,
     /// lock_wait_timeout.
     pub metadata_lock_timeout: Duration,
     /// max_execution_time, milliseconds; 0 = none.
@@ -485,6 +488,7 @@ impl SessionVariables {
             },
             time_zone: Zone::parse(&text("time_zone")).unwrap_or_else(Zone::utc),
             lock_wait_timeout_ms: number("innodb_lock_wait_timeout").saturating_mul(1000),
+            rolls_back_on_timeout: &*text("innodb_rollback_on_timeout") == "ON",
             metadata_lock_timeout: Duration::from_secs(number("lock_wait_timeout")),
             max_execution_time_ms: number("max_execution_time"),
             recursion_depth_max: number("cte_max_recursion_depth"),
@@ -522,6 +526,7 @@ impl Default for Typed {
             sql_mode: DEFAULT_SQL_MODE.into(),
             time_zone: Zone::utc(),
             lock_wait_timeout_ms: 50_000,
+            rolls_back_on_timeout: false,
             metadata_lock_timeout: Duration::from_secs(31_536_000),
             max_execution_time_ms: 0,
             recursion_depth_max: 1_000,

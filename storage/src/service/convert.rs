@@ -55,11 +55,10 @@ pub fn key_error(error: KeyError) -> pb::KeyError {
             })
         }
         KeyError::AlreadyExist(key) => Kind::AlreadyExist(pb::AlreadyExist { key: key.0 }),
-        KeyError::Deadlock { lock_ts, key, chain } => Kind::Deadlock(pb::Deadlock {
-            lock_ts: lock_ts.0,
-            lock_key: key.0,
-            wait_chain: chain.into_iter().map(|ts| ts.0).collect(),
-        }),
+        KeyError::Deadlock { lock_ts, key, circle } => {
+            let (wait_chain, wait_keys) = circle.into_iter().map(|(txn, key)| (txn.0, key.0)).unzip();
+            Kind::Deadlock(pb::Deadlock { lock_ts: lock_ts.0, lock_key: key.0, wait_chain, wait_keys })
+        }
         KeyError::CommitTsExpired { start_ts, commit_ts, key, min_commit_ts } => {
             Kind::CommitTsExpired(pb::CommitTsExpired {
                 start_ts: start_ts.0,

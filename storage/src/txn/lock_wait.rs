@@ -7,7 +7,7 @@
 //!
 //! Waits are bounded in number and in time. A waiter is dropped with its future and leaves queue and graph.
 
-use super::deadlock::{Wait, WaitForGraph};
+use super::deadlock::{Circle, Wait, WaitForGraph};
 use crate::config::TxnConfig;
 use crate::error::{Error, KeyError, RegionError};
 use basalt_common::{Timestamp, UserKey};
@@ -117,7 +117,7 @@ impl LockWaits {
             return Err(RegionError::ServerIsBusy { reason: "lock waiters", backoff: BUSY_BACKOFF }.into());
         }
         let user_key = basalt_common::key::decode_user_key(&wait.key)?;
-        let edge = Wait { holders: wait.holders, key: user_key.clone(), keys: wait.keys };
+        let edge = Wait { holders: wait.holders, key: user_key, keys: wait.keys, since: wait.place.since };
         self.add_edge(&mut state, wait.waiter, wait.place.id, &edge)?;
         let (wake, woken) = oneshot::channel();
         let waiter = Waiter { start_ts: wait.waiter, keys: wait.keys, is_shared: wait.is_shared, wake };
@@ -135,10 +135,12 @@ impl LockWaits {
 
     /// Adds a wait to the graph. A circle that it closes is broken at the wait of the cheapest transaction.
     fn add_edge(&self, state: &mut State, waiter: Timestamp, id: u64, edge: &Wait) -> Result<(), KeyError> {
-        while let Err(chain) = state.graph.add(waiter, id, edge.clone()) {
-            let Some((txn, id, other)) = state.graph.cheapest(&chain, edge) else { return Err(deadlock(edge, chain)) };
+        while let Err(circle) = state.graph.add(waiter, id, edge.clone()) {
+            let Some((txn, id, other)) = state.graph.cheapest(&circle, edge) else {
+                return Err(deadlock(edge, circle));
+            };
             state.graph.remove(txn, id);
-            self.end(state, id, &other, chain);
+            self.end(state, id, &other, circle);
         }
         Ok(())
     }
@@ -150,14 +152,21 @@ impl LockWaits {
         }
     }
 
-    /// All that wait, for PD: it finds circles over several stores.
+    /// All that wait, for PD: it finds circles over several stores, and shows who waits.
     pub fn told(&self) -> Vec<LockWait> {
         if self.count.load(SeqCst) == 0 {
             return Vec::new();
         }
         let state = self.state.lock();
         let told = |(waiter, id, wait): (Timestamp, u64, &'_ Wait)| {
-            let told = |holder: &Timestamp| LockWait { id, waiter: waiter.0, holder: holder.0, keys: wait.keys };
+            let told = |holder: &Timestamp| LockWait {
+                id,
+                waiter: waiter.0,
+                holder: holder.0,
+                keys: wait.keys,
+                key: wait.key.0.clone(),
+                waited_ms: wait.since.elapsed().as_millis() as u64,
+            };
             wait.holders.iter().map(told).collect::<Vec<_>>()
         };
         state.graph.waits().flat_map(told).collect()
@@ -170,19 +179,20 @@ impl LockWaits {
             let found = state.graph.waits().find(|(_, id, _)| *id == victim.id);
             let Some((txn, id, wait)) = found.map(|(txn, id, wait)| (txn, id, wait.clone())) else { continue };
             state.graph.remove(txn, id);
-            self.end(&mut state, id, &wait, victim.chain.into_iter().map(Timestamp).collect());
+            let circle = victim.chain.into_iter().map(Timestamp).zip(victim.keys.into_iter().map(UserKey));
+            self.end(&mut state, id, &wait, circle.collect());
         }
     }
 
     /// Wakes a waiter, whose wait the graph has no more, with the news that it is a deadlock's victim.
-    fn end(&self, state: &mut State, id: u64, wait: &Wait, chain: Vec<Timestamp>) {
+    fn end(&self, state: &mut State, id: u64, wait: &Wait, circle: Circle) {
         let key = encoded(&wait.key);
         let Some(queue) = state.queues.get_mut(&key) else { return };
         let place = queue.keys().find(|place| place.id == id).copied();
         if let Some(waiter) = place.and_then(|place| queue.remove(&place)) {
             self.count.fetch_sub(1, SeqCst);
             // A waiter that is gone needs no news.
-            let _ = waiter.wake.send(Wake::Deadlock(deadlock(wait, chain)));
+            let _ = waiter.wake.send(Wake::Deadlock(deadlock(wait, circle)));
         }
         if queue.is_empty() {
             state.queues.remove(&key);
@@ -242,7 +252,7 @@ impl LockWaits {
                 continue;
             }
             let others = holders.iter().copied().filter(|&holder| holder != waiter);
-            let edge = Wait { holders: others.collect(), key: user_key.clone(), keys };
+            let edge = Wait { holders: others.collect(), key: user_key.clone(), keys, since: place.since };
             let news = match waiter == holder {
                 // The same request sent twice: its lock is there.
                 true => Some(Wake::Turn),
@@ -280,9 +290,9 @@ impl LockWaits {
     }
 }
 
-fn deadlock(wait: &Wait, chain: Vec<Timestamp>) -> KeyError {
+fn deadlock(wait: &Wait, circle: Circle) -> KeyError {
     let lock_ts = wait.holders.first().copied().unwrap_or_default();
-    KeyError::Deadlock { lock_ts, key: wait.key.clone(), chain }
+    KeyError::Deadlock { lock_ts, key: wait.key.clone(), circle }
 }
 
 impl Place {
