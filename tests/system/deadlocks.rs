@@ -79,7 +79,8 @@ fn a_circle_over_two_stores_has_one_victim_at_once() {
         let rows: Vec<(i32, i32)> = conn.query("select id, v from t order by id").await.expect("rows");
         assert_eq!(rows, [(1, 5), (2, 5), (3, 5)]);
         // The victim's server shows it, with the statement that is its own.
-        let shown = "select is_victim, table_name, index_name, waited_for, statement from information_schema.basalt_deadlocks
+        let shown =
+            "select is_victim, table_name, index_name, waited_for, statement from information_schema.basalt_deadlocks
                      where deadlock_id = 5 order by is_victim";
         let mut conn = begin(ports[1]).await;
         let members: Vec<(i32, String, String, String, Option<String>)> = conn.query(shown).await.expect("rows");
