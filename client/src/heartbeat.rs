@@ -6,9 +6,11 @@
 
 use crate::cluster::Cluster;
 use crate::config::{HEARTBEATS_PER_TTL, TXN_LIFE_MAX};
-use crate::retry::Retry;
+use crate::error::{Error, Result};
+use crate::retry::{Retry, wrong_answer};
 use basalt_common::Timestamp;
 use basalt_common::env::Monotonic;
+use basalt_proto::errors::KeyError;
 use basalt_proto::kv::{self, kv_request, kv_response};
 use bytes::Bytes;
 use std::time::Duration;
@@ -52,8 +54,33 @@ impl Drop for Heartbeat {
     }
 }
 
+/// Asks for a primary lock whether it is still there, and with it all that point to it.
+///
+/// # Errors
+/// [`Error::Aborted`] when others have taken it for dead and rolled it back; what the cluster returns.
+pub(crate) async fn confirm(cluster: &Cluster, beating: &Beating) -> Result<()> {
+    let age = cluster.env.now().since(beating.started);
+    match ask(cluster, beating, age).await? {
+        None => Ok(()),
+        Some(error) => Err(Error::of_key(error, beating.start_ts)),
+    }
+}
+
 /// Prolongs once; false when there is nothing to keep alive any more.
 async fn beat(cluster: &Cluster, beating: &Beating, age: Duration) -> bool {
+    match ask(cluster, beating, age).await {
+        Ok(None) => true,
+        Ok(Some(e)) => {
+            tracing::debug!(start_ts = %beating.start_ts, error = ?e, "heartbeat refused");
+            false
+        }
+        // The region may come back before the lock's time is over.
+        Err(_) => true,
+    }
+}
+
+/// One heartbeat; the store's refusal.
+async fn ask(cluster: &Cluster, beating: &Beating, age: Duration) -> Result<Option<KeyError>> {
     let mut retry = Retry::new(&cluster.env, beating.ttl);
     let request = |context| {
         kv_request::Cmd::TxnHeartBeat(kv::TxnHeartBeatRequest {
@@ -63,16 +90,8 @@ async fn beat(cluster: &Cluster, beating: &Beating, age: Duration) -> bool {
             advise_ttl_ms: (age + beating.ttl).as_millis() as u64,
         })
     };
-    match cluster.call_key(&beating.primary, &mut retry, request).await {
-        Ok(kv_response::Cmd::TxnHeartBeat(answer)) => match answer.error {
-            None => true,
-            Some(e) => {
-                tracing::debug!(start_ts = %beating.start_ts, error = ?e, "heartbeat refused");
-                false
-            }
-        },
-        Ok(_) => false,
-        // The region may come back before the lock's time is over.
-        Err(_) => true,
+    match cluster.call_key(&beating.primary, &mut retry, request).await? {
+        kv_response::Cmd::TxnHeartBeat(answer) => Ok(answer.error),
+        _ => Err(wrong_answer()),
     }
 }

@@ -35,7 +35,7 @@ use basalt_proto::kv::{self, kv_request, kv_response};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -103,6 +103,8 @@ struct Locking<'a> {
     started: Monotonic,
     for_update_ts: Timestamp,
     is_shared: bool,
+    /// Keys whose locks the transaction shares, and wants for itself.
+    upgraded: BTreeSet<Bytes>,
     return_values: bool,
     is_first: bool,
     /// Keys that the transaction has locked or written.
@@ -161,7 +163,8 @@ impl Transaction {
             let wanted: Vec<Wanted> = fresh.into_iter().collect();
             self.own();
             self.asked = self.not_held(wanted.iter().map(|(key, _)| key));
-            let locking = self.locking(primary.clone(), request.is_shared, request.return_values, deadline);
+            let mut locking = self.locking(primary.clone(), request.is_shared, request.return_values, deadline);
+            locking.upgraded = self.upgraded(wanted.iter().map(|(key, _)| key));
             let outcome = locking.lock_all(wanted.clone()).await;
             self.asked.clear();
             match outcome {
@@ -212,6 +215,11 @@ impl Transaction {
     /// request for more.
     fn not_held<'a>(&self, keys: impl Iterator<Item = &'a Bytes>) -> Vec<Bytes> {
         keys.filter(|key| !self.held.contains_key(*key)).cloned().collect()
+    }
+
+    /// Those of some keys that earlier calls have locked, and do not hold for what is wanted now.
+    fn upgraded<'a>(&self, keys: impl Iterator<Item = &'a Bytes>) -> BTreeSet<Bytes> {
+        keys.filter(|key| self.held.contains_key(*key)).cloned().collect()
     }
 
     /// After a lock request was dropped before its answer: gives back what it got, or is about to get. Called by itself before
@@ -294,7 +302,8 @@ impl Transaction {
         let batch: Vec<Bytes> = left.iter().take(BATCH_KEYS_MAX).take_while(is_next).cloned().collect();
         self.own();
         self.asked = self.not_held(batch.iter());
-        let locking = self.locking(self.primary.clone().unwrap_or_default(), is_shared, true, None);
+        let mut locking = self.locking(self.primary.clone().unwrap_or_default(), is_shared, true, None);
+        locking.upgraded = self.upgraded(batch.iter());
         let outcome = locking.lock_some(&route, &batch, most, &mut retry).await;
         self.asked.clear();
         let tried = match outcome? {
@@ -339,6 +348,7 @@ impl Transaction {
             started: self.started,
             for_update_ts: self.for_update_ts,
             is_shared,
+            upgraded: BTreeSet::new(),
             return_values,
             is_first: self.held.is_empty(),
             txn_keys: self.held.len().max(self.buffer.len()) as u64,
@@ -568,6 +578,7 @@ impl Locking<'_> {
             op: kv::Op::Lock as i32,
             key: key.clone(),
             assertion: if *must_be_new { kv::Assertion::NotExist } else { kv::Assertion::None } as i32,
+            is_pessimistic_lock: self.upgraded.contains(key),
             ..kv::Mutation::default()
         };
         let age = now.since(self.started);

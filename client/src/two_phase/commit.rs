@@ -4,10 +4,10 @@ use super::prewrite::Prewritten;
 use crate::cluster::Cluster;
 use crate::config::{
     ASYNC_COMMIT_KEY_BYTES_MAX, ASYNC_COMMIT_KEYS_MAX, BATCH_BYTES_MAX, BATCH_KEYS_MAX, COMMIT_BUDGET, COMMIT_LOCK_TTL,
-    OPTIMISTIC_LOCK_WAIT, PESSIMISTIC_LOCK_TTL, PREWRITE_LOCK_WAIT_MAX,
+    LOCKS_SURE_FOR, OPTIMISTIC_LOCK_WAIT, PESSIMISTIC_LOCK_TTL, PREWRITE_LOCK_WAIT_MAX,
 };
 use crate::error::{Error, Result};
-use crate::heartbeat::{Beating, Heartbeat};
+use crate::heartbeat::{self, Beating, Heartbeat};
 use crate::read_set::ReadSet;
 use crate::region_cache::CachedRegion;
 use crate::retry::Retry;
@@ -69,6 +69,10 @@ pub(crate) async fn commit(txn: &mut Transaction) -> Result<Timestamp> {
             },
             None => Ok(()),
         };
+        let checked = match checked {
+            Ok(()) => confirm_locks(txn).await,
+            Err(e) => Err(e),
+        };
         // Nothing was written: locks that guarded reads are given back.
         txn.release_locks().await;
         return checked.map(|()| txn.start_ts);
@@ -102,6 +106,18 @@ pub(crate) async fn commit(txn: &mut Transaction) -> Result<Timestamp> {
         }
     }
     result
+}
+
+/// Before a transaction ends that has nothing but locks: whether it still has them. Where something is written the prewrite
+/// finds out. While nobody can have taken the process for dead nobody is asked.
+async fn confirm_locks(txn: &Transaction) -> Result<()> {
+    let (Some(primary), false) = (&txn.primary, txn.held.is_empty()) else { return Ok(()) };
+    if txn.cluster.env.now().since(txn.started) < LOCKS_SURE_FOR {
+        return Ok(());
+    }
+    let (primary, ttl) = (primary.clone(), PESSIMISTIC_LOCK_TTL);
+    let beating = Beating { primary, start_ts: txn.start_ts, started: txn.started, ttl };
+    heartbeat::confirm(&txn.cluster, &beating).await
 }
 
 /// The transaction's writes and locks as mutations, in key order.

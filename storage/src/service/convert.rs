@@ -209,6 +209,8 @@ pub fn pessimistic_lock(
         0 => Patience::Default,
         ms => Patience::For(Duration::from_millis(ms.unsigned_abs())),
     };
+    let held = request.mutations.iter().filter(|mutation| mutation.is_pessimistic_lock);
+    let shared = held.map(|mutation| UserKey(mutation.key.clone())).collect();
     let keys = request.mutations.into_iter().map(mutation).map(|mutation| {
         let mutation = mutation?;
         let must_not_exist = mutation.assertion == Assertion::NotExist || mutation.op == MutationOp::Insert;
@@ -222,6 +224,7 @@ pub fn pessimistic_lock(
         for_update_ts: Timestamp(request.for_update_ts.max(request.start_ts)),
         min_commit_ts: Timestamp(request.min_commit_ts),
         is_shared: request.is_shared,
+        shared,
         return_values: request.return_values,
         txn_keys: request.txn_keys,
         skip_locked: match request.locks_max {

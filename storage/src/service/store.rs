@@ -22,6 +22,7 @@ use basalt_proto::kv::{self, KvRequest, KvResponse, kv_request, kv_response};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, StreamExt};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -233,6 +234,14 @@ impl StoreService {
         Ok(())
     }
 
+    /// As [`StoreService::wait_for_key`], without waiting.
+    fn is_free(&self, key: &UserKey, read: &ReadAt) -> Result<(), Error> {
+        match self.scheduler.concurrency().blocking_lock(key.encode().as_slice(), read) {
+            Some(blocking) => Err(blocking.lock.blocks(key.clone())),
+            None => Ok(()),
+        }
+    }
+
     /// The same for a range.
     async fn wait_for_range(&self, range: &KeyRange, read: &ReadAt) -> Result<(), Error> {
         let concurrency = self.scheduler.concurrency();
@@ -294,14 +303,29 @@ impl StoreService {
         let ctx = self.ctx(Some(&context))?;
         let keys = convert::user_keys(request.keys);
         let read = self.start_read(request.version, context)?;
+        // Of a key that is not among the pairs the client thinks that it is not there: one that is blocked says so itself.
+        let mut blocked: BTreeMap<UserKey, KeyError> = BTreeMap::new();
         for key in &keys {
-            self.wait_for_key(key, &read).await?;
+            let waited = match blocked.is_empty() {
+                true => self.wait_for_key(key, &read).await,
+                // It was waited long enough for the first.
+                false => self.is_free(key, &read),
+            };
+            match waited {
+                Ok(()) => {}
+                Err(Error::Key(error)) => drop(blocked.insert(key.clone(), error)),
+                Err(error) => return Err(error),
+            }
         }
         let snapshot = self.snapshot(&ctx).await?;
         check_keys(&snapshot, &keys)?;
         let mut reader = MvccReader::new(&*snapshot.data);
         let mut pairs = Vec::with_capacity(keys.len());
         for key in keys {
+            if let Some(error) = blocked.remove(&key) {
+                pairs.push(error_pair(error));
+                continue;
+            }
             match reader.get(key.as_slice(), &read) {
                 Ok(None) => {}
                 Ok(Some(found)) => pairs.push(kv::KvPair { key: key.0, value: found.value, error: None }),

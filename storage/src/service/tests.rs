@@ -4,11 +4,13 @@ use super::coprocessor::NoCoprocessor;
 use super::*;
 use crate::config::TxnConfig;
 use crate::engine::memory::MemoryEngine;
+use crate::mvcc::{Lock, LockKind};
 use crate::replicated::Replicated;
 use crate::replicated::local::LocalReplicated;
+use crate::txn::concurrency::MemoryLock;
 use crate::txn::{ConcurrencyManager, Scheduler};
 use basalt_common::env::Env;
-use basalt_common::{StoreId, Timestamp};
+use basalt_common::{StoreId, Timestamp, UserKey};
 use basalt_proto::coprocessor::{CoprocessorContext, CoprocessorRequest, KeyRange};
 use basalt_proto::errors::{key_error, region_error};
 use basalt_proto::kv::kv_client::KvClient;
@@ -114,6 +116,22 @@ async fn locks_are_reported_where_they_stand() {
         DeleteRangeRequest { context: Some(context.clone()), end_key: Bytes::from_static(b"b"), ..Default::default() };
     assert_eq!(call!(service, DeleteRange, range), DeleteRangeResponse::default());
     assert_eq!(text(&call!(service, Scan, scan(&context, 0, false)).pairs), "b=2 c=1");
+}
+
+/// A write may be on its way for longer than readers wait: a pause, a slow disk.
+#[tokio::test]
+async fn keys_beside_one_that_is_being_written_are_read() {
+    let (service, context) = service();
+    call!(service, Prewrite, one_phase(&context, 5, ["a", "b", "c"].map(|key| put(key, "1")).to_vec()));
+    let lock = Lock::new(LockKind::Put, UserKey::from(&b"b"[..]), Timestamp(7), 100);
+    let key = Bytes::from(UserKey::from(&b"b"[..]).encode().into_vec());
+    let memory_lock = MemoryLock { lock, is_one_phase: false };
+    let concurrency = service.scheduler().concurrency();
+    let held = concurrency.lock_keys(vec![(key, memory_lock)], Timestamp(8), Timestamp::ZERO).expect("no bound");
+    let keys = ["c", "b", "a"].map(|key| Bytes::from_static(key.as_bytes())).to_vec();
+    let request = BatchGetRequest { context: Some(context.clone()), keys, version: 20 };
+    assert_eq!(text(&call!(service, BatchGet, request).pairs), "c=1 b is locked a=1");
+    drop(held);
 }
 
 #[tokio::test]

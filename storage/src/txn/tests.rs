@@ -26,6 +26,7 @@ use basalt_common::key::{decode_user_key, split_ts};
 use basalt_common::{Timestamp, UserKey};
 use goldenscript::{ArgumentConsumer, Command};
 use parking_lot::Mutex;
+use std::collections::BTreeSet;
 use std::error::Error as StdError;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -217,6 +218,7 @@ impl Runner {
             for_update_ts: number(args, "for_update")?,
             min_commit_ts: Timestamp::ZERO,
             is_shared: args.take_key("shared").is_some(),
+            shared: args.take_key("had").map(|key| UserKey::from(key.as_bytes())).into_iter().collect(),
             return_values: args.take_key("values").is_some(),
             skip_locked: args.take_key("skip_locked").map(str::parse).transpose()?,
             txn_keys: 0,
@@ -463,6 +465,7 @@ fn wanted(start_ts: u64, for_update_ts: u64, keys: &[&str]) -> PessimisticLock {
         for_update_ts: Timestamp(for_update_ts),
         min_commit_ts: Timestamp::ZERO,
         is_shared: false,
+        shared: BTreeSet::new(),
         return_values: false,
         skip_locked: None,
         txn_keys: 0,

@@ -12,6 +12,7 @@ use crate::error::{ConflictReason, Error, KeyError};
 use crate::mvcc::{Lock, LockKind, MvccReader, OwnRecord, WriteKind};
 use basalt_common::{EncodedKey, Timestamp, UserKey};
 use bytes::Bytes;
+use std::collections::BTreeSet;
 
 /// A lock wanted.
 #[derive(Clone, Debug)]
@@ -30,6 +31,9 @@ pub struct PessimisticLock {
     pub min_commit_ts: Timestamp,
     /// Others may share the locks: the keys are read, not changed.
     pub is_shared: bool,
+    /// Keys whose locks the transaction shares already, and wants for itself. One that it has lost is not taken anew: what was
+    /// read under it may have changed.
+    pub shared: BTreeSet<UserKey>,
     /// The values are wanted.
     pub return_values: bool,
     /// SKIP LOCKED: keys that others hold are left out, and no more than so many are locked.
@@ -166,6 +170,9 @@ fn lock_key(
         return Err(others.blocks(user_key.clone()));
     }
     let is_own = |lock: &Lock| lock.start_ts == wanted.start_ts;
+    if wanted.shared.contains(user_key) && !found.as_ref().is_some_and(is_own) {
+        return Err(KeyError::PessimisticLockNotFound { start_ts: wanted.start_ts, key: user_key.clone() }.into());
+    }
     let sharers = match found {
         Some(lock) if is_own(&lock) && lock.kind != LockKind::Pessimistic => {
             // Prewritten already: a request that was overtaken. There is nothing to take any more.
