@@ -72,8 +72,6 @@ pub const LOCK_WAIT_DEFAULT: Duration = Duration::from_secs(50);
 /// One store-side wait for a lock; longer waits are asked for again, so that the locks of
 /// a client that died are noticed.
 pub const LOCK_WAIT_SLICE: Duration = Duration::from_millis(500);
-/// So young a transaction has its locks: nobody takes its process for dead, or asks for its owner, before.
-pub const LOCKS_SURE_FOR: Duration = Duration::from_secs(1);
 /// How old a transaction is before anybody asks for its owner: most end sooner.
 pub const OWNER_ASKED_AFTER: Duration = Duration::from_secs(1);
 /// How often the owner of a lock that is waited for is asked whether it lives.

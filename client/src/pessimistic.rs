@@ -163,8 +163,9 @@ impl Transaction {
             let wanted: Vec<Wanted> = fresh.into_iter().collect();
             self.own();
             self.asked = self.not_held(wanted.iter().map(|(key, _)| key));
-            let mut locking = self.locking(primary.clone(), request.is_shared, request.return_values, deadline);
-            locking.upgraded = self.upgraded(wanted.iter().map(|(key, _)| key));
+            let upgraded = self.upgraded(wanted.iter().map(|(key, _)| key));
+            let (is_shared, return_values) = (request.is_shared, request.return_values);
+            let locking = self.locking(primary.clone(), upgraded, is_shared, return_values, deadline);
             let outcome = locking.lock_all(wanted.clone()).await;
             self.asked.clear();
             match outcome {
@@ -302,8 +303,8 @@ impl Transaction {
         let batch: Vec<Bytes> = left.iter().take(BATCH_KEYS_MAX).take_while(is_next).cloned().collect();
         self.own();
         self.asked = self.not_held(batch.iter());
-        let mut locking = self.locking(self.primary.clone().unwrap_or_default(), is_shared, true, None);
-        locking.upgraded = self.upgraded(batch.iter());
+        let (primary, upgraded) = (self.primary.clone().unwrap_or_default(), self.upgraded(batch.iter()));
+        let locking = self.locking(primary, upgraded, is_shared, true, None);
         let outcome = locking.lock_some(&route, &batch, most, &mut retry).await;
         self.asked.clear();
         let tried = match outcome? {
@@ -339,7 +340,14 @@ impl Transaction {
         }
     }
 
-    fn locking(&self, primary: Bytes, is_shared: bool, return_values: bool, patience: Option<Duration>) -> Locking<'_> {
+    fn locking(
+        &self,
+        primary: Bytes,
+        upgraded: BTreeSet<Bytes>,
+        is_shared: bool,
+        return_values: bool,
+        patience: Option<Duration>,
+    ) -> Locking<'_> {
         let now = self.cluster.env.now();
         Locking {
             cluster: &self.cluster,
@@ -348,7 +356,7 @@ impl Transaction {
             started: self.started,
             for_update_ts: self.for_update_ts,
             is_shared,
-            upgraded: BTreeSet::new(),
+            upgraded,
             return_values,
             is_first: self.held.is_empty(),
             txn_keys: self.held.len().max(self.buffer.len()) as u64,
@@ -422,15 +430,14 @@ impl Transaction {
     /// With the first lock the primary is chosen, and kept alive.
     fn note_primary(&mut self, primary: Bytes) {
         if self.primary.is_none() && self.held.contains_key(&primary) {
-            let beating = Beating {
-                primary: primary.clone(),
-                start_ts: self.start_ts,
-                started: self.started,
-                ttl: PESSIMISTIC_LOCK_TTL,
-            };
-            self.heartbeat = Some(Heartbeat::start(&self.cluster, beating));
+            self.heartbeat = Some(Heartbeat::start(&self.cluster, self.beating(primary.clone())));
             self.primary = Some(primary);
         }
+    }
+
+    /// How the transaction's pessimistic locks are kept alive.
+    pub(crate) fn beating(&self, primary: Bytes) -> Beating {
+        Beating { primary, start_ts: self.start_ts, started: self.started, ttl: PESSIMISTIC_LOCK_TTL }
     }
 }
 

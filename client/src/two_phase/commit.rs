@@ -4,7 +4,7 @@ use super::prewrite::Prewritten;
 use crate::cluster::Cluster;
 use crate::config::{
     ASYNC_COMMIT_KEY_BYTES_MAX, ASYNC_COMMIT_KEYS_MAX, BATCH_BYTES_MAX, BATCH_KEYS_MAX, COMMIT_BUDGET, COMMIT_LOCK_TTL,
-    LOCKS_SURE_FOR, OPTIMISTIC_LOCK_WAIT, PESSIMISTIC_LOCK_TTL, PREWRITE_LOCK_WAIT_MAX,
+    OPTIMISTIC_LOCK_WAIT, OWNER_ASKED_AFTER, PESSIMISTIC_LOCK_TTL, PREWRITE_LOCK_WAIT_MAX,
 };
 use crate::error::{Error, Result};
 use crate::heartbeat::{self, Beating, Heartbeat};
@@ -109,15 +109,13 @@ pub(crate) async fn commit(txn: &mut Transaction) -> Result<Timestamp> {
 }
 
 /// Before a transaction ends that has nothing but locks: whether it still has them. Where something is written the prewrite
-/// finds out. While nobody can have taken the process for dead nobody is asked.
+/// finds out. One that is so young that nobody asks for its owner has them.
 async fn confirm_locks(txn: &Transaction) -> Result<()> {
     let (Some(primary), false) = (&txn.primary, txn.held.is_empty()) else { return Ok(()) };
-    if txn.cluster.env.now().since(txn.started) < LOCKS_SURE_FOR {
+    if txn.cluster.env.now().since(txn.started) < OWNER_ASKED_AFTER {
         return Ok(());
     }
-    let (primary, ttl) = (primary.clone(), PESSIMISTIC_LOCK_TTL);
-    let beating = Beating { primary, start_ts: txn.start_ts, started: txn.started, ttl };
-    heartbeat::confirm(&txn.cluster, &beating).await
+    heartbeat::confirm(&txn.cluster, &txn.beating(primary.clone())).await
 }
 
 /// The transaction's writes and locks as mutations, in key order.

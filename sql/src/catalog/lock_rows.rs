@@ -130,6 +130,7 @@ pub(super) async fn engine_status(schema: &Schema, info: &dyn SessionInfo) -> Re
     let (told, mut processes) = (info.lock_waits().await?, info.processes().await);
     processes.retain(|process| process.transaction != 0);
     processes.sort_by_key(|process| process.transaction);
+    let waits = waits(&told, &processes, info);
     for process in &processes {
         let began = Timestamp(process.transaction).physical_ms();
         let seconds = info.now_unix_ms().saturating_sub(began) / 1000;
@@ -139,7 +140,7 @@ pub(super) async fn engine_status(schema: &Schema, info: &dyn SessionInfo) -> Re
         if let Some(statement) = &process.statement {
             let _ = writeln!(text, "{statement}");
         }
-        for found in waits(&told, &processes, info).iter().filter(|found| found.wait.waiter == process.transaction) {
+        for found in waits.iter().filter(|found| found.wait.waiter == process.transaction) {
             let wait = found.wait;
             let _ = writeln!(text, "------- TRX HAS BEEN WAITING {:.1} SEC FOR:", wait.waited_ms as f64 / 1000.0);
             let thread = found.blocking.map_or(String::new(), |process| format!(", thread id {}", process.id));
