@@ -93,6 +93,8 @@ pub(crate) struct HeldLock {
     pub(crate) known_absent: bool,
     /// Others may share it.
     pub(crate) is_shared: bool,
+    /// Nobody has changed the key since.
+    pub(crate) unchanged_since: Timestamp,
 }
 
 /// One call's unchanging part.
@@ -125,6 +127,8 @@ struct Locked {
     value: Option<Bytes>,
     /// Its newest commit, when that is after `for_update_ts`.
     newer_commit: Option<Timestamp>,
+    /// Nothing was committed later.
+    newest_commit: Timestamp,
 }
 
 impl Transaction {
@@ -371,7 +375,9 @@ impl Transaction {
             self.for_update_ts = self.for_update_ts.max(commit);
         }
         let known_absent = got.must_be_new || has_value && got.value.is_none();
-        self.held.insert(got.key.clone(), HeldLock { known_absent, is_shared });
+        // A shared lock has kept others from changing it before.
+        let since = self.held.get(&got.key).map_or(got.newest_commit, |held| held.unchanged_since);
+        self.held.insert(got.key.clone(), HeldLock { known_absent, is_shared, unchanged_since: since });
         (got.key, got.value)
     }
 
@@ -396,6 +402,11 @@ impl Transaction {
         self.held.contains_key(key)
     }
 
+    /// Whether others may have changed the key after `ts`: unless the transaction has locked it, and found nothing newer.
+    pub fn may_have_changed_since(&self, key: &[u8], ts: Timestamp) -> bool {
+        self.held.get(key).is_none_or(|held| held.unchanged_since > ts)
+    }
+
     /// True if the transaction holds pessimistic locks.
     pub fn has_locks(&self) -> bool {
         !self.held.is_empty()
@@ -411,16 +422,15 @@ impl Transaction {
 
     /// A key locked by an earlier statement: nobody else can have changed it since.
     async fn read_held(&mut self, key: Bytes, must_be_new: bool, wanted: bool, locked: &mut LockedKeys) -> Result<()> {
-        let HeldLock { known_absent, is_shared } =
-            *self.held.get(&key).ok_or_else(|| Error::Invalid("no lock".into()))?;
-        if !wanted && (!must_be_new || known_absent) {
+        let held = *self.held.get(&key).ok_or_else(|| Error::Invalid("no lock".into()))?;
+        if !wanted && (!must_be_new || held.known_absent) {
             return Ok(());
         }
         let value = self.cluster.snapshot(self.for_update_ts).get(&key).await?;
         if must_be_new && value.is_some() && self.buffer.get(&key).is_none() {
             return Err(Error::AlreadyExists { key });
         }
-        self.held.insert(key.clone(), HeldLock { known_absent: value.is_none(), is_shared });
+        self.held.insert(key.clone(), HeldLock { known_absent: value.is_none(), ..held });
         if wanted {
             locked.values.insert(key, value);
         }
@@ -497,7 +507,7 @@ impl Locking<'_> {
                     return Err(wrong_answer());
                 }
                 let found = wanted.into_iter().zip(answer.values);
-                return Ok(Some(found.map(|(wanted, v)| (!v.skipped).then(|| locked(wanted, v))).collect()));
+                return Ok(Some(found.map(|(wanted, v)| (!v.skipped).then(|| self.locked(wanted, v))).collect()));
             };
             match self.on_key_error(error, retry).await {
                 Ok(()) => {}
@@ -509,6 +519,17 @@ impl Locking<'_> {
                 },
                 Err(e) => return Err(e),
             }
+        }
+    }
+
+    fn locked(&self, (key, must_be_new): Wanted, found: kv::LockedValue) -> Locked {
+        let newest_commit = Timestamp(found.newest_commit_ts);
+        Locked {
+            key,
+            must_be_new,
+            value: found.exists.then_some(found.value),
+            newer_commit: (newest_commit > self.for_update_ts).then_some(newest_commit),
+            newest_commit,
         }
     }
 
@@ -533,7 +554,7 @@ impl Locking<'_> {
             };
             match answer.errors.into_iter().next() {
                 None if answer.values.len() == keys.len() => {
-                    got.extend(keys.into_iter().zip(answer.values).map(|(wanted, v)| locked(wanted, v)));
+                    got.extend(keys.into_iter().zip(answer.values).map(|(wanted, v)| self.locked(wanted, v)));
                 }
                 None => return Err(wrong_answer()),
                 Some(e) => {
@@ -605,15 +626,6 @@ impl Locking<'_> {
             waited_ms: now.since(self.asked).as_millis() as u64,
             locks_max: most.unwrap_or_default(),
         })
-    }
-}
-
-fn locked((key, must_be_new): Wanted, found: kv::LockedValue) -> Locked {
-    Locked {
-        key,
-        must_be_new,
-        value: found.exists.then_some(found.value),
-        newer_commit: Some(Timestamp(found.newer_commit_ts)).filter(|ts| *ts > Timestamp::ZERO),
     }
 }
 

@@ -199,6 +199,11 @@ impl DirtyRows {
         self.rows.get(&UserKey::from(key))
     }
 
+    /// All writes, in key order.
+    pub fn iter(&self) -> impl Iterator<Item = (&UserKey, &Option<Bytes>)> {
+        self.rows.iter()
+    }
+
     /// Writes within a range, in key order.
     pub fn range(&self, range: &KeyRange) -> impl DoubleEndedIterator<Item = (&UserKey, &Option<Bytes>)> {
         use std::ops::Bound::{Excluded, Included, Unbounded};

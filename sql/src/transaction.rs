@@ -24,11 +24,15 @@ use basalt_common::table_key::{self, TableKeyKind};
 use basalt_common::{KeyRange, Timestamp, UserKey};
 use basalt_expr::key::{decode_index_handle, encode_row_key};
 use bytes::Bytes;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Most savepoints of one transaction.
 pub const SAVEPOINTS_MAX: usize = 1_000;
+
+/// What a row that is kept takes beside its key and value: a node of the tree, handles of shared bytes.
+const SNAPSHOT_ROW_BYTES: usize = 128;
 
 /// What a consistent read sees of commits that happen meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -144,6 +148,16 @@ struct TakenSnapshot {
     ts: Timestamp,
     /// What the statement that took it worked under.
     schema: Option<Arc<Schema>>,
+    /// What it has of rows that the transaction has written, as far as somebody asked.
+    own_rows: BTreeMap<Bytes, Option<Bytes>>,
+    /// Counts them.
+    account: Account,
+}
+
+impl TakenSnapshot {
+    fn new(snapshot: Snapshot, ts: Timestamp, schema: Option<Arc<Schema>>, memory: &Arc<Tracker>) -> TakenSnapshot {
+        TakenSnapshot { snapshot, ts, schema, own_rows: BTreeMap::new(), account: Account::new(memory.clone()) }
+    }
 }
 
 /// Where a session says which transaction it is in, by start_ts; 0: none.
@@ -257,12 +271,13 @@ impl SessionTxn {
             return Ok(());
         }
         let schema = self.schema.clone();
-        running.taken = Some(if is_first {
-            TakenSnapshot { snapshot: running.txn.snapshot().clone(), ts: running.txn.start_ts(), schema }
+        let (snapshot, ts) = if is_first {
+            (running.txn.snapshot().clone(), running.txn.start_ts())
         } else {
             let ts = self.cluster.timestamp().await?;
-            TakenSnapshot { snapshot: running.txn.snapshot_at(ts), ts, schema }
-        });
+            (running.txn.snapshot_at(ts), ts)
+        };
+        running.taken = Some(TakenSnapshot::new(snapshot, ts, schema, &self.memory));
         Ok(())
     }
 
@@ -536,6 +551,46 @@ impl SessionTxn {
         (!dirty.is_empty()).then(|| Arc::new(dirty))
     }
 
+    /// Whether it writes what is newer than what its consistent reads see.
+    pub fn may_write_past_its_snapshot(&self) -> bool {
+        match &self.state {
+            State::Open(running) => running.settings.pessimistic && running.taken.is_some() && !running.txn.is_clean(),
+            _ => false,
+        }
+    }
+
+    /// Whether others may have changed a row after the snapshot, before the transaction wrote to it.
+    pub fn wrote_past_its_snapshot(&self, row: &[u8]) -> bool {
+        match &self.state {
+            State::Open(Running { taken: Some(taken), settings, txn, .. }) => {
+                settings.pessimistic && txn.may_have_changed_since(row, taken.ts)
+            }
+            _ => false,
+        }
+    }
+
+    /// Those of some rows, by their keys, that the transaction's snapshot has, with their values. They are kept: the next statement
+    /// asks for the rows that the transaction has written again.
+    ///
+    /// # Errors
+    /// What the client returns.
+    pub async fn rows_of_snapshot(&mut self, keys: Vec<Bytes>) -> Result<Vec<(Bytes, Bytes)>> {
+        let State::Open(Running { taken: Some(taken), .. }) = &mut self.state else { return Ok(Vec::new()) };
+        let TakenSnapshot { own_rows, account, .. } = taken;
+        let unknown: Vec<Bytes> = keys.iter().filter(|key| !own_rows.contains_key(*key)).cloned().collect();
+        if !unknown.is_empty() {
+            // Not by the transaction's snapshot, which would note them as read: they are locked.
+            let found = self.cluster.snapshot(taken.ts).batch_get(unknown.clone()).await?;
+            let mut found: BTreeMap<Bytes, Bytes> = found.into_iter().collect();
+            for key in unknown {
+                let value = found.remove(&key);
+                account.add(key.len() + value.as_ref().map_or(0, Bytes::len) + SNAPSHOT_ROW_BYTES);
+                own_rows.insert(key, value);
+            }
+        }
+        Ok(keys.into_iter().filter_map(|key| own_rows.get(&key)?.clone().map(|value| (key, value))).collect())
+    }
+
     /// The transaction's own write to a key: `Some(None)` was deleted, `None` was not touched.
     pub fn own_write(&self, key: &[u8]) -> Option<Option<Bytes>> {
         self.txn()?.dirty_value(key).map(|value| value.cloned())
@@ -552,7 +607,7 @@ impl SessionTxn {
         let mut running = Running::new(txn, settings, &self.shown);
         if !settings.pessimistic {
             let (snapshot, ts) = (running.txn.snapshot().clone(), running.txn.start_ts());
-            running.taken = Some(TakenSnapshot { snapshot, ts, schema: self.schema.clone() });
+            running.taken = Some(TakenSnapshot::new(snapshot, ts, self.schema.clone(), &self.memory));
         }
         self.state = State::Open(running);
         Ok(())

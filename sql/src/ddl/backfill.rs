@@ -16,13 +16,13 @@
 //! Several batches run side by side; a wave ends when all of them have.
 
 use super::job::{OWNER_SILENCE_MAX_MS, Run};
-use crate::catalog::model::{Handle, Index, Table};
+use crate::catalog::model::{Index, Table};
 use crate::catalog::{keys, size, store};
 use crate::error::{Error, Result};
+use crate::executor::index_entries;
 use basalt_client::{Error as ClientError, LockRequest, LockWait, ScanOptions, Transaction, TxnMode, TxnOptions};
 use basalt_common::{KeyRange, UserKey, table_key};
-use basalt_expr::key::{self, IndexEntry, IndexPart, IndexTarget};
-use basalt_expr::row::{RowDecoder, ScanColumn};
+use basalt_expr::key::IndexEntry;
 use basalt_expr::value::Value;
 use bytes::Bytes;
 use prost::Message;
@@ -269,31 +269,7 @@ fn is_in_the_way(error: &ClientError) -> bool {
 
 /// Puts one index's entries of some rows.
 async fn write_entries(txn: &mut Transaction, table: &Table, index: &Index, rows: &[Row]) -> Result<()> {
-    let columns: Vec<ScanColumn> =
-        index.columns.iter().map(|part| scan_column(table, part.column)).collect::<Result<_>>()?;
-    let parts: Vec<IndexPart> = index
-        .columns
-        .iter()
-        .map(|part| IndexPart {
-            ty: table.columns[part.column].ty.clone(),
-            prefix_length: part.prefix_length.unwrap_or(0),
-        })
-        .collect();
-    let target = IndexTarget { table: table.id, index: index.id, unique: index.unique, parts: &parts };
-    let mut decoder = RowDecoder::new(columns, BATCH_ROWS);
-    for (key, value) in rows {
-        decoder.append(&key[table_key::ROW_PREFIX_LEN.min(key.len())..], value)?;
-    }
-    let batch = decoder.finish()?;
-    let mut entries: Vec<(IndexEntry, Vec<Value>)> = Vec::with_capacity(rows.len());
-    for (row, (key, _)) in rows.iter().enumerate() {
-        let values = (0..parts.len())
-            .map(|column| basalt_expr::convert::value_at(batch.column(column), &parts[column].ty, row))
-            .collect::<std::result::Result<Vec<_>, _>>()?;
-        let (_, handle) =
-            key::decode_row_key(key, table.handle.is_integer()).map_err(|e| Error::Internal(e.to_string()))?;
-        entries.push((key::encode_index_entry(target, &values, &handle)?, values));
-    }
+    let entries = index_entries::of_rows(table, index, rows)?;
     check_unique(txn, table, index, &entries).await?;
     for (entry, _) in entries {
         txn.put(entry.key, entry.value)?;
@@ -333,15 +309,4 @@ fn duplicate(table: &Table, index: &Index, values: &[Value]) -> Error {
         })
         .collect();
     Error::duplicate_entry(text.join("-"), format!("{}.{}", table.name, index.name))
-}
-
-fn scan_column(table: &Table, offset: usize) -> Result<ScanColumn> {
-    let column = &table.columns[offset];
-    let mut default = None;
-    if let Some(value) = &column.original_default {
-        let mut bytes = Vec::new();
-        basalt_expr::row::encode_stored_value(value, &column.ty, &mut bytes)?;
-        default = Some(bytes);
-    }
-    Ok(ScanColumn { id: column.id, ty: column.ty.clone(), default, is_handle: table.handle == Handle::Integer(offset) })
 }

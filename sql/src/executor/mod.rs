@@ -50,12 +50,14 @@ mod delete;
 mod column_value;
 
 mod duplicate;
+pub mod index_entries;
 mod lock;
 mod lock_query;
+mod own_entries;
 mod rows;
 mod source;
 mod table_writer;
 
 pub use outcome::{DmlResult, Outcome};
-pub use source::tables_of;
+pub use source::read_view;
 pub use statement::{commit, execute, execute_short};

@@ -8,11 +8,11 @@
 
 use crate::context::{RowStream, StatementContext};
 use crate::error::{Error, Result};
-use crate::executor::lock;
 use crate::executor::table_reader::{TableReader, touched_ranges};
 use crate::executor::{aggregate, filter, project, sort};
+use crate::executor::{lock, own_entries};
 use crate::plan::{OutputColumn, RowLimit};
-use crate::planner::access::Resolved;
+use crate::planner::access::{AccessKey, Resolved};
 use crate::planner::{SHORT_ROWS_MAX, ShortOperator, ShortQuery, ShortSource, TableRead, row_count};
 use crate::transaction::SessionTxn;
 use arrow::compute::concat_batches;
@@ -74,10 +74,14 @@ fn is_short(resolved: &Resolved, limit: Option<usize>) -> bool {
 async fn read_view(read: &TableRead, resolved: &Resolved, txn: &mut SessionTxn) -> Result<crate::context::ReadView> {
     match resolved {
         Resolved::Rows(keys) if keys.len() == 1 => txn.point_view(&point_range(&keys[0])).await,
-        Resolved::Entries(keys) if keys.len() == 1 && read.access.is_covering => {
+        Resolved::Entries(keys) if keys.len() == 1 && read.access.is_covering && !txn.may_write_past_its_snapshot() => {
             txn.point_view(&point_range(&keys[0])).await
         }
-        resolved => txn.read_view(&touched_ranges(read, resolved)).await,
+        resolved if read.access.key == AccessKey::Table => txn.read_view(&touched_ranges(read, resolved)).await,
+        resolved => {
+            let tables = std::slice::from_ref(&read.scan.table);
+            own_entries::read_view(txn, &touched_ranges(read, resolved), tables).await
+        }
     }
 }
 

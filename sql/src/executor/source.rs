@@ -1,16 +1,17 @@
 //! The rows that a DML statement reads: by the short path in batches, or by the query path as a stream.
 
-use crate::context::{RowStream, StatementContext};
+use crate::context::{ReadView, RowStream, StatementContext};
 use crate::error::{Error, Result};
 use crate::executor::table_reader::{TableReader, touched_ranges};
-use crate::executor::{lock, lock_query, rows, select};
-use crate::plan::{Locking, Query};
+use crate::executor::{lock, lock_query, own_entries, rows, select};
+use crate::plan::{Locking, Query, Scan};
 use crate::planner::{RowsPlan, ShortQuery, ShortSource};
 use crate::transaction::SessionTxn;
 use basalt_common::memory::Account;
 use basalt_common::{KeyRange, table_key};
 use basalt_expr::types::FieldType;
 use basalt_expr::value::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Rows to be written or changed.
@@ -102,13 +103,30 @@ async fn open_query(query: &Query, ctx: &Arc<StatementContext>, txn: &mut Sessio
     crate::query::execute(&query.root, ctx, &view, &ctx.virtual_tables).await
 }
 
+/// What a consistent read of the query sees.
+///
+/// # Errors
+/// What the client returns.
+pub async fn read_view(query: &Query, txn: &mut SessionTxn) -> Result<ReadView> {
+    let mut tables = BTreeMap::new();
+    visit_scans(query, |scan| {
+        tables.insert(scan.table.id, scan.table.clone());
+    });
+    let tables: Vec<_> = tables.into_values().collect();
+    own_entries::read_view(txn, &tables_of(query), &tables).await
+}
+
 /// The key ranges of all tables that the query reads: where the transaction's own writes matter.
 pub fn tables_of(query: &Query) -> Vec<KeyRange> {
-    let mut tables = std::collections::BTreeSet::new();
-    for plan in std::iter::once(&query.root).chain(query.locks.iter().map(|locks| &locks.source)) {
-        crate::planner::visit_scans(plan, &mut |scan| {
-            tables.insert(scan.table.id);
-        });
-    }
+    let mut tables = BTreeSet::new();
+    visit_scans(query, |scan| {
+        tables.insert(scan.table.id);
+    });
     tables.into_iter().map(table_key::table_range).collect()
+}
+
+fn visit_scans(query: &Query, mut visit: impl FnMut(&Scan)) {
+    for plan in std::iter::once(&query.root).chain(query.locks.iter().map(|locks| &locks.source)) {
+        crate::planner::visit_scans(plan, &mut visit);
+    }
 }

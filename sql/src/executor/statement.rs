@@ -65,7 +65,7 @@ async fn read_short(short: &ShortQuery, ctx: &Arc<StatementContext>, txn: &mut S
 }
 
 async fn read_query(query: &Query, ctx: &Arc<StatementContext>, txn: &mut SessionTxn) -> Result<RowStream> {
-    let view = txn.read_view(&source::tables_of(query)).await?;
+    let view = source::read_view(query, txn).await?;
     crate::query::execute(&query.root, ctx, &view, &ctx.virtual_tables).await
 }
 

@@ -269,7 +269,7 @@ impl SqlSession {
         };
         let rows = match (&plan, analyze) {
             (PhysicalPlan::Query(query), _) => {
-                let view = self.txn.read_view(&executor::tables_of(query)).await?;
+                let view = executor::read_view(query, &mut self.txn).await?;
                 drop(schema);
                 query::explain(query, &ctx, &view, &ctx.virtual_tables, analyze).await?
             }

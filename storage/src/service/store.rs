@@ -398,7 +398,7 @@ impl StoreService {
         let values = values.into_iter().map(|found| kv::LockedValue {
             exists: found.value.is_some(),
             value: found.value.unwrap_or_default(),
-            newer_commit_ts: found.newer_commit.unwrap_or_default().0,
+            newest_commit_ts: found.newest_commit.0,
             skipped: found.skipped,
         });
         Ok(kv::PessimisticLockResponse { values: values.collect(), ..Default::default() })

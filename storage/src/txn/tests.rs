@@ -225,7 +225,7 @@ impl Runner {
             key_bytes_max: KEY_BYTES_MAX,
             keys: keys(args).into_iter().map(|key| (key, must_not_exist)).collect(),
         };
-        let returns_values = wanted.return_values;
+        let (returns_values, for_update_ts) = (wanted.return_values, wanted.for_update_ts);
         let result = self.store.scheduler.pessimistic_lock(&self.store.ctx, wanted, NO_WAIT);
         Ok(self.runtime.block_on(result).map(|values| {
             let told = values.into_iter().map(|found| {
@@ -235,9 +235,9 @@ impl Runner {
                     None if returns_values => "none".to_string(),
                     None => "locked".to_string(),
                 };
-                match found.newer_commit {
-                    Some(commit) => format!("{value}@{commit}"),
-                    None => value,
+                match found.newest_commit {
+                    commit if commit > for_update_ts => format!("{value}@{commit}"),
+                    _ => value,
                 }
             });
             told.collect::<Vec<_>>().join(" ")
@@ -537,7 +537,7 @@ async fn after_a_commit_the_first_waiter_has_the_lock_and_the_newest_value() {
     store.scheduler.prewrite(&store.ctx, prewrite).await.expect("its own lock");
     settle().await;
     let found = second.await.expect("no panic").expect("its turn");
-    let [LockedValue { value: Some(value), newer_commit: Some(commit), skipped: false, .. }] = &found[..] else {
+    let [LockedValue { value: Some(value), newest_commit: commit, skipped: false, .. }] = &found[..] else {
         panic!("{found:?}")
     };
     assert_eq!((&value[..], *commit >= Timestamp(40)), (&b"v10"[..], true));
@@ -545,7 +545,7 @@ async fn after_a_commit_the_first_waiter_has_the_lock_and_the_newest_value() {
     let key = [UserKey::from(&b"k"[..])];
     store.scheduler.pessimistic_rollback(&store.ctx, &key, Timestamp(20), *commit).await.expect("its own lock");
     let found = third.await.expect("no panic").expect("its turn");
-    assert_eq!(found[0].newer_commit, Some(*commit));
+    assert_eq!(found[0].newest_commit, *commit);
 }
 
 #[tokio::test]

@@ -53,8 +53,8 @@ pub struct MustNotExist(pub bool);
 pub struct LockedValue {
     /// Its newest value, when wanted and there is one.
     pub value: Option<Bytes>,
-    /// Its newest commit, when that is after `for_update_ts`.
-    pub newer_commit: Option<Timestamp>,
+    /// Nothing was committed later. Later than `for_update_ts` it is the newest commit.
+    pub newest_commit: Timestamp,
     /// Another transaction holds it: it was left out.
     pub skipped: bool,
     /// Other transactions that share the lock.
@@ -81,7 +81,7 @@ pub fn pessimistic_lock(
         check_key(user_key, wanted.key_bytes_max)?;
         let key = user_key.encode();
         let primary_key = primary.as_ref().unwrap_or(user_key);
-        let (lock, newer_commit) = match lock_key(reader, wanted, primary_key, user_key, &key, changes) {
+        let (lock, newest_commit) = match lock_key(reader, wanted, primary_key, user_key, &key, changes) {
             Err(Error::Key(KeyError::Locked(locked)))
                 if wanted.skip_locked.is_some() && stays(&locked.lock, wanted) =>
             {
@@ -96,13 +96,13 @@ pub fn pessimistic_lock(
         // A repeated request checks and reads again: the first answer may have been lost (M16).
         if wanted.return_values || must_not_exist.0 {
             // Under the lock the newest value is the one as of any later timestamp.
-            value = reader.get_committed(&key, newer_commit.unwrap_or(wanted.for_update_ts))?.map(|found| found.value);
+            value = reader.get_committed(&key, newest_commit.max(wanted.for_update_ts))?.map(|found| found.value);
             if must_not_exist.0 && value.is_some() {
                 return Err(KeyError::AlreadyExist(user_key.clone()).into());
             }
         }
         let sharers = lock.sharers.iter().map(|sharer| sharer.start_ts).collect();
-        locked_values.push(LockedValue { value, newer_commit, skipped: false, sharers });
+        locked_values.push(LockedValue { value, newest_commit, skipped: false, sharers });
     }
     Ok(locked_values)
 }
@@ -156,7 +156,7 @@ fn in_the_way(lock: &Lock, wanted: &PessimisticLock) -> Option<Lock> {
     Some(lock.of(dead.unwrap_or_default()))
 }
 
-/// Returns the lock, and the newest commit when that is after `for_update_ts`.
+/// Returns the lock, and [`LockedValue::newest_commit`].
 fn lock_key(
     reader: &mut MvccReader<'_>,
     wanted: &PessimisticLock,
@@ -164,7 +164,7 @@ fn lock_key(
     user_key: &UserKey,
     key: &EncodedKey,
     changes: &mut Changes,
-) -> Result<(Lock, Option<Timestamp>), Error> {
+) -> Result<(Lock, Timestamp), Error> {
     let found = reader.lock(key, wanted.start_ts)?;
     if let Some(others) = found.as_ref().and_then(|lock| in_the_way(lock, wanted)) {
         return Err(others.blocks(user_key.clone()));
@@ -180,8 +180,8 @@ fn lock_key(
             return Err(KeyError::PessimisticLockNotFound { start_ts, key }.into());
         }
         Some(mut lock) if is_own(&lock) => {
-            // Larger when the key had changed: this request sent twice.
-            let newer_commit = (lock.for_update_ts > wanted.for_update_ts).then_some(lock.for_update_ts);
+            // When the key was locked; its newest commit, if that was later than what was asked for: this request sent twice.
+            let locked_at = lock.for_update_ts;
             let is_upgraded = lock.is_shared && !wanted.is_shared;
             if lock.for_update_ts < wanted.for_update_ts || is_upgraded {
                 lock.is_shared &= wanted.is_shared;
@@ -190,28 +190,28 @@ fn lock_key(
                 lock.min_commit_ts = lock.min_commit_ts.max(wanted.min_commit_ts);
                 changes.put_lock(key, &lock);
             }
-            return Ok((lock, newer_commit));
+            return Ok((lock, locked_at));
         }
         Some(lock) => lock.into_holders(),
         None => Vec::new(),
     };
-    let newer_commit = newest_commit(reader, wanted, user_key, key)?;
+    let newest_commit = newest_commit(reader, wanted, user_key, key)?;
     let mut lock = Lock::new(LockKind::Pessimistic, primary.clone(), wanted.start_ts, wanted.lock_ttl_ms);
-    lock.for_update_ts = newer_commit.unwrap_or(wanted.for_update_ts);
+    lock.for_update_ts = newest_commit.max(wanted.for_update_ts);
     lock.min_commit_ts = wanted.min_commit_ts.max(lock.for_update_ts.next());
     lock.is_shared = wanted.is_shared;
     lock.sharers = sharers;
     changes.put_lock(key, &lock);
-    Ok((lock, newer_commit))
+    Ok((lock, newest_commit))
 }
 
-/// The newest commit, when that is after `for_update_ts`. Refuses when the transaction is over.
+/// See [`LockedValue::newest_commit`]. Refuses when the transaction is over.
 fn newest_commit(
     reader: &mut MvccReader<'_>,
     wanted: &PessimisticLock,
     user_key: &UserKey,
     key: &EncodedKey,
-) -> Result<Option<Timestamp>, Error> {
+) -> Result<Timestamp, Error> {
     let start_ts = wanted.start_ts;
     let mut found = reader.seek_write(key, Timestamp::MAX)?;
     if found.as_ref().is_some_and(|(commit_ts, _)| *commit_ts >= start_ts) {
@@ -234,13 +234,10 @@ fn newest_commit(
         }
     }
     while let Some((commit_ts, write)) = found {
-        if commit_ts <= wanted.for_update_ts {
-            break;
-        }
-        if write.kind != WriteKind::Rollback {
-            return Ok(Some(commit_ts));
+        if commit_ts <= wanted.for_update_ts || write.kind != WriteKind::Rollback {
+            return Ok(commit_ts);
         }
         found = reader.next_write(key)?;
     }
-    Ok(None)
+    Ok(Timestamp::ZERO)
 }
