@@ -13,6 +13,7 @@ use crate::lock_resolver::Bypass;
 use crate::read_set::ReadSet;
 use crate::region_cache::CachedRegion;
 use crate::retry::{Retry, wrong_answer};
+use basalt_common::pairs::Pairs;
 use basalt_common::{KeyRange, Timestamp, UserKey};
 use basalt_proto::errors::{KeyError, LockInfo, key_error};
 use basalt_proto::kv::{self, kv_request, kv_response};
@@ -200,11 +201,9 @@ impl Snapshot {
             None => return Ok(Part { again: keys, ..Part::default() }),
         };
         let mut part = Part::default();
-        for pair in answer.pairs {
-            match pair.error {
-                None => part.found.push((pair.key, pair.value)),
-                Some(e) => part.locks.push(as_lock(e, self.ts)?),
-            }
+        part.found.extend(unpack(answer.pairs)?);
+        for error in answer.errors {
+            part.locks.push(as_lock(error, self.ts)?);
         }
         Ok(part)
     }
@@ -331,23 +330,22 @@ impl Scanner {
     /// Takes over the pairs of an answer and moves on. Returns the lock that ended them early.
     fn take(&mut self, answer: kv::ScanResponse, left: &KeyRange, part: &KeyRange) -> Result<Option<LockInfo>> {
         self.page = (self.page * PAGE_GROWTH).min(SCAN_BATCH);
-        let mut last = None;
-        for pair in answer.pairs {
-            if let Some(e) = pair.error {
-                let lock = as_lock(e, self.snapshot.ts)?;
-                if let Some(last) = last {
-                    self.leave(left, self.after(left, &last));
-                }
-                return Ok(Some(lock));
+        let pairs = unpack(answer.pairs)?;
+        let taken = pairs.len().min(self.wanted);
+        self.ready.extend(pairs.take(taken));
+        self.wanted -= taken;
+        let last = self.ready.back().filter(|_| taken > 0).map(|(key, _)| key.clone());
+        if let (0, Some(last)) = (self.wanted, &last) {
+            self.leave(left, self.after(left, last));
+            self.left = None;
+            return Ok(None);
+        }
+        if let Some(error) = answer.error {
+            let lock = as_lock(error, self.snapshot.ts)?;
+            if let Some(last) = last {
+                self.leave(left, self.after(left, &last));
             }
-            last = Some(pair.key.clone());
-            self.ready.push_back((pair.key, pair.value));
-            self.wanted -= 1;
-            if let (0, Some(last)) = (self.wanted, &last) {
-                self.leave(left, self.after(left, last));
-                self.left = None;
-                return Ok(None);
-            }
+            return Ok(Some(lock));
         }
         let rest = match (answer.more, last) {
             (true, Some(last)) => self.after(left, &last),
@@ -391,6 +389,10 @@ impl Scanner {
             true => Some(KeyRange { start: left.start.clone(), end: part.start.clone() }),
         }
     }
+}
+
+fn unpack(pairs: Option<kv::Pairs>) -> Result<impl ExactSizeIterator<Item = (Bytes, Bytes)>> {
+    Pairs::unpack(pairs.unwrap_or_default()).map_err(|e| Error::Corrupt(e.to_string()))
 }
 
 /// A key error that must be a lock.

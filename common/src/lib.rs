@@ -9,6 +9,7 @@
 //! | [`table_key`] | where rows, index entries and the catalog lie in the key space |
 //! | [`region`] | regions, epochs, peers, and their conversion from and to messages |
 //! | [`env`] | the clock and the source of chance, handed to constructors |
+//! | [`pairs`] | keys and values in one buffer, as answers carry them |
 //! | [`metrics`] | what a process counts, in one list |
 //! | [`memory`] | who holds how many bytes: the tree of trackers |
 //! | [`stack`] | how deep recursions may go |
@@ -22,6 +23,7 @@ pub mod id;
 pub mod key;
 pub mod memory;
 pub mod metrics;
+pub mod pairs;
 pub mod region;
 pub mod stack;
 pub mod table_key;

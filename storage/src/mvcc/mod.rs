@@ -36,7 +36,7 @@ mod tests;
 pub mod write;
 
 pub use lock::{Lock, LockKind, ReadAt, Verdict};
-pub use page::{Page, PageRequest, PageRow, read_page};
+pub use page::{Page, PageRequest, read_page};
 pub use reader::{MvccReader, OwnRecord};
 pub use scan::{ForwardScanner, Row, ScanStats};
 pub use scan_reverse::BackwardScanner;

@@ -14,12 +14,9 @@ use super::{BackwardScanner, ForwardScanner, Lock, ReadAt, Verdict};
 use crate::engine::{Cf, EngineRange, IterOptions, Snapshot};
 use crate::error::{Error, KeyError, LockedKey};
 use basalt_common::key::decode_user_key;
+use basalt_common::pairs::Pairs;
 use basalt_common::{KeyRange, UserKey};
-use bytes::Bytes;
 use std::sync::Arc;
-
-/// A row, or a key whose lock is in the reader's way.
-pub type PageRow = Result<(UserKey, Bytes), Box<LockedKey>>;
 
 /// What is read into a page.
 #[derive(Clone, Debug)]
@@ -42,7 +39,9 @@ pub struct PageRequest {
 #[derive(Debug)]
 pub struct Page {
     /// What was found.
-    pub rows: Vec<PageRow>,
+    pub rows: Pairs,
+    /// The key behind them, whose lock is in the reader's way.
+    pub locked: Option<Box<LockedKey>>,
     /// The page was full before the range was at its end.
     pub more: bool,
 }
@@ -50,60 +49,52 @@ pub struct Page {
 /// Reads a page.
 ///
 /// # Errors
-/// Of the engine. A lock in the way is no error but a row.
+/// Of the engine. A lock in the way is no error: the page ends before it.
 pub fn read_page(snapshot: &Arc<dyn Snapshot>, request: &PageRequest) -> Result<Page, Error> {
-    let mut filling = Filling { request, rows: Vec::new(), bytes: 0 };
+    let mut rows = Pairs::default();
     let mut left = request.range.clone();
     loop {
-        let (rows, bytes) = (filling.rows.len(), filling.bytes);
-        let more = filling.fill(Walk::past_locks(snapshot, request, &left)?)?;
-        let (seen, behind) = match filling.last_key().filter(|_| more) {
-            Some(last) => split_at(left, last, request.reverse),
+        let before = rows.len();
+        let more = match fill(&mut rows, request, Walk::past_locks(snapshot, request, &left)?)? {
+            Ending::Full => true,
+            Ending::RangeIsDone => false,
+            Ending::Locked(locked) => return Ok(Page { rows, locked: Some(locked), more: true }),
+        };
+        let (seen, behind) = match rows.last_key().filter(|_| more) {
+            Some(last) => split_at(left, UserKey::from(last), request.reverse),
             None => (left, KeyRange::default()),
         };
         if !has_lock_in_way(&**snapshot, &EngineRange::from(&seen), &request.read)? {
-            return Ok(Page { rows: filling.rows, more });
+            return Ok(Page { rows, locked: None, more });
         }
-        filling.rows.truncate(rows);
-        filling.bytes = bytes;
-        let is_full = filling.fill(Walk::beside_locks(snapshot, request, &seen)?)?;
-        if is_full || !more {
-            return Ok(Page { rows: filling.rows, more: is_full });
+        rows.truncate(before);
+        match fill(&mut rows, request, Walk::beside_locks(snapshot, request, &seen)?)? {
+            Ending::Full => return Ok(Page { rows, locked: None, more: true }),
+            Ending::Locked(locked) => return Ok(Page { rows, locked: Some(locked), more: true }),
+            Ending::RangeIsDone if !more => return Ok(Page { rows, locked: None, more: false }),
+            Ending::RangeIsDone => left = behind,
         }
-        left = behind;
     }
 }
 
-/// A page in the making.
-struct Filling<'a> {
-    request: &'a PageRequest,
-    rows: Vec<PageRow>,
-    bytes: usize,
+/// Why no more rows were taken.
+enum Ending {
+    Full,
+    RangeIsDone,
+    Locked(Box<LockedKey>),
 }
 
-impl Filling<'_> {
-    /// Takes rows until the page is full (true) or there are no more (false).
-    fn fill(&mut self, mut walk: Walk) -> Result<bool, Error> {
-        while self.rows.len() < self.request.rows_max && self.bytes < self.request.bytes_max {
-            let row = match walk.next() {
-                Ok(Some(row)) => Ok((UserKey::from(row.key), Bytes::copy_from_slice(row.value))),
-                Ok(None) => return Ok(false),
-                Err(Error::Key(KeyError::Locked(locked))) => Err(locked),
-                Err(error) => return Err(error),
-            };
-            self.bytes +=
-                row.as_ref().map_or_else(|locked| locked.key.0.len(), |(key, value)| key.0.len() + value.len());
-            self.rows.push(row);
+/// Takes rows as long as the page has room.
+fn fill(rows: &mut Pairs, request: &PageRequest, mut walk: Walk) -> Result<Ending, Error> {
+    while rows.len() < request.rows_max && rows.bytes() < request.bytes_max {
+        match walk.next() {
+            Ok(Some(row)) => rows.push(row.key, row.value),
+            Ok(None) => return Ok(Ending::RangeIsDone),
+            Err(Error::Key(KeyError::Locked(locked))) => return Ok(Ending::Locked(locked)),
+            Err(error) => return Err(error),
         }
-        Ok(true)
     }
-
-    fn last_key(&self) -> Option<UserKey> {
-        Some(match self.rows.last()? {
-            Ok((key, _)) => key.clone(),
-            Err(locked) => locked.key.clone(),
-        })
-    }
+    Ok(Ending::Full)
 }
 
 /// A scan in either direction.

@@ -5,6 +5,7 @@ use super::*;
 use crate::engine::memory::MemoryEngine;
 use crate::engine::{Cf, Engine, EngineError, EngineIterator, EngineRange, IterOptions, Modify, Snapshot};
 use crate::error::{Error, KeyError};
+use basalt_common::pairs::Pairs;
 use basalt_common::{EncodedKey, KeyRange, Timestamp, UserKey};
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -128,10 +129,9 @@ fn in_pages(snapshot: &Arc<dyn Snapshot>, bounds: (u8, u8), read: &ReadAt, rever
         };
         let page = read_page(snapshot, &request).expect("a page is read");
         assert!(page.rows.len() <= rows_max);
-        rows.extend(page.rows.into_iter().map(|row| match row {
-            Ok((key, value)) => (key, Some(value)),
-            Err(locked) => (locked.key, None),
-        }));
+        let found = Pairs::unpack(page.rows.into()).expect("lengths fit");
+        rows.extend(found.map(|(key, value)| (UserKey(key), Some(value))));
+        rows.extend(page.locked.map(|locked| (locked.key, None)));
         match rows.last() {
             Some((last, _)) if page.more && reverse => range.end = last.clone(),
             Some((last, _)) if page.more => range.start = last.successor(),

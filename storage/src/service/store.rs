@@ -8,7 +8,7 @@ use crate::engine::EngineRange;
 use crate::error::{Error, KeyError, LockedKey, RegionError};
 use crate::mvcc::changes::first_change;
 use crate::mvcc::reader::LockFilter;
-use crate::mvcc::{MvccReader, PageRequest, PageRow, ReadAt, read_page};
+use crate::mvcc::{MvccReader, PageRequest, ReadAt, read_page};
 use crate::replicated::{RegionCtx, RegionSnapshot};
 use crate::txn::Scheduler;
 use crate::txn::action::check_secondary_locks::SecondaryStatus;
@@ -16,10 +16,10 @@ use crate::txn::scheduler::{PrewriteOutcome, check_keys};
 use basalt_common::env::Env;
 use basalt_common::key::decode_user_key;
 use basalt_common::metrics;
+use basalt_common::pairs::Pairs;
 use basalt_common::{Epoch, KeyRange, Peer, PeerId, RegionId, StoreId, Timestamp, UserKey};
 use basalt_proto::coprocessor::{CoprocessorRequest, CoprocessorResponse};
 use basalt_proto::kv::{self, KvRequest, KvResponse, kv_request, kv_response};
-use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, StreamExt};
 use std::collections::BTreeMap;
@@ -79,19 +79,6 @@ macro_rules! respond_many {
     };
 }
 
-/// The same for responses that are a list of pairs.
-macro_rules! respond_pairs {
-    ($outcome:expr, $response:ident) => {
-        match $outcome {
-            Ok(response) => response,
-            Err(Error::Region(error)) => {
-                kv::$response { region_error: Some(convert::region_error(error)), ..Default::default() }
-            }
-            Err(Error::Key(error)) => kv::$response { pairs: vec![error_pair(error)], ..Default::default() },
-        }
-    };
-}
-
 impl StoreService {
     /// A service over a store's parts.
     pub fn new(
@@ -141,9 +128,9 @@ impl StoreService {
                 None => None,
                 Some(Cmd::Get(r)) => Some(Answer::Get(respond!(self.get(r).await, GetResponse, error))),
                 Some(Cmd::BatchGet(r)) => {
-                    Some(Answer::BatchGet(respond_pairs!(self.batch_get(r).await, BatchGetResponse)))
+                    Some(Answer::BatchGet(respond_many!(self.batch_get(r).await, BatchGetResponse)))
                 }
-                Some(Cmd::Scan(r)) => Some(Answer::Scan(respond_pairs!(self.scan(r).await, ScanResponse))),
+                Some(Cmd::Scan(r)) => Some(Answer::Scan(respond!(self.scan(r).await, ScanResponse, error))),
                 // Boxed: the futures of writes are large, and reads should not carry their room along.
                 Some(cmd) => return Box::pin(self.handle_other(cmd)).await,
             };
@@ -190,8 +177,8 @@ impl StoreService {
             Cmd::RegionInfo(r) => Answer::RegionInfo(self.admin.region_info(r).await),
             Cmd::RegionHash(r) => Answer::RegionHash(self.admin.region_hash(r).await),
             Cmd::Get(r) => Answer::Get(respond!(self.get(r).await, GetResponse, error)),
-            Cmd::BatchGet(r) => Answer::BatchGet(respond_pairs!(self.batch_get(r).await, BatchGetResponse)),
-            Cmd::Scan(r) => Answer::Scan(respond_pairs!(self.scan(r).await, ScanResponse)),
+            Cmd::BatchGet(r) => Answer::BatchGet(respond_many!(self.batch_get(r).await, BatchGetResponse)),
+            Cmd::Scan(r) => Answer::Scan(respond!(self.scan(r).await, ScanResponse, error)),
         };
         KvResponse { cmd: Some(cmd) }
     }
@@ -320,20 +307,20 @@ impl StoreService {
         let snapshot = self.snapshot(&ctx).await?;
         check_keys(&snapshot, &keys)?;
         let mut reader = MvccReader::new(&*snapshot.data);
-        let mut pairs = Vec::with_capacity(keys.len());
+        let (mut pairs, mut errors) = (Pairs::default(), Vec::new());
         for key in keys {
             if let Some(error) = blocked.remove(&key) {
-                pairs.push(error_pair(error));
+                errors.push(convert::key_error(error));
                 continue;
             }
             match reader.get(key.as_slice(), &read) {
                 Ok(None) => {}
-                Ok(Some(found)) => pairs.push(kv::KvPair { key: key.0, value: found.value, error: None }),
-                Err(Error::Key(error)) => pairs.push(error_pair(error)),
+                Ok(Some(found)) => pairs.push(key.as_slice(), &found.value),
+                Err(Error::Key(error)) => errors.push(convert::key_error(error)),
                 Err(error) => return Err(error),
             }
         }
-        Ok(kv::BatchGetResponse { region_error: None, pairs })
+        Ok(kv::BatchGetResponse { region_error: None, pairs: Some(pairs.into()), errors })
     }
 
     async fn scan(&self, request: kv::ScanRequest) -> Result<kv::ScanResponse, Error> {
@@ -348,9 +335,11 @@ impl StoreService {
         };
         if request.changed_after != 0 {
             let (range, since) = (EngineRange::from(&range), Timestamp(request.changed_after));
-            let changed = first_change(&*snapshot.data, &range, &read, since)?;
-            let pairs = changed.map(|key| kv::KvPair { key: key.0, ..Default::default() }).into_iter().collect();
-            return Ok(kv::ScanResponse { pairs, ..Default::default() });
+            let mut pairs = Pairs::default();
+            if let Some(key) = first_change(&*snapshot.data, &range, &read, since)? {
+                pairs.push(key.as_slice(), b"");
+            }
+            return Ok(kv::ScanResponse { pairs: Some(pairs.into()), ..Default::default() });
         }
         let at_most = |asked: u64, limit: usize| if asked == 0 { limit } else { limit.min(asked as usize) };
         let page = PageRequest {
@@ -362,12 +351,8 @@ impl StoreService {
             bytes_max: at_most(request.bytes_max, self.config.scan_bytes_max),
         };
         let page = read_page(&snapshot.data, &page)?;
-        let pair = |row: PageRow| match row {
-            Ok((key, value)) => kv::KvPair { key: key.0, value, error: None },
-            Err(locked) => error_pair(KeyError::Locked(locked)),
-        };
-        let pairs = page.rows.into_iter().map(pair).collect();
-        Ok(kv::ScanResponse { region_error: None, pairs, more: page.more })
+        let error = page.locked.map(|locked| convert::key_error(KeyError::Locked(locked)));
+        Ok(kv::ScanResponse { region_error: None, pairs: Some(page.rows.into()), more: page.more, error })
     }
 
     async fn prewrite(&self, request: kv::PrewriteRequest) -> Result<kv::PrewriteResponse, Error> {
@@ -603,12 +588,4 @@ fn coprocessor_error(error: Error) -> CoprocessorResponse {
         Error::Key(error) => response.other_error = error.to_string(),
     }
     response
-}
-
-fn error_pair(error: KeyError) -> kv::KvPair {
-    let key = match &error {
-        KeyError::Locked(locked) => locked.key.0.clone(),
-        _ => Bytes::new(),
-    };
-    kv::KvPair { key, value: Bytes::new(), error: Some(convert::key_error(error)) }
 }

@@ -10,9 +10,10 @@ use crate::replicated::local::LocalReplicated;
 use crate::txn::concurrency::MemoryLock;
 use crate::txn::{ConcurrencyManager, Scheduler};
 use basalt_common::env::Env;
+use basalt_common::pairs::Pairs;
 use basalt_common::{StoreId, Timestamp, UserKey};
 use basalt_proto::coprocessor::{CoprocessorContext, CoprocessorRequest, KeyRange};
-use basalt_proto::errors::{key_error, region_error};
+use basalt_proto::errors::{KeyError, key_error, region_error};
 use basalt_proto::kv::kv_client::KvClient;
 use basalt_proto::kv::*;
 use bytes::Bytes;
@@ -71,12 +72,22 @@ fn scan(context: &Context, limit: u32, reverse: bool) -> ScanRequest {
     ScanRequest { context: Some(context.clone()), limit, version: 20, reverse, ..ScanRequest::default() }
 }
 
-fn text(pairs: &[KvPair]) -> String {
-    let pair = |pair: &KvPair| match &pair.error {
-        None => format!("{}={}", pair.key.escape_ascii(), pair.value.escape_ascii()),
-        Some(_) => format!("{} is locked", pair.key.escape_ascii()),
-    };
-    pairs.iter().map(pair).collect::<Vec<_>>().join(" ")
+fn text(pairs: Option<basalt_proto::kv::Pairs>, errors: impl IntoIterator<Item = KeyError>) -> String {
+    let pairs = Pairs::unpack(pairs.unwrap_or_default()).expect("lengths fit");
+    let pairs = pairs.map(|(key, value)| format!("{}={}", key.escape_ascii(), value.escape_ascii()));
+    let errors = errors.into_iter().map(|error| match error.kind {
+        Some(key_error::Kind::Locked(lock)) => format!("{} is locked", lock.key.escape_ascii()),
+        kind => format!("{kind:?}"),
+    });
+    pairs.chain(errors).collect::<Vec<_>>().join(" ")
+}
+
+fn batch_text(found: BatchGetResponse) -> String {
+    text(found.pairs, found.errors)
+}
+
+fn page_text(page: ScanResponse) -> (String, bool) {
+    (text(page.pairs, page.error), page.more)
 }
 
 #[tokio::test]
@@ -90,11 +101,11 @@ async fn what_is_written_is_read_in_every_way() {
     assert!(call!(service, Get, get(&context, "b", 5)).not_found);
     let keys = ["c", "x", "a"].map(|key| Bytes::from_static(key.as_bytes())).to_vec();
     let request = BatchGetRequest { context: Some(context.clone()), keys, version: u64::MAX };
-    assert_eq!(text(&call!(service, BatchGet, request).pairs), "c=cc a=aa");
-    let page = call!(service, Scan, scan(&context, 2, false));
-    assert_eq!((text(&page.pairs), page.more), ("a=aa b=bb".to_string(), true));
-    let page = call!(service, Scan, scan(&context, 0, true));
-    assert_eq!((text(&page.pairs), page.more), ("c=cc b=bb a=aa".to_string(), false));
+    assert_eq!(batch_text(call!(service, BatchGet, request)), "c=cc a=aa");
+    let page = page_text(call!(service, Scan, scan(&context, 2, false)));
+    assert_eq!(page, ("a=aa b=bb".to_string(), true));
+    let page = page_text(call!(service, Scan, scan(&context, 0, true)));
+    assert_eq!(page, ("c=cc b=bb a=aa".to_string(), false));
 }
 
 #[tokio::test]
@@ -103,7 +114,7 @@ async fn locks_are_reported_where_they_stand() {
     call!(service, Prewrite, one_phase(&context, 5, vec![put("a", "1"), put("c", "1")]));
     let request = PrewriteRequest { try_one_pc: false, ..one_phase(&context, 7, vec![put("b", "2")]) };
     call!(service, Prewrite, request);
-    assert_eq!(text(&call!(service, Scan, scan(&context, 0, false)).pairs), "a=1 b is locked c=1");
+    assert_eq!(page_text(call!(service, Scan, scan(&context, 0, false))), ("a=1 b is locked".to_string(), true));
     let locked = call!(service, Get, get(&context, "b", 9)).error.and_then(|error| error.kind);
     let Some(key_error::Kind::Locked(lock)) = locked else { panic!("not locked: {locked:?}") };
     assert_eq!((lock.start_ts, &lock.primary[..]), (7, &b"b"[..]));
@@ -111,11 +122,11 @@ async fn locks_are_reported_where_they_stand() {
     assert_eq!(call!(service, ScanLock, locks).locks.len(), 1);
     let resolve = ResolveLockRequest { context: Some(context.clone()), start_ts: 7, commit_ts: 8, keys: vec![] };
     assert_eq!(call!(service, ResolveLock, resolve), ResolveLockResponse::default());
-    assert_eq!(text(&call!(service, Scan, scan(&context, 0, false)).pairs), "a=1 b=2 c=1");
+    assert_eq!(page_text(call!(service, Scan, scan(&context, 0, false))).0, "a=1 b=2 c=1");
     let range =
         DeleteRangeRequest { context: Some(context.clone()), end_key: Bytes::from_static(b"b"), ..Default::default() };
     assert_eq!(call!(service, DeleteRange, range), DeleteRangeResponse::default());
-    assert_eq!(text(&call!(service, Scan, scan(&context, 0, false)).pairs), "b=2 c=1");
+    assert_eq!(page_text(call!(service, Scan, scan(&context, 0, false))).0, "b=2 c=1");
 }
 
 /// A write may be on its way for longer than readers wait: a pause, a slow disk.
@@ -130,7 +141,7 @@ async fn keys_beside_one_that_is_being_written_are_read() {
     let held = concurrency.lock_keys(vec![(key, memory_lock)], Timestamp(8), Timestamp::ZERO).expect("no bound");
     let keys = ["c", "b", "a"].map(|key| Bytes::from_static(key.as_bytes())).to_vec();
     let request = BatchGetRequest { context: Some(context.clone()), keys, version: 20 };
-    assert_eq!(text(&call!(service, BatchGet, request).pairs), "c=1 b is locked a=1");
+    assert_eq!(batch_text(call!(service, BatchGet, request)), "c=1 a=1 b is locked");
     drop(held);
 }
 
