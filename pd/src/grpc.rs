@@ -4,7 +4,7 @@
 //! waits for the disk. Beyond [`STREAM_REQUESTS_MAX`] the stream is not read on, and HTTP/2 holds the caller back. A PD that
 //! stops reads no further, answers what it has read, and ends the streams: their callers would keep them open for ever.
 
-use crate::config::STREAM_REQUESTS_MAX;
+use crate::config::{MESSAGE_BYTES_MAX, STREAM_REQUESTS_MAX};
 use crate::service::PdService;
 use basalt_proto::pd::pd_server::{Pd, PdServer};
 use basalt_proto::pd::{PdTagged, PdTaggedResponse};
@@ -29,7 +29,7 @@ impl PdGrpc {
 
     /// A tonic service, to be added to a server's router.
     pub fn server(service: Arc<PdService>, stop: CancellationToken) -> PdServer<PdGrpc> {
-        PdServer::new(PdGrpc { service, stop })
+        PdServer::new(PdGrpc { service, stop }).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 }
 

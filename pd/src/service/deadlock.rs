@@ -11,6 +11,7 @@
 
 use super::PdService;
 use basalt_proto::pd::{DeadlockVictim, ListLockWaitsResponse, LockWait, LockWaitsRequest, LockWaitsResponse};
+use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How long what a store told is believed.
@@ -32,11 +33,18 @@ struct Report {
 
 impl LockWaits {
     /// Takes in a store's waits; returns those of them that must end.
-    fn report(&mut self, store: u64, waits: Vec<LockWait>, now_ms: u64) -> Vec<DeadlockVictim> {
+    fn report(&mut self, store: u64, mut waits: Vec<LockWait>, now_ms: u64) -> Vec<DeadlockVictim> {
         self.stores.retain(|_, report| report.told_ms.saturating_add(REPORT_LIFE_MS) > now_ms);
         let before = self.stores.remove(&store);
         if waits.is_empty() {
             return Vec::new();
+        }
+        let mut last = (0, Bytes::new());
+        for wait in &mut waits {
+            match wait.id == last.0 && wait.key.is_empty() {
+                true => wait.key = last.1.clone(),
+                false => last = (wait.id, wait.key.clone()),
+            }
         }
         let told: BTreeSet<u64> = before.into_iter().flat_map(|report| report.waits).map(|wait| wait.id).collect();
         let twice = waits.iter().map(|wait| wait.id).filter(|id| told.contains(id)).collect();
@@ -153,6 +161,16 @@ mod tests {
         assert_eq!(waits.list(1_030).len(), 1, "a store that is silent is forgotten");
         assert!(waits.report(2, Vec::new(), 60).is_empty());
         assert!(waits.report(1, on_first, 61).is_empty(), "it is over");
+    }
+
+    #[test]
+    fn a_wait_for_several_says_its_key_once() {
+        let mut waits = LockWaits::default();
+        let without_key = |wait: LockWait| LockWait { key: Bytes::new(), ..wait };
+        let several = vec![wait(1, 10, 20, 1), without_key(wait(1, 10, 21, 1)), wait(2, 11, 20, 1)];
+        waits.report(1, several, 0);
+        let keys: Vec<_> = waits.list(1).iter().map(|wait| wait.key[0]).collect();
+        assert_eq!(keys, [10, 10, 11]);
     }
 
     #[test]

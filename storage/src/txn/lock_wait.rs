@@ -159,15 +159,15 @@ impl LockWaits {
         }
         let state = self.state.lock();
         let told = |(waiter, id, wait): (Timestamp, u64, &'_ Wait)| {
-            let told = |holder: &Timestamp| LockWait {
+            let told = |(at, holder): (usize, &Timestamp)| LockWait {
                 id,
                 waiter: waiter.0,
                 holder: holder.0,
                 keys: wait.keys,
-                key: wait.key.0.clone(),
+                key: if at == 0 { wait.key.0.clone() } else { Bytes::new() },
                 waited_ms: wait.since.elapsed().as_millis() as u64,
             };
-            wait.holders.iter().map(told).collect::<Vec<_>>()
+            wait.holders.iter().enumerate().map(told).collect::<Vec<_>>()
         };
         state.graph.waits().flat_map(told).collect()
     }
