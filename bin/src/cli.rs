@@ -141,18 +141,18 @@ pub struct Cluster {
 pub enum ClusterVerb {
     /// Start every process and return when all are ready
     Up {
-        /// Placement drivers
-        #[arg(long, default_value_t = 1)]
-        pd: u32,
-        /// Storage nodes
-        #[arg(long, default_value_t = 3)]
-        storage: u32,
-        /// SQL servers
-        #[arg(long, default_value_t = 1)]
-        sql: u32,
-        /// sql-N listens on port-base + N - 1; the other ports follow from it
-        #[arg(long, default_value_t = 4000)]
-        port_base: u16,
+        /// Placement drivers; 1, or as many as the folder's cluster has
+        #[arg(long)]
+        pd: Option<u32>,
+        /// Storage nodes; 3, or as many as the folder's cluster has
+        #[arg(long)]
+        storage: Option<u32>,
+        /// SQL servers; 1, or as many as the folder's cluster has
+        #[arg(long)]
+        sql: Option<u32>,
+        /// sql-N listens on port-base + N - 1, the other ports follow from it; 4000, or that of the folder's cluster
+        #[arg(long)]
+        port_base: Option<u16>,
         /// TOML file given to every process
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,

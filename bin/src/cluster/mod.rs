@@ -36,7 +36,16 @@ pub fn run(args: cli::Cluster) -> Result<()> {
     let dir = args.dir;
     match args.verb {
         cli::ClusterVerb::Up { pd, storage, sql, port_base, config } => {
-            up(&dir, Layout { pd, storage, sql, port_base, config })
+            let saved = Layout::load(&dir)?;
+            let saved = saved.as_ref();
+            let wanted = Layout {
+                pd: pd.or(saved.map(|saved| saved.pd)).unwrap_or(1),
+                storage: storage.or(saved.map(|saved| saved.storage)).unwrap_or(3),
+                sql: sql.or(saved.map(|saved| saved.sql)).unwrap_or(1),
+                port_base: port_base.or(saved.map(|saved| saved.port_base)).unwrap_or(4000),
+                config,
+            };
+            up(&dir, wanted)
         }
         cli::ClusterVerb::Down => down(&dir),
         cli::ClusterVerb::Status { json } => status(&dir, json),
