@@ -96,6 +96,8 @@ pub struct Transaction {
     pub(crate) buffer: Buffer,
     /// Pessimistic locks in the stores.
     pub(crate) held: BTreeMap<Bytes, HeldLock>,
+    /// The newest commit of any key when it was locked.
+    pub(crate) newest_commit: Timestamp,
     /// Keys of a lock request under way: when it is dropped, it may still be served.
     pub(crate) asked: Vec<Bytes>,
     /// Optimistic: keys to conflict on without writing them.
@@ -122,6 +124,7 @@ impl Transaction {
             buffer: Buffer::new(options.bytes_max),
             options,
             held: BTreeMap::new(),
+            newest_commit: Timestamp::ZERO,
             asked: Vec::new(),
             marked: BTreeSet::new(),
             primary: None,

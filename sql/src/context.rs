@@ -31,6 +31,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Everything a running statement shares with the nodes of its plan.
 pub struct StatementContext {
@@ -49,6 +50,8 @@ pub struct StatementContext {
     pub kill: Arc<KillSwitch>,
     /// Bounds on what the statement may use.
     pub limits: Limits,
+    /// When its time is over (3024).
+    pub ends: Option<Instant>,
     /// Counts what the statement holds, within its limit.
     pub memory: Arc<Tracker>,
     /// Takes note of circles of waits that ended in the statement.
@@ -88,13 +91,21 @@ impl StatementContext {
     /// Runs `work` until it is done or the statement must stop, in which case `work` is dropped.
     ///
     /// # Errors
-    /// [`Error::Killed`], or what `work` returns.
+    /// [`Error::Killed`], 3024, or what `work` returns.
     pub async fn guard<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         tokio::select! {
             biased;
             result = work => result,
             () = self.kill.interrupted() => Err(Error::Killed),
+            () = sleep_until(self.ends) => Err(Error::timed_out()),
         }
+    }
+}
+
+async fn sleep_until(end: Option<Instant>) {
+    match end {
+        Some(end) => tokio::time::sleep_until(end).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -74,6 +74,11 @@ impl Error {
         self.to_mysql().0
     }
 
+    /// True when the statement was stopped from outside: KILL, or its time was over.
+    pub fn is_interruption(&self) -> bool {
+        matches!(self, Error::Killed) || self.code() == Error::timed_out().code()
+    }
+
     /// True when somebody else committed in between, or rolled this transaction back: it had no effect and may run again.
     pub fn is_write_conflict(&self) -> bool {
         matches!(self, Error::Client(basalt_client::Error::WriteConflict { .. } | basalt_client::Error::Aborted { .. }))

@@ -31,8 +31,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Most savepoints of one transaction.
 pub const SAVEPOINTS_MAX: usize = 1_000;
 
-/// What a row that is kept takes beside its key and value: a node of the tree, handles of shared bytes.
-const SNAPSHOT_ROW_BYTES: usize = 128;
+/// What a key of the snapshot that is kept takes beside itself and its value: a node of the tree, handles of shared bytes.
+const SNAPSHOT_KEY_BYTES: usize = 128;
 
 /// What a consistent read sees of commits that happen meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -148,15 +148,15 @@ struct TakenSnapshot {
     ts: Timestamp,
     /// What the statement that took it worked under.
     schema: Option<Arc<Schema>>,
-    /// What it has of rows that the transaction has written, as far as somebody asked.
-    own_rows: BTreeMap<Bytes, Option<Bytes>>,
+    /// What it has under keys that the transaction has written, as far as somebody asked.
+    own_keys: BTreeMap<Bytes, Option<Bytes>>,
     /// Counts them.
     account: Account,
 }
 
 impl TakenSnapshot {
     fn new(snapshot: Snapshot, ts: Timestamp, schema: Option<Arc<Schema>>, memory: &Arc<Tracker>) -> TakenSnapshot {
-        TakenSnapshot { snapshot, ts, schema, own_rows: BTreeMap::new(), account: Account::new(memory.clone()) }
+        TakenSnapshot { snapshot, ts, schema, own_keys: BTreeMap::new(), account: Account::new(memory.clone()) }
     }
 }
 
@@ -551,44 +551,44 @@ impl SessionTxn {
         (!dirty.is_empty()).then(|| Arc::new(dirty))
     }
 
-    /// Whether it writes what is newer than what its consistent reads see.
-    pub fn may_write_past_its_snapshot(&self) -> bool {
-        match &self.state {
-            State::Open(running) => running.settings.pessimistic && running.taken.is_some() && !running.txn.is_clean(),
-            _ => false,
-        }
-    }
-
-    /// Whether others may have changed a row after the snapshot, before the transaction wrote to it.
-    pub fn wrote_past_its_snapshot(&self, row: &[u8]) -> bool {
+    /// Whether it has locked, and may have written, what others had changed after its snapshot.
+    pub fn went_past_its_snapshot(&self) -> bool {
         match &self.state {
             State::Open(Running { taken: Some(taken), settings, txn, .. }) => {
-                settings.pessimistic && txn.may_have_changed_since(row, taken.ts)
+                settings.pessimistic && txn.newest_commit() > taken.ts && !txn.is_clean()
             }
             _ => false,
         }
     }
 
-    /// Those of some rows, by their keys, that the transaction's snapshot has, with their values. They are kept: the next statement
-    /// asks for the rows that the transaction has written again.
+    /// Whether others may have changed a key after the snapshot, before the transaction locked it; `None` when it has not.
+    pub fn changed_past_its_snapshot(&self, key: &[u8]) -> Option<bool> {
+        match &self.state {
+            State::Open(Running { taken: Some(taken), txn, .. }) => txn.may_have_changed_since(key, taken.ts),
+            _ => None,
+        }
+    }
+
+    /// Those of some keys that the transaction's snapshot has, with their values. They are kept: the next statement asks for those that
+    /// the transaction has written again.
     ///
     /// # Errors
     /// What the client returns.
-    pub async fn rows_of_snapshot(&mut self, keys: Vec<Bytes>) -> Result<Vec<(Bytes, Bytes)>> {
+    pub async fn of_snapshot(&mut self, keys: Vec<Bytes>) -> Result<Vec<(Bytes, Bytes)>> {
         let State::Open(Running { taken: Some(taken), .. }) = &mut self.state else { return Ok(Vec::new()) };
-        let TakenSnapshot { own_rows, account, .. } = taken;
-        let unknown: Vec<Bytes> = keys.iter().filter(|key| !own_rows.contains_key(*key)).cloned().collect();
+        let TakenSnapshot { own_keys, account, .. } = taken;
+        let unknown: Vec<Bytes> = keys.iter().filter(|key| !own_keys.contains_key(*key)).cloned().collect();
         if !unknown.is_empty() {
             // Not by the transaction's snapshot, which would note them as read: they are locked.
             let found = self.cluster.snapshot(taken.ts).batch_get(unknown.clone()).await?;
             let mut found: BTreeMap<Bytes, Bytes> = found.into_iter().collect();
             for key in unknown {
                 let value = found.remove(&key);
-                account.add(key.len() + value.as_ref().map_or(0, Bytes::len) + SNAPSHOT_ROW_BYTES);
-                own_rows.insert(key, value);
+                account.add(key.len() + value.as_ref().map_or(0, Bytes::len) + SNAPSHOT_KEY_BYTES);
+                own_keys.insert(key, value);
             }
         }
-        Ok(keys.into_iter().filter_map(|key| own_rows.get(&key)?.clone().map(|value| (key, value))).collect())
+        Ok(keys.into_iter().filter_map(|key| own_keys.get(&key)?.clone().map(|value| (key, value))).collect())
     }
 
     /// The transaction's own write to a key: `Some(None)` was deleted, `None` was not touched.

@@ -17,6 +17,7 @@ mod operate;
 mod owner_dies;
 mod privileges;
 mod protocol;
+mod queue;
 mod regions;
 mod roles;
 mod schema_changes;

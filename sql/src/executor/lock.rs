@@ -12,7 +12,7 @@ use crate::context::StatementContext;
 use crate::error::{Error, Result};
 use crate::executor::select::{concat, read_all, rows_wanted};
 use crate::executor::table_reader::{Pair, ReadBatch, TableReader, row_keys, touched_ranges};
-use crate::executor::{project, sort};
+use crate::executor::{index_entries, project, sort};
 use crate::plan::{LockWait, Locking};
 use crate::planner::access::Resolved;
 use crate::planner::{ShortOperator, ShortQuery, TableRead};
@@ -32,7 +32,7 @@ pub const ANY: bool = false;
 /// Locks keys, each new or not, for the running statement. An optimistic transaction only notes them.
 ///
 /// # Errors
-/// What the lock request returns; 1317 when killed while waiting.
+/// What the lock request returns; 1317 and 3024 when stopped while waiting.
 pub async fn lock(
     keys: Vec<(Bytes, bool)>,
     locking: Locking,
@@ -53,7 +53,7 @@ pub async fn lock(
 /// # Errors
 /// The request's.
 pub async fn settled<T>(outcome: Result<T>, txn: &mut SessionTxn) -> Result<T> {
-    if matches!(outcome, Err(Error::Killed)) {
+    if outcome.as_ref().is_err_and(Error::is_interruption) {
         txn.locking().await?.settle_asked().await;
     }
     outcome
@@ -72,7 +72,7 @@ fn how_long(wait: LockWait, ctx: &StatementContext) -> basalt_client::LockWait {
 /// before the commit.
 ///
 /// # Errors
-/// What the lock request returns; 1317 when killed while waiting.
+/// What the lock request returns; 1317 and 3024 when stopped while waiting.
 pub async fn lock_named(
     read: &TableRead,
     resolved: &Resolved,
@@ -145,7 +145,7 @@ pub async fn read_and_lock(
     if locking.wait == LockWait::SkipLocked && txn.is_pessimistic() {
         view.snapshot = view.snapshot.passing_deletes();
     }
-    let mut reader = TableReader::new(read, resolved, ctx, view, None);
+    let mut reader = TableReader::new(read, resolved.clone(), ctx, view, None);
     if let Some(wanted) = choice.wanted.filter(|_| !choice.is_sorted) {
         reader = reader.growing(wanted);
     }
@@ -159,7 +159,7 @@ pub async fn read_and_lock(
         let most = choice.wanted.map_or(usize::MAX, |wanted| wanted - rows);
         let batches = match locking.wait {
             LockWait::SkipLocked if txn.is_pessimistic() => {
-                lock_available(read, found.keys, (most, locking.share), ctx, txn).await?
+                lock_available((read, &resolved), found.keys, (most, locking.share), ctx, txn).await?
             }
             _ => {
                 let taken = found.keys.len().min(most);
@@ -178,9 +178,9 @@ pub async fn read_and_lock(
 }
 
 /// Locks rows that nobody else holds, in their order until there are `most`, and brings them as they are now. Rows that the
-/// filter does not want any more stay free.
+/// read does not want any more stay free.
 async fn lock_available(
-    read: &TableRead,
+    (read, resolved): (&TableRead, &Resolved),
     keys: Vec<UserKey>,
     (most, is_shared): (usize, bool),
     ctx: &StatementContext,
@@ -199,7 +199,7 @@ async fn lock_available(
             let value = txn.own_write(&locked.key).unwrap_or(locked.value)?;
             Some((UserKey(locked.key), value))
         });
-        let current = current.collect();
+        let current = still_there(read, resolved, current.collect())?;
         let mut reader = TableReader::of_rows(read, current, ctx, txn.current_read_view()?);
         while let Some(found) = reader.next().await? {
             rows += found.keys.len();
@@ -211,6 +211,22 @@ async fn lock_available(
         txn.locking().await?.unlock(unwanted.into_iter().collect()).await;
     }
     Ok(batches)
+}
+
+/// Those of some rows whose entries lie where the read has looked: what its index has tested the filter does not test again,
+/// and another transaction may have changed it since.
+fn still_there(read: &TableRead, resolved: &Resolved, rows: Vec<Pair>) -> Result<Vec<Pair>> {
+    let table = &read.scan.table;
+    let Some(index) = read.access.index(table) else { return Ok(rows) };
+    let rows: Vec<(Bytes, Bytes)> = rows.into_iter().map(|(key, value)| (key.0, value)).collect();
+    let is_wanted = |entry: &[u8]| match resolved {
+        Resolved::Rows(_) => true,
+        Resolved::Entries(keys) => keys.iter().any(|key| key.as_slice() == entry),
+        Resolved::Ranges { ranges, .. } => ranges.iter().any(|range| range.contains(entry)),
+    };
+    let entries = index_entries::of_rows(table, index, &rows)?;
+    let rows = rows.into_iter().zip(entries).filter(|(_, (entry, _))| is_wanted(&entry.key));
+    Ok(rows.map(|((key, value), _)| (UserKey(key), value)).collect())
 }
 
 /// Which of the rows that it reads a query returns.

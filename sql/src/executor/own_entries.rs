@@ -6,64 +6,112 @@
 //! own writes    (11, 1) deleted, (12, 1), row 1: v = 12
 //! ```
 //! Writes go against the newest row: those to index entries would leave (10, 1) in the snapshot, and row 1 would be there twice.
-//! A consistent read shows the own row instead of the snapshot's, as InnoDB does. So the entries that it must not see are those of
-//! the snapshot's row, and those that it must see are those of the own one, whatever was written. Where nobody else has changed any of
-//! the rows, that is what was written.
+//! A consistent read shows the own row instead of the snapshot's, as InnoDB does. So of a row that was *passed* (changed by
+//! others between the snapshot and the transaction's lock) the snapshot's entries must not be seen, and the own row's must.
 //!
-//! Not done: a unique value that the snapshot has in another row, which gave it up since: an entry has one row, so that the index
-//! shows the own one alone, and the table both.
+//! An entry of a unique index is one row's after the other. The transaction may have taken a value that another row has given
+//! up since the snapshot, and have given it up again itself: it has deleted the entry, which in the snapshot is that row's still.
+//!
+//! A transaction that met no such change reads its own writes as they are. Not done: a unique value that the snapshot has in
+//! another row, and the transaction in one of its own: an entry has one row, so that the index shows the own one alone, and the
+//! table both.
 
 use super::index_entries;
 use crate::catalog::model::{Index, Table};
 use crate::context::{DirtyRows, ReadView};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::executor::table_reader::has_integer_handle;
 use crate::transaction::SessionTxn;
-use basalt_common::table_key::{rows_range, table_range};
+use basalt_common::table_key::{index_range, rows_range};
 use basalt_common::{KeyRange, UserKey};
+use basalt_expr::key::{decode_index_handle, encode_row_key};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// What a consistent read sees that may read indexes of `tables`, own writes in `ranges` included.
+/// Rows whose entries are made between two looks at what else there is to do.
+const ROWS_BETWEEN_YIELDS: usize = 1_024;
+
+/// What a consistent read sees that may read `indexes`, own writes in `ranges` included.
 ///
 /// # Errors
-/// What the client returns; [`crate::error::Error::Internal`] for a row that cannot be read.
-pub async fn read_view(txn: &mut SessionTxn, ranges: &[KeyRange], tables: &[Arc<Table>]) -> Result<ReadView> {
+/// What the client returns; [`Error::Internal`] for a row that cannot be read.
+pub async fn read_view(txn: &mut SessionTxn, ranges: &[KeyRange], indexes: &[(&Table, &Index)]) -> Result<ReadView> {
     let mut view = txn.read_view(ranges).await?;
-    if txn.may_write_past_its_snapshot() {
-        for table in tables {
-            correct(&mut view, txn, table).await?;
+    if txn.went_past_its_snapshot() {
+        for (table, index) in indexes {
+            correct(&mut view, txn, table, index).await?;
         }
     }
     Ok(view)
 }
 
-async fn correct(view: &mut ReadView, txn: &mut SessionTxn, table: &Table) -> Result<()> {
-    let Some(own) = txn.dirty(&[rows_range(table.id)]) else { return Ok(()) };
-    if !own.iter().any(|(key, _)| txn.wrote_past_its_snapshot(key.as_slice())) {
+async fn correct(view: &mut ReadView, txn: &mut SessionTxn, table: &Table, index: &Index) -> Result<()> {
+    let Some(own) = txn.dirty(&[rows_range(table.id)]) else { return given_up(view, txn, table, index, None).await };
+    // A row without a lock has not been asked about.
+    let passed = own.iter().filter(|(key, _)| txn.changed_past_its_snapshot(key.as_slice()).unwrap_or(true));
+    let passed: Vec<(Bytes, Option<Bytes>)> = passed.map(|(key, value)| (key.0.clone(), value.clone())).collect();
+    if !passed.is_empty() {
+        let before = txn.of_snapshot(passed.iter().map(|(key, _)| key.clone()).collect()).await?;
+        let after: Vec<(Bytes, Bytes)> = passed.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+        let (gone, there) = (entries(table, index, &before).await?, entries(table, index, &after).await?);
+        let mut writes = writes_of(view);
+        for (entry, _) in gone {
+            writes.entry(entry).or_insert(None);
+        }
+        writes.extend(there.into_iter().map(|(entry, value)| (entry, Some(value))));
+        view.dirty = Some(Arc::new(DirtyRows::new(writes)));
+    }
+    given_up(view, txn, table, index, Some(&own)).await
+}
+
+/// Shows entries again that the transaction has deleted, and that are other rows' in the snapshot.
+async fn given_up(
+    view: &mut ReadView,
+    txn: &mut SessionTxn,
+    table: &Table,
+    index: &Index,
+    own: Option<&DirtyRows>,
+) -> Result<()> {
+    let Some(dirty) = view.dirty.clone().filter(|_| index.unique) else { return Ok(()) };
+    let entries = index_range(table.id, index.id);
+    // One without a lock was a row's that the transaction has changed: the newest one's, if not the snapshot's.
+    let may_be_others = |key: &UserKey| txn.changed_past_its_snapshot(key.as_slice()).unwrap_or(true);
+    let deleted = dirty.range(&entries).filter(|(key, value)| value.is_none() && may_be_others(key));
+    let deleted: Vec<Bytes> = deleted.map(|(key, _)| key.0.clone()).collect();
+    if deleted.is_empty() {
         return Ok(());
     }
-    let rows = || own.iter().map(|(key, value)| (key.0.clone(), value.clone()));
-    let before = txn.rows_of_snapshot(rows().map(|(key, _)| key).collect()).await?;
-    let puts: Vec<(Bytes, Bytes)> = rows().filter_map(|(key, value)| Some((key, value?))).collect();
-    let (table_keys, row_keys) = (table_range(table.id), rows_range(table.id));
-    let is_entry = |key: &UserKey| table_keys.contains(key.as_slice()) && !row_keys.contains(key.as_slice());
-    let mut writes: BTreeMap<UserKey, Option<Bytes>> = BTreeMap::new();
-    if let Some(dirty) = &view.dirty {
-        let others = dirty.iter().filter(|(key, _)| !is_entry(key));
-        writes.extend(others.map(|(key, value)| (key.clone(), value.clone())));
+    let mut shown = Vec::new();
+    for (key, value) in txn.of_snapshot(deleted).await? {
+        let handle = decode_index_handle(&key, &value, index.columns.len(), has_integer_handle(table));
+        let handle = handle.map_err(|e| Error::Internal(format!("entry {}: {e}", key.escape_ascii())))?;
+        let row = encode_row_key(table.id, &handle);
+        if own.is_none_or(|own| own.get(&row).is_none()) {
+            shown.push(UserKey(key));
+        }
     }
-    for index in table.entry_indexes() {
-        let gone = entries(table, index, &before)?.into_iter().map(|(key, _)| (key, None));
-        writes.extend(gone);
-        let there = entries(table, index, &puts)?.into_iter().map(|(key, value)| (key, Some(value)));
-        writes.extend(there);
+    if !shown.is_empty() {
+        let mut writes = writes_of(view);
+        for key in shown {
+            writes.remove(&key);
+        }
+        view.dirty = Some(Arc::new(DirtyRows::new(writes)));
     }
-    view.dirty = Some(Arc::new(DirtyRows::new(writes)));
     Ok(())
 }
 
-fn entries(table: &Table, index: &Index, rows: &[(Bytes, Bytes)]) -> Result<Vec<(UserKey, Bytes)>> {
-    let found = index_entries::of_rows(table, index, rows)?;
-    Ok(found.into_iter().map(|(entry, _)| (UserKey::from(entry.key), Bytes::from(entry.value))).collect())
+fn writes_of(view: &ReadView) -> BTreeMap<UserKey, Option<Bytes>> {
+    let writes = view.dirty.iter().flat_map(|dirty| dirty.iter());
+    writes.map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+async fn entries(table: &Table, index: &Index, rows: &[(Bytes, Bytes)]) -> Result<Vec<(UserKey, Bytes)>> {
+    let mut entries = Vec::with_capacity(rows.len());
+    for rows in rows.chunks(ROWS_BETWEEN_YIELDS) {
+        let found = index_entries::of_rows(table, index, rows)?;
+        entries.extend(found.into_iter().map(|(entry, _)| (UserKey::from(entry.key), Bytes::from(entry.value))));
+        tokio::task::yield_now().await;
+    }
+    Ok(entries)
 }

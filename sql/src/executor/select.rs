@@ -74,13 +74,14 @@ fn is_short(resolved: &Resolved, limit: Option<usize>) -> bool {
 async fn read_view(read: &TableRead, resolved: &Resolved, txn: &mut SessionTxn) -> Result<crate::context::ReadView> {
     match resolved {
         Resolved::Rows(keys) if keys.len() == 1 => txn.point_view(&point_range(&keys[0])).await,
-        Resolved::Entries(keys) if keys.len() == 1 && read.access.is_covering && !txn.may_write_past_its_snapshot() => {
+        Resolved::Entries(keys) if keys.len() == 1 && read.access.is_covering && !txn.went_past_its_snapshot() => {
             txn.point_view(&point_range(&keys[0])).await
         }
         resolved if read.access.key == AccessKey::Table => txn.read_view(&touched_ranges(read, resolved)).await,
         resolved => {
-            let tables = std::slice::from_ref(&read.scan.table);
-            own_entries::read_view(txn, &touched_ranges(read, resolved), tables).await
+            let table = &*read.scan.table;
+            let index: Vec<_> = read.access.index(table).map(|index| (table, index)).into_iter().collect();
+            own_entries::read_view(txn, &touched_ranges(read, resolved), &index).await
         }
     }
 }

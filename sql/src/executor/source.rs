@@ -1,16 +1,19 @@
 //! The rows that a DML statement reads: by the short path in batches, or by the query path as a stream.
 
+use crate::catalog::model::Table;
 use crate::context::{ReadView, RowStream, StatementContext};
 use crate::error::{Error, Result};
-use crate::executor::table_reader::{TableReader, touched_ranges};
+use crate::executor::table_reader::{TableReader, fetch, row_keys, touched_ranges};
 use crate::executor::{lock, lock_query, own_entries, rows, select};
 use crate::plan::{Locking, Query, Scan};
+use crate::planner::access::Resolved;
 use crate::planner::{RowsPlan, ShortQuery, ShortSource};
 use crate::transaction::SessionTxn;
 use basalt_common::memory::Account;
 use basalt_common::{KeyRange, table_key};
 use basalt_expr::types::FieldType;
 use basalt_expr::value::Value;
+use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -95,6 +98,30 @@ impl<'a> RowSource<'a> {
     }
 }
 
+/// A key that the plan names, that the statement has not written and another transaction holds.
+///
+/// # Errors
+/// What the client returns.
+pub async fn named_and_held(plan: &RowsPlan, ctx: &StatementContext, txn: &mut SessionTxn) -> Result<Option<Bytes>> {
+    let RowsPlan::Short(short) = plan else { return Ok(None) };
+    let ShortSource::Table(read) = &short.source else { return Ok(None) };
+    let mut keys = match read.access.resolve(&read.scan.table, &ctx.eval)? {
+        Resolved::Rows(keys) => keys,
+        Resolved::Entries(mut entries) => {
+            let found = fetch(&txn.current_read_view()?, entries.clone()).await?;
+            entries.extend(row_keys(read, &found)?);
+            entries
+        }
+        Resolved::Ranges { .. } => return Ok(None),
+    };
+    keys.retain(|key| txn.own_write(key.as_slice()).is_none());
+    if keys.is_empty() {
+        return Ok(None);
+    }
+    let txn = txn.locking().await?;
+    Ok(txn.held_by_others(keys.into_iter().map(|key| key.0).collect()).await?)
+}
+
 async fn open_query(query: &Query, ctx: &Arc<StatementContext>, txn: &mut SessionTxn) -> Result<RowStream> {
     if !query.locks.is_empty() {
         return lock_query::lock_and_read(query, ctx, txn).await;
@@ -112,8 +139,10 @@ pub async fn read_view(query: &Query, txn: &mut SessionTxn) -> Result<ReadView> 
     visit_scans(query, |scan| {
         tables.insert(scan.table.id, scan.table.clone());
     });
-    let tables: Vec<_> = tables.into_values().collect();
-    own_entries::read_view(txn, &tables_of(query), &tables).await
+    let tables: Vec<Arc<Table>> = tables.into_values().collect();
+    let indexes: Vec<_> =
+        tables.iter().flat_map(|table| table.entry_indexes().map(|index| (&**table, index))).collect();
+    own_entries::read_view(txn, &tables_of(query), &indexes).await
 }
 
 /// The key ranges of all tables that the query reads: where the transaction's own writes matter.

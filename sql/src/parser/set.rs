@@ -39,7 +39,8 @@ impl Parser<'_> {
             self.assign()?;
             return Ok(SetItem::User { name, value: self.expr()? });
         }
-        if *self.kind() == Kind::SystemVariable {
+        let is_at_at = *self.kind() == Kind::SystemVariable;
+        if is_at_at {
             self.advance();
             scope = self.variable_scope_point();
         } else if scope.is_none() {
@@ -64,7 +65,12 @@ impl Parser<'_> {
             name = format!("{name}.{}", self.variable_name()?);
         }
         self.assign()?;
-        Ok(SetItem::System { scope, name, value: self.set_value()? })
+        let value = self.set_value()?;
+        let begins = ["transaction_isolation", "transaction_read_only", "tx_isolation", "tx_read_only"];
+        Ok(match is_at_at && scope.is_none() && begins.contains(&name.as_str()) {
+            true => SetItem::NextTransaction { name, value },
+            false => SetItem::System { scope, name, value },
+        })
     }
 
     /// RESET PERSIST [[IF EXISTS] name].

@@ -566,6 +566,13 @@ pub enum SetItem {
         /// `None` = DEFAULT.
         value: Option<Expr>,
     },
+    /// `@@name` without a scope, of a variable that transactions begin with: for the next one alone.
+    NextTransaction {
+        /// Lower-cased.
+        name: String,
+        /// `None` = DEFAULT.
+        value: Option<Expr>,
+    },
     /// A user variable.
     User {
         /// Its name.

@@ -135,6 +135,7 @@ impl SqlSession {
             virtual_tables,
             eval,
             kill: self.connection.kill.clone(),
+            ends: execution_time_max.map(|limit| tokio::time::Instant::now() + limit),
             limits: Limits {
                 lock_wait_timeout: Duration::from_millis(typed.lock_wait_timeout_ms),
                 rolls_back_on_timeout: typed.rolls_back_on_timeout,

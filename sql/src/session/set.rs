@@ -21,6 +21,7 @@ impl SqlSession {
         for item in items {
             match item {
                 SetItem::System { scope, name, value } => self.set_system(*scope, name, value.as_ref()).await?,
+                SetItem::NextTransaction { name, value } => self.set_next_transaction(name, value.as_ref())?,
                 SetItem::User { name, value } => {
                     let value = match value {
                         Expr::Literal(literal) if !matches!(literal, Literal::Temporal(..)) => self.evaluate(value)?,
@@ -112,6 +113,32 @@ impl SqlSession {
         Ok(())
     }
 
+    /// `SET @@transaction_isolation`, `SET @@transaction_read_only`: as SET TRANSACTION, for the next one alone.
+    fn set_next_transaction(&mut self, name: &str, value: Option<&Expr>) -> Result<()> {
+        let name = name.replacen("tx_", "transaction_", 1);
+        let definition = variables::definition(&name).ok_or_else(|| Error::unknown_variable(&name))?;
+        self.refuse_within_transaction()?;
+        let Some(value) = value else {
+            self.next_transaction.remove(definition.name);
+            return Ok(());
+        };
+        let text = self.setting_text(definition.name, value)?;
+        self.variables.check(definition, &text)?;
+        self.next_transaction.insert(definition.name, variable_value::check(definition, &text)?.to_string());
+        Ok(())
+    }
+
+    fn refuse_within_transaction(&self) -> Result<()> {
+        match self.in_transaction() {
+            true => Err(Error::User {
+                code: 1568,
+                sqlstate: "25001",
+                message: "Transaction characteristics can't be changed while a transaction is in progress".into(),
+            }),
+            false => Ok(()),
+        }
+    }
+
     /// SET [SESSION | GLOBAL] TRANSACTION.
     pub(super) async fn set_transaction(
         &mut self,
@@ -119,12 +146,8 @@ impl SqlSession {
         isolation: Option<&str>,
         read_only: Option<bool>,
     ) -> Result<()> {
-        if scope.is_none() && self.in_transaction() {
-            return Err(Error::User {
-                code: 1568,
-                sqlstate: "25001",
-                message: "Transaction characteristics can't be changed while a transaction is in progress".into(),
-            });
+        if scope.is_none() {
+            self.refuse_within_transaction()?;
         }
         let access = read_only.map(|r| if r { "ON" } else { "OFF" });
         for (name, value) in [("transaction_isolation", isolation), ("transaction_read_only", access)] {

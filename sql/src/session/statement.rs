@@ -219,11 +219,15 @@ impl SqlSession {
             }
             Statement::LockTables(tables) => self.lock_tables(tables, &statement_text(parsed, text)).await,
             Statement::UnlockTables => self.unlock_tables().await,
-            Statement::Flush(what) => match what.as_str() {
-                "PRIVILEGES" => self.server.catalog.refresh().await,
-                "TABLES" | "TABLE" | "STATUS" | "" => Ok(()), // there is nothing here that flushing would change
-                other => Err(Error::unsupported(format!("FLUSH {other}"))),
-            },
+            Statement::Flush(what) => {
+                if !matches!(what.as_str(), "PRIVILEGES" | "TABLES" | "TABLE" | "STATUS" | "") {
+                    return Err(Error::unsupported(format!("FLUSH {what}")));
+                }
+                // MySQL's implicit commit.
+                self.commit_transaction().await?;
+                // There is nothing else here that flushing would change.
+                if what == "PRIVILEGES" { self.server.catalog.refresh().await } else { Ok(()) }
+            }
             Statement::AdminCheck(_) => Err(Error::unsupported("ADMIN CHECK TABLE")),
             Statement::User(statement) => {
                 self.refuse_accounts_under_lock()?;
