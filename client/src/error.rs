@@ -39,8 +39,9 @@ pub enum Error {
         key: Bytes,
     },
     /// A commit met another transaction's lock, and is one that does not wait
-    /// ([`TxnOptions::waits_at_commit`](crate::TxnOptions::waits_at_commit)): lock first, then write.
-    #[error("a commit would wait for the lock of {}", key.escape_ascii())]
+    /// ([`TxnOptions::waits_at_commit`](crate::TxnOptions::waits_at_commit)), or a read that stops there
+    /// ([`Snapshot::stopping_at_locks`](crate::Snapshot::stopping_at_locks)): lock first, then write.
+    #[error("the lock of {} would have to be waited for", key.escape_ascii())]
     WouldWait {
         /// The key.
         key: Bytes,

@@ -28,8 +28,8 @@ use crate::owners::Owned;
 use crate::region_cache::CachedRegion;
 use crate::retry::{Retry, wrong_answer};
 use crate::transaction::{Transaction, TxnMode};
+use basalt_common::Timestamp;
 use basalt_common::env::Monotonic;
-use basalt_common::{Timestamp, UserKey};
 use basalt_proto::errors::{KeyError, LockInfo, key_error};
 use basalt_proto::kv::{self, kv_request, kv_response};
 use bytes::Bytes;
@@ -413,21 +413,6 @@ impl Transaction {
         self.newest_commit
     }
 
-    /// One of some keys that another transaction has locked or written, not yet committed; of those that had begun when this
-    /// one did.
-    ///
-    /// # Errors
-    /// As [`crate::Snapshot::get`].
-    pub async fn held_by_others(&self, keys: Vec<Bytes>) -> Result<Option<Bytes>> {
-        let calls = keys.into_iter().map(|key| async move {
-            let locks = self.cluster.locks_of(&key, self.start_ts).await?;
-            Ok(locks.iter().any(|lock| lock.start_ts != self.start_ts.0).then_some(key))
-        });
-        let calls: Vec<_> = calls.collect();
-        let found: Vec<Option<Bytes>> = stream::iter(calls).buffered(REGION_CONCURRENCY).try_collect().await?;
-        Ok(found.into_iter().flatten().next())
-    }
-
     /// True if the transaction holds pessimistic locks.
     pub fn has_locks(&self) -> bool {
         !self.held.is_empty()
@@ -651,27 +636,6 @@ impl Locking<'_> {
 }
 
 impl Cluster {
-    /// The locks of a key, of transactions that began no later than `ts`.
-    async fn locks_of(&self, key: &Bytes, ts: Timestamp) -> Result<Vec<LockInfo>> {
-        let mut retry = Retry::new(&self.env, REQUEST_BUDGET);
-        let request = |context| {
-            kv_request::Cmd::ScanLock(kv::ScanLockRequest {
-                context: Some(context),
-                max_version: ts.0,
-                start_key: key.clone(),
-                end_key: UserKey(key.clone()).successor().0,
-                limit: 0,
-            })
-        };
-        match self.call_key(key, &mut retry, request).await? {
-            kv_response::Cmd::ScanLock(answer) => match answer.error {
-                None => Ok(answer.locks),
-                Some(error) => Err(Error::of_key(error, ts)),
-            },
-            _ => Err(wrong_answer()),
-        }
-    }
-
     /// Gives back what a request that was dropped has locked, and once more when a store cannot be at it any more.
     pub(crate) async fn take_back_dropped(&self, start_ts: Timestamp, up_to: Timestamp, keys: Vec<Bytes>) {
         self.pessimistic_rollback(start_ts, up_to, keys.clone()).await;

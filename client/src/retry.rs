@@ -156,6 +156,7 @@ impl Cluster {
             deadline_ms: deadline.as_millis() as u64,
             resolved_locks: Vec::new(),
             passes_deletes: false,
+            stops_at_locks: false,
             committed_locks: Vec::new(),
         }
     }

@@ -32,6 +32,8 @@ pub struct Snapshot {
     bypass: Arc<Mutex<Bypass>>,
     /// Locks that delete do not stop its reads.
     passes_deletes: bool,
+    /// Every lock ends its reads of keys.
+    stops_at_locks: bool,
     /// Of a serializable transaction: told of every range that is read.
     reads: Option<Arc<ReadSet>>,
 }
@@ -54,7 +56,7 @@ pub struct ScanOptions {
 
 impl Snapshot {
     pub(crate) fn new(cluster: Cluster, ts: Timestamp) -> Snapshot {
-        Snapshot { cluster, ts, bypass: Arc::default(), passes_deletes: false, reads: None }
+        Snapshot { cluster, ts, bypass: Arc::default(), passes_deletes: false, stops_at_locks: false, reads: None }
     }
 
     /// Notes in `reads` what is read.
@@ -68,6 +70,13 @@ impl Snapshot {
     pub fn passing_deletes(mut self) -> Snapshot {
         self.passes_deletes = true;
         self.reads = None;
+        self
+    }
+
+    /// Reads keys, and none that another transaction has locked or written: that is [`Error::WouldWait`], whether this snapshot would see
+    /// of it or not. For whoever goes on to change the keys, or to leave them as they are found.
+    pub fn stopping_at_locks(mut self) -> Snapshot {
+        self.stops_at_locks = true;
         self
     }
 
@@ -128,7 +137,7 @@ impl Snapshot {
             match answer.error {
                 None => return Ok((!answer.not_found).then_some(answer.value)),
                 Some(e) => {
-                    let locks = vec![as_lock(e, self.ts)?];
+                    let locks = vec![self.met(as_lock(e, self.ts)?)?];
                     version = self.settle_version(version).await?;
                     self.cluster.resolve_for_read(locks, version, &self.bypass, &mut retry).await?;
                 }
@@ -203,7 +212,7 @@ impl Snapshot {
         let mut part = Part::default();
         part.found.extend(unpack(answer.pairs)?);
         for error in answer.errors {
-            part.locks.push(as_lock(error, self.ts)?);
+            part.locks.push(self.met(as_lock(error, self.ts)?)?);
         }
         Ok(part)
     }
@@ -221,6 +230,11 @@ impl Snapshot {
         }
     }
 
+    /// A lock that a read of keys has met, unless it ends the read.
+    fn met(&self, lock: LockInfo) -> Result<LockInfo> {
+        if self.stops_at_locks { Err(Error::WouldWait { key: lock.key }) } else { Ok(lock) }
+    }
+
     /// A timestamp for a read that met a lock: the owner of a lock cannot be pushed beyond the largest one.
     async fn settle_version(&self, version: Timestamp) -> Result<Timestamp> {
         match version == Timestamp::MAX {
@@ -234,6 +248,7 @@ impl Snapshot {
         context.resolved_locks.clone_from(&bypass.resolved);
         context.committed_locks.clone_from(&bypass.committed);
         context.passes_deletes = self.passes_deletes;
+        context.stops_at_locks = self.stops_at_locks;
         context
     }
 }

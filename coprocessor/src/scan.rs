@@ -91,6 +91,7 @@ impl RegionScan {
             resolved_locks: context.map(|c| c.resolved_locks.clone()).unwrap_or_default(),
             committed_locks: context.map(|c| c.committed_locks.clone()).unwrap_or_default(),
             passes_deletes: false,
+            stops_at_locks: false,
         };
         Ok(RegionScan {
             snapshot: snapshot.data.clone(),

@@ -3,7 +3,7 @@
 use crate::catalog::model::Table;
 use crate::context::{ReadView, RowStream, StatementContext};
 use crate::error::{Error, Result};
-use crate::executor::table_reader::{TableReader, fetch, row_keys, touched_ranges};
+use crate::executor::table_reader::{TableReader, touched_ranges};
 use crate::executor::{lock, lock_query, own_entries, rows, select};
 use crate::plan::{Locking, Query, Scan};
 use crate::planner::access::Resolved;
@@ -13,7 +13,6 @@ use basalt_common::memory::Account;
 use basalt_common::{KeyRange, table_key};
 use basalt_expr::types::FieldType;
 use basalt_expr::value::Value;
-use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -63,7 +62,11 @@ impl<'a> RowSource<'a> {
             let reader = TableReader::of_rows(read, rows, ctx, txn.current_read_view()?);
             return Ok(Kind::Reader(Box::new(reader)));
         }
-        let view = txn.current_view(&touched_ranges(read, &resolved)).await?;
+        let mut view = txn.current_view(&touched_ranges(read, &resolved)).await?;
+        if !txn.is_open() && !txn.is_pessimistic() && !matches!(resolved, Resolved::Ranges { .. }) {
+            // Another transaction may be about to make one of the rows one that is to be changed.
+            view.snapshot = view.snapshot.stopping_at_locks();
+        }
         let mut reader = TableReader::new(read, resolved, ctx, view, None);
         if short.operators.is_empty() {
             return Ok(Kind::Reader(Box::new(reader)));
@@ -96,30 +99,6 @@ impl<'a> RowSource<'a> {
     pub fn types(&self) -> &[FieldType] {
         &self.types
     }
-}
-
-/// A key that the plan names, that the statement has not written and another transaction holds.
-///
-/// # Errors
-/// What the client returns.
-pub async fn named_and_held(plan: &RowsPlan, ctx: &StatementContext, txn: &mut SessionTxn) -> Result<Option<Bytes>> {
-    let RowsPlan::Short(short) = plan else { return Ok(None) };
-    let ShortSource::Table(read) = &short.source else { return Ok(None) };
-    let mut keys = match read.access.resolve(&read.scan.table, &ctx.eval)? {
-        Resolved::Rows(keys) => keys,
-        Resolved::Entries(mut entries) => {
-            let found = fetch(&txn.current_read_view()?, entries.clone()).await?;
-            entries.extend(row_keys(read, &found)?);
-            entries
-        }
-        Resolved::Ranges { .. } => return Ok(None),
-    };
-    keys.retain(|key| txn.own_write(key.as_slice()).is_none());
-    if keys.is_empty() {
-        return Ok(None);
-    }
-    let txn = txn.locking().await?;
-    Ok(txn.held_by_others(keys.into_iter().map(|key| key.0).collect()).await?)
 }
 
 async fn open_query(query: &Query, ctx: &Arc<StatementContext>, txn: &mut SessionTxn) -> Result<RowStream> {

@@ -155,7 +155,7 @@ async fn write_autocommit(work: Work<'_>, ctx: &Arc<StatementContext>, txn: &mut
     let mut attempt = 0;
     loop {
         txn.begin_statement(lock).await?;
-        let error = match run_and_look_for_writers(work, ctx, txn).await {
+        let error = match run_on_newest(work, ctx, txn).await {
             Ok(outcome) => match txn.commit().await {
                 Ok(()) => return Ok(outcome),
                 Err(error) => error,
@@ -173,30 +173,6 @@ async fn write_autocommit(work: Work<'_>, ctx: &Arc<StatementContext>, txn: &mut
         txn.note_writers();
         start_again(ctx)?;
     }
-}
-
-/// Runs an autocommit statement. One that locks nothing would pass a row that it names, and does not change, while another
-/// transaction does: such a row may become one that it must change.
-///
-/// # Errors
-/// [`ClientError::WouldWait`] then; what the statement runs into.
-async fn run_and_look_for_writers(
-    work: Work<'_>,
-    ctx: &Arc<StatementContext>,
-    txn: &mut SessionTxn,
-) -> Result<Outcome> {
-    let outcome = run_on_newest(work, ctx, txn).await?;
-    let source = match work {
-        Work::Update(plan) => &plan.source,
-        Work::Delete(plan) => &plan.source,
-        Work::Insert(_) | Work::Lock(_) | Work::LockQuery(_) => return Ok(outcome),
-    };
-    if !txn.is_pessimistic()
-        && let Some(key) = source::named_and_held(source, ctx, txn).await?
-    {
-        return Err(ClientError::WouldWait { key }.into());
-    }
-    Ok(outcome)
 }
 
 /// Whether it takes no lock but FOR SHARE, which a read-only transaction may.

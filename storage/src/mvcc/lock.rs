@@ -76,6 +76,8 @@ pub struct ReadAt {
     pub committed_locks: Vec<u64>,
     /// Locks that delete do not count: whoever reads asks for the locks of what it finds, and learns there what is deleted.
     pub passes_deletes: bool,
+    /// Every lock blocks: whoever reads would rather ask for the key's lock.
+    pub stops_at_locks: bool,
 }
 
 impl ReadAt {
@@ -99,6 +101,9 @@ pub enum Verdict {
 impl Lock {
     /// What this lock on `key` means to a reader.
     pub fn verdict(&self, key: &[u8], read: &ReadAt) -> Verdict {
+        if read.stops_at_locks {
+            return Verdict::Blocks;
+        }
         let changes_value = matches!(self.kind, LockKind::Put | LockKind::Delete);
         let is_passed = read.passes_deletes && self.kind == LockKind::Delete;
         if !changes_value || is_passed || self.start_ts > read.ts || self.min_commit_ts > read.ts {
@@ -375,5 +380,8 @@ mod tests {
         lock.kind = LockKind::Delete;
         assert_eq!(lock.verdict(b"a", &at(9)), Verdict::Blocks);
         assert_eq!(lock.verdict(b"a", &ReadAt { passes_deletes: true, ..at(9) }), Verdict::Pass);
+        lock.kind = LockKind::Pessimistic;
+        assert_eq!(lock.verdict(b"a", &at(9)), Verdict::Pass);
+        assert_eq!(lock.verdict(b"a", &ReadAt { stops_at_locks: true, ..at(9) }), Verdict::Blocks);
     }
 }

@@ -278,6 +278,7 @@ impl StoreService {
             resolved_locks: context.resolved_locks,
             committed_locks: context.committed_locks,
             passes_deletes: context.passes_deletes,
+            stops_at_locks: context.stops_at_locks,
         };
         let concurrency = self.scheduler.concurrency();
         concurrency.check_safe_point(read.ts)?;
@@ -532,6 +533,7 @@ impl StoreService {
             resolved_locks: context.resolved_locks,
             committed_locks: context.committed_locks,
             passes_deletes: false,
+            stops_at_locks: false,
         };
         let ctx = self.ctx(Some(&context))?;
         let read = self.start_read(request.start_ts, context)?;
