@@ -105,4 +105,9 @@ fn one_process_is_stopped_killed_and_started() {
     assert!(error.contains("holds a cluster of 1 pd, 3 storage, 2 sql"), "{error}");
     cluster.run(&["down"]).expect_ok();
     assert!(states(&cluster).iter().all(|(_, state)| state == "stopped"), "{:?}", cluster.status());
+
+    // The folder knows its numbers.
+    cluster.run(&["up"]).expect_ok();
+    assert_eq!(mysql(ports[1], &["-N"], "select count(*) from d.t").expect_ok(), "4\n");
+    cluster.run(&["down"]).expect_ok();
 }
