@@ -60,11 +60,13 @@ impl Transfer {
     }
 }
 
-fn account(i: u64) -> Bytes {
+/// An account, by its number below twelve.
+pub fn account(i: u64) -> Bytes {
     format!("account/{i:02}").into()
 }
 
-fn money(value: Option<&Bytes>) -> i64 {
+/// What an account holds.
+pub fn money(value: Option<&Bytes>) -> i64 {
     value.and_then(|v| std::str::from_utf8(v).ok()?.parse().ok()).expect("an account holds a number")
 }
 
@@ -177,11 +179,11 @@ async fn reader(world: Arc<World>, number: u64, stop: Arc<AtomicBool>) -> u64 {
     reads
 }
 
-/// Lets machines and network fail until the time is over.
-async fn trouble(world: Arc<World>) {
+/// Lets machines and network fail for a while.
+pub async fn trouble(world: Arc<World>, how_long: Duration) {
     let chance = world.env(3);
     let admin = world.client(500).await;
-    let until = crate::clock::elapsed() + TROUBLE;
+    let until = crate::clock::elapsed() + how_long;
     while crate::clock::elapsed() < until {
         tokio::time::sleep(Duration::from_millis(chance.random_range(50, 1200))).await;
         let i = chance.random_range(0, STORES as u64) as usize;
@@ -214,7 +216,8 @@ async fn trouble(world: Arc<World>) {
     }
 }
 
-const USUAL_FAULTS: Faults = Faults { lost: 20, doubled: 20, late: 30 };
+/// Of a network on a usual day.
+pub const USUAL_FAULTS: Faults = Faults { lost: 20, doubled: 20, late: 30 };
 
 async fn crash_some(world: &World, chance: &Env, machines: &[usize], pause: Duration) {
     for &i in machines {
@@ -232,10 +235,16 @@ async fn crash_some(world: &World, chance: &Env, machines: &[usize], pause: Dura
     }
 }
 
-async fn open_accounts(cluster: &Cluster) {
+/// What each account begins with.
+pub fn opening_balance() -> Bytes {
+    MONEY.to_string().into()
+}
+
+/// Makes the accounts, in four regions.
+pub async fn open_accounts(cluster: &Cluster) {
     let mut txn = cluster.begin(TxnOptions::default()).await.expect("begins");
     for i in 0..ACCOUNTS {
-        txn.put(account(i), MONEY.to_string()).expect("fits");
+        txn.put(account(i), opening_balance()).expect("fits");
     }
     txn.commit().await.expect("commits");
     cluster.split_regions(SPLITS.iter().map(|key| (*key).into()).collect()).await.expect("splits");
@@ -254,7 +263,7 @@ pub async fn run(seed: u64, trace: Trace) -> String {
     let stop = Arc::new(AtomicBool::new(false));
     let workers: Vec<_> = (0..WORKERS).map(|i| tokio::spawn(worker(world.clone(), i, stop.clone()))).collect();
     let readers: Vec<_> = (0..READERS).map(|i| tokio::spawn(reader(world.clone(), i, stop.clone()))).collect();
-    tokio::spawn(trouble(world.clone())).await.expect("no panic");
+    tokio::spawn(trouble(world.clone(), TROUBLE)).await.expect("no panic");
     world.heal().await;
     world.trace.note("healed");
     tokio::time::sleep(AFTER).await;

@@ -13,9 +13,11 @@ use basalt_storage::engine::memory::{MemoryEngine, MemoryFaults};
 use basalt_storage::engine::{DATA_CFS, Engine, EngineError, IterOptions};
 use basalt_storage::raftlog::LogError;
 use basalt_storage::raftlog::memory::MemoryRaftLog;
+use basalt_storage::raftstore::node::pd::PdCaller;
 use basalt_storage::raftstore::node::{Driver, Node, NodeParams};
 use basalt_storage::service::coprocessor::NoCoprocessor;
 use basalt_storage::service::{StoreIdentity, StoreService};
+use basalt_storage::txn::circles::report_waits;
 use basalt_storage::txn::{ConcurrencyManager, Scheduler};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -30,6 +32,8 @@ struct Machine {
     log: Arc<MemoryRaftLog>,
     folder: std::path::PathBuf,
     running: Mutex<Option<Arc<Node>>>,
+    /// Tells PD who waits for locks, while the process runs.
+    wait_reports: Mutex<Option<tokio::task::AbortHandle>>,
     /// The disk was made to fail, so the store may stop by itself.
     is_doomed: Arc<AtomicBool>,
 }
@@ -53,6 +57,7 @@ impl World {
             log: Arc::default(),
             folder: folder.path().join(format!("store-{i}")),
             running: Mutex::default(),
+            wait_reports: Mutex::default(),
             is_doomed: Arc::default(),
         };
         let pd_env = env(seed, 1);
@@ -138,6 +143,10 @@ impl World {
             }
         };
         let scheduler = Scheduler::new(node.kv().clone(), concurrency, TxnConfig::default(), env.clone());
+        let mut pd = PdCaller::new(Arc::new(self.net.clone()));
+        pd.set_cluster(node.cluster_id());
+        let reports = tokio::spawn(report_waits(scheduler.clone(), pd, node.id())).abort_handle();
+        *machine.wait_reports.lock().expect("not poisoned") = Some(reports);
         let identity = StoreIdentity { cluster_id: node.cluster_id(), store_id: node.id() };
         let service = StoreService::new(identity, scheduler, node.kv().clone(), Arc::new(NoCoprocessor), env);
         self.trace.note(format_args!("machine {i} started as store {}", node.id()));
@@ -163,6 +172,9 @@ impl World {
         let machine = &self.machines[i];
         let running = machine.running.lock().expect("not poisoned").take();
         let Some(node) = running else { return };
+        if let Some(reports) = machine.wait_reports.lock().expect("not poisoned").take() {
+            reports.abort();
+        }
         self.trace.note(format_args!("machine {i} crashes"));
         self.net.leave(node.id());
         node.kill().await;
