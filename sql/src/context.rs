@@ -102,7 +102,8 @@ impl StatementContext {
     }
 }
 
-async fn sleep_until(end: Option<Instant>) {
+/// Until then; for ever without an end.
+pub async fn sleep_until(end: Option<Instant>) {
     match end {
         Some(end) => tokio::time::sleep_until(end).await,
         None => std::future::pending().await,

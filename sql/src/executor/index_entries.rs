@@ -10,17 +10,22 @@ use basalt_expr::row::RowDecoder;
 use basalt_expr::value::Value;
 use bytes::Bytes;
 
+/// The columns of an index, as its entries are encoded.
+pub fn parts(table: &Table, index: &Index) -> Vec<IndexPart> {
+    let part = |part: &IndexColumn| IndexPart {
+        ty: table.columns[part.column].ty.clone(),
+        prefix_length: part.prefix_length.unwrap_or(0),
+    };
+    index.columns.iter().map(part).collect()
+}
+
 /// The entry of each row in an index, with the values of the index's columns. Rows are keys and stored values.
 ///
 /// # Errors
 /// [`Error::Internal`] for a row that cannot be read.
 pub fn of_rows(table: &Table, index: &Index, rows: &[(Bytes, Bytes)]) -> Result<Vec<(IndexEntry, Vec<Value>)>> {
     let offsets: Vec<usize> = index.columns.iter().map(|part| part.column).collect();
-    let part = |part: &IndexColumn| IndexPart {
-        ty: table.columns[part.column].ty.clone(),
-        prefix_length: part.prefix_length.unwrap_or(0),
-    };
-    let parts: Vec<IndexPart> = index.columns.iter().map(part).collect();
+    let parts = parts(table, index);
     let target = IndexTarget { table: table.id, index: index.id, unique: index.unique, parts: &parts };
     let mut decoder = RowDecoder::new(scan_columns(table, &offsets)?, rows.len());
     for (key, value) in rows {

@@ -32,78 +32,66 @@ use std::sync::Arc;
 /// Rows whose entries are made between two looks at what else there is to do.
 const ROWS_BETWEEN_YIELDS: usize = 1_024;
 
-/// What a consistent read sees that may read `indexes`, own writes in `ranges` included.
+/// Writes of a view, in the making.
+type Writes = BTreeMap<UserKey, Option<Bytes>>;
+
+/// Corrects what a consistent read sees that may read `indexes` of a table; for a transaction that went past its snapshot.
 ///
 /// # Errors
 /// What the client returns; [`Error::Internal`] for a row that cannot be read.
-pub async fn read_view(txn: &mut SessionTxn, ranges: &[KeyRange], indexes: &[(&Table, &Index)]) -> Result<ReadView> {
-    let mut view = txn.read_view(ranges).await?;
-    if txn.went_past_its_snapshot() {
-        for (table, index) in indexes {
-            correct(&mut view, txn, table, index).await?;
-        }
-    }
-    Ok(view)
-}
-
-async fn correct(view: &mut ReadView, txn: &mut SessionTxn, table: &Table, index: &Index) -> Result<()> {
-    let Some(own) = txn.dirty(&[rows_range(table.id)]) else { return given_up(view, txn, table, index, None).await };
+pub async fn correct(view: &mut ReadView, txn: &mut SessionTxn, table: &Table, indexes: &[&Index]) -> Result<()> {
+    let own = txn.dirty(&[rows_range(table.id)]);
+    let own = own.as_deref();
     // A row without a lock has not been asked about.
-    let passed = own.iter().filter(|(key, _)| txn.changed_past_its_snapshot(key.as_slice()).unwrap_or(true));
+    let is_passed = |key: &UserKey| txn.changed_past_its_snapshot(key.as_slice()).unwrap_or(true);
+    let passed = own.into_iter().flat_map(DirtyRows::iter).filter(|(key, _)| is_passed(key));
     let passed: Vec<(Bytes, Option<Bytes>)> = passed.map(|(key, value)| (key.0.clone(), value.clone())).collect();
-    if !passed.is_empty() {
-        let before = txn.of_snapshot(passed.iter().map(|(key, _)| key.clone()).collect()).await?;
-        let after: Vec<(Bytes, Bytes)> = passed.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
-        let (gone, there) = (entries(table, index, &before).await?, entries(table, index, &after).await?);
-        let mut writes = writes_of(view);
-        for (entry, _) in gone {
+    let before = match passed.is_empty() {
+        true => Vec::new(),
+        false => txn.of_snapshot(passed.iter().map(|(key, _)| key.clone()).collect()).await?,
+    };
+    let after: Vec<(Bytes, Bytes)> = passed.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+    let dirty = view.dirty.iter().flat_map(|dirty| dirty.iter());
+    let mut writes: Writes = dirty.map(|(key, value)| (key.clone(), value.clone())).collect();
+    for index in indexes {
+        for (entry, _) in entries(table, index, &before).await? {
             writes.entry(entry).or_insert(None);
         }
+        let there = entries(table, index, &after).await?;
         writes.extend(there.into_iter().map(|(entry, value)| (entry, Some(value))));
-        view.dirty = Some(Arc::new(DirtyRows::new(writes)));
+        if index.unique {
+            show_given_up(&mut writes, txn, table, index, own).await?;
+        }
     }
-    given_up(view, txn, table, index, Some(&own)).await
+    view.dirty = (!writes.is_empty()).then(|| Arc::new(DirtyRows::new(writes)));
+    Ok(())
 }
 
 /// Shows entries again that the transaction has deleted, and that are other rows' in the snapshot.
-async fn given_up(
-    view: &mut ReadView,
+async fn show_given_up(
+    writes: &mut Writes,
     txn: &mut SessionTxn,
     table: &Table,
     index: &Index,
     own: Option<&DirtyRows>,
 ) -> Result<()> {
-    let Some(dirty) = view.dirty.clone().filter(|_| index.unique) else { return Ok(()) };
-    let entries = index_range(table.id, index.id);
+    let KeyRange { start, end } = index_range(table.id, index.id);
     // One without a lock was a row's that the transaction has changed: the newest one's, if not the snapshot's.
     let may_be_others = |key: &UserKey| txn.changed_past_its_snapshot(key.as_slice()).unwrap_or(true);
-    let deleted = dirty.range(&entries).filter(|(key, value)| value.is_none() && may_be_others(key));
+    let deleted = writes.range(start..end).filter(|(key, value)| value.is_none() && may_be_others(key));
     let deleted: Vec<Bytes> = deleted.map(|(key, _)| key.0.clone()).collect();
     if deleted.is_empty() {
         return Ok(());
     }
-    let mut shown = Vec::new();
     for (key, value) in txn.of_snapshot(deleted).await? {
         let handle = decode_index_handle(&key, &value, index.columns.len(), has_integer_handle(table));
         let handle = handle.map_err(|e| Error::Internal(format!("entry {}: {e}", key.escape_ascii())))?;
         let row = encode_row_key(table.id, &handle);
         if own.is_none_or(|own| own.get(&row).is_none()) {
-            shown.push(UserKey(key));
+            writes.remove(&UserKey(key));
         }
-    }
-    if !shown.is_empty() {
-        let mut writes = writes_of(view);
-        for key in shown {
-            writes.remove(&key);
-        }
-        view.dirty = Some(Arc::new(DirtyRows::new(writes)));
     }
     Ok(())
-}
-
-fn writes_of(view: &ReadView) -> BTreeMap<UserKey, Option<Bytes>> {
-    let writes = view.dirty.iter().flat_map(|dirty| dirty.iter());
-    writes.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 async fn entries(table: &Table, index: &Index, rows: &[(Bytes, Bytes)]) -> Result<Vec<(UserKey, Bytes)>> {

@@ -12,7 +12,7 @@ use crate::executor::table_reader::{TableReader, touched_ranges};
 use crate::executor::{aggregate, filter, project, sort};
 use crate::executor::{lock, own_entries};
 use crate::plan::{OutputColumn, RowLimit};
-use crate::planner::access::{AccessKey, Resolved};
+use crate::planner::access::Resolved;
 use crate::planner::{SHORT_ROWS_MAX, ShortOperator, ShortQuery, ShortSource, TableRead, row_count};
 use crate::transaction::SessionTxn;
 use arrow::compute::concat_batches;
@@ -77,11 +77,15 @@ async fn read_view(read: &TableRead, resolved: &Resolved, txn: &mut SessionTxn) 
         Resolved::Entries(keys) if keys.len() == 1 && read.access.is_covering && !txn.went_past_its_snapshot() => {
             txn.point_view(&point_range(&keys[0])).await
         }
-        resolved if read.access.key == AccessKey::Table => txn.read_view(&touched_ranges(read, resolved)).await,
         resolved => {
-            let table = &*read.scan.table;
-            let index: Vec<_> = read.access.index(table).map(|index| (table, index)).into_iter().collect();
-            own_entries::read_view(txn, &touched_ranges(read, resolved), &index).await
+            let mut view = txn.read_view(&touched_ranges(read, resolved)).await?;
+            let table = &read.scan.table;
+            if let Some(index) = read.access.index(table)
+                && txn.went_past_its_snapshot()
+            {
+                own_entries::correct(&mut view, txn, table, &[index]).await?;
+            }
+            Ok(view)
         }
     }
 }

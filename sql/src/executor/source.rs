@@ -1,6 +1,5 @@
 //! The rows that a DML statement reads: by the short path in batches, or by the query path as a stream.
 
-use crate::catalog::model::Table;
 use crate::context::{ReadView, RowStream, StatementContext};
 use crate::error::{Error, Result};
 use crate::executor::table_reader::{TableReader, touched_ranges};
@@ -114,14 +113,18 @@ async fn open_query(query: &Query, ctx: &Arc<StatementContext>, txn: &mut Sessio
 /// # Errors
 /// What the client returns.
 pub async fn read_view(query: &Query, txn: &mut SessionTxn) -> Result<ReadView> {
-    let mut tables = BTreeMap::new();
-    visit_scans(query, |scan| {
-        tables.insert(scan.table.id, scan.table.clone());
-    });
-    let tables: Vec<Arc<Table>> = tables.into_values().collect();
-    let indexes: Vec<_> =
-        tables.iter().flat_map(|table| table.entry_indexes().map(|index| (&**table, index))).collect();
-    own_entries::read_view(txn, &tables_of(query), &indexes).await
+    let mut view = txn.read_view(&tables_of(query)).await?;
+    if txn.went_past_its_snapshot() {
+        let mut tables = BTreeMap::new();
+        visit_scans(query, |scan| {
+            tables.insert(scan.table.id, scan.table.clone());
+        });
+        for table in tables.values() {
+            let indexes: Vec<_> = table.entry_indexes().collect();
+            own_entries::correct(&mut view, txn, table, &indexes).await?;
+        }
+    }
+    Ok(view)
 }
 
 /// The key ranges of all tables that the query reads: where the transaction's own writes matter.

@@ -14,7 +14,7 @@
 use crate::catalog::model::{Handle as HandleKind, Index, SchemaState, Table};
 use crate::context::{ReadView, StatementContext};
 use crate::error::{Error, Result};
-use crate::executor::{duplicate, lock};
+use crate::executor::{duplicate, index_entries, lock};
 use crate::plan::Locking;
 use crate::transaction::SessionTxn;
 use basalt_common::TableId;
@@ -56,11 +56,7 @@ impl EncodedRow {
 impl<'a> TableWriter<'a> {
     /// A writer for a table.
     pub fn new(table: &'a Table, ctx: &'a StatementContext) -> TableWriter<'a> {
-        let part = |c: &crate::catalog::model::IndexColumn| IndexPart {
-            ty: table.columns[c.column].ty.clone(),
-            prefix_length: c.prefix_length.unwrap_or(0),
-        };
-        let parts = |index: &'a Index| (index, index.columns.iter().map(part).collect());
+        let parts = |index: &'a Index| (index, index_entries::parts(table, index));
         let is_maintained = |index: &&Index| index.state != SchemaState::None;
         TableWriter { table, ctx, indexes: table.entry_indexes().filter(is_maintained).map(parts).collect() }
     }

@@ -10,7 +10,7 @@ use super::fan_out::FanOut;
 use super::lower::{Lowerer, VirtualTables};
 use super::scan_plan::ScanPlanner;
 use super::session::QuerySession;
-use crate::context::{ReadView, RowStream, StatementContext};
+use crate::context::{ReadView, RowStream, StatementContext, sleep_until};
 use crate::error::{Error, Result};
 use crate::memory::{self, measured::MeasuredStream};
 use crate::plan::{LogicalPlan, extent};
@@ -132,16 +132,10 @@ pub fn bounded(
         let kill = kill.clone();
         async move {
             let mut batches = state?;
-            let timeout = async {
-                match deadline {
-                    Some(deadline) => tokio::time::sleep_until(deadline).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 biased;
                 () = kill.interrupted() => Some((Err(Error::Killed), None)),
-                () = timeout => Some((Err(Error::timed_out()), None)),
+                () = sleep_until(deadline) => Some((Err(Error::timed_out()), None)),
                 batch = batches.next() => match batch? {
                     Ok(batch) => Some((Ok(batch), Some(batches))),
                     Err(error) => Some((Err(error), None)),

@@ -49,7 +49,7 @@ impl SqlSession {
         let Some(value) = value.filter(|value| !matches!(value, Expr::Literal(Literal::Null))) else { return Ok(()) };
         let text = self.setting_text(definition.name, value)?;
         match scope {
-            Some(VariableScope::Session) | None => self.variables.check(definition, &text),
+            Some(VariableScope::Session) | None => self.variables.check(definition, &text).map(drop),
             Some(VariableScope::Global | VariableScope::Persist) => {
                 self.require_variables_admin()?;
                 variables::global_changes(definition, Some(&text)).map(drop)
@@ -123,8 +123,8 @@ impl SqlSession {
             return Ok(());
         };
         let text = self.setting_text(definition.name, value)?;
-        self.variables.check(definition, &text)?;
-        self.next_transaction.insert(definition.name, variable_value::check(definition, &text)?.to_string());
+        let value = self.variables.check(definition, &text)?;
+        self.next_transaction.insert(definition.name, value.to_string());
         Ok(())
     }
 

@@ -461,13 +461,13 @@ impl SessionVariables {
         Ok(())
     }
 
-    /// Whether a value would be taken.
+    /// A value as it would be kept.
     ///
     /// # Errors
     /// As [`SessionVariables::set`].
-    pub fn check(&self, definition: &'static Definition, value: &str) -> Result<(), Error> {
+    pub fn check(&self, definition: &'static Definition, value: &str) -> Result<Arc<str>, Error> {
         may_be_of_a_session(definition)?;
-        check(definition, value).map(|_| ())
+        check(definition, value)
     }
 
     pub(super) fn retype(&mut self) {
