@@ -18,6 +18,7 @@ use crate::pd_client::PdClient;
 use crate::rpc::{KvRpc, PdRpc, RpcError};
 use async_trait::async_trait;
 use basalt_common::StoreId;
+use basalt_proto::MESSAGE_BYTES_MAX;
 use basalt_proto::coprocessor::{CoprocessorRequest, CoprocessorResponse};
 use basalt_proto::kv::kv_client::KvClient;
 use basalt_proto::kv::{BatchRequest, KvRequest, KvResponse, batch_request};
@@ -39,8 +40,6 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 const OUTBOUND_MESSAGES: usize = 16;
 /// Bytes that HTTP/2 lets a peer send before it must wait.
 const WINDOW_BYTES: u32 = 8 << 20;
-/// The largest message, in either direction: a batch of prewrites, or of scanned rows.
-pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
 /// A request waiting for its answer.
 struct Pending<Q, A> {

@@ -26,8 +26,6 @@ pub const SQL_SERVER_DEAF_AFTER: Duration = Duration::from_secs(5);
 pub const SQL_CALL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Calls that wait for one SQL server at most.
 pub const CALLS_WAITING_MAX: usize = 1_024;
-/// The largest request: the waits of a store whose every session waits.
-pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// Requests of one stream that are being worked on at a time; beyond it the stream is not read.
 pub const STREAM_REQUESTS_MAX: usize = 4_096;
 /// How often the background task looks after the timestamp window.

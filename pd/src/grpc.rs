@@ -4,8 +4,9 @@
 //! waits for the disk. Beyond [`STREAM_REQUESTS_MAX`] the stream is not read on, and HTTP/2 holds the caller back. A PD that
 //! stops reads no further, answers what it has read, and ends the streams: their callers would keep them open for ever.
 
-use crate::config::{MESSAGE_BYTES_MAX, STREAM_REQUESTS_MAX};
+use crate::config::STREAM_REQUESTS_MAX;
 use crate::service::PdService;
+use basalt_proto::MESSAGE_BYTES_MAX;
 use basalt_proto::pd::pd_server::{Pd, PdServer};
 use basalt_proto::pd::{PdTagged, PdTaggedResponse};
 use futures::StreamExt;

@@ -16,6 +16,10 @@
 
 pub mod serve;
 
+/// Bytes of the largest message that any of the services takes: a transaction's values of one region, a batch of scanned rows, a
+/// raft append, the waits of a store whose every session waits.
+pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
+
 /// Regions, peers, stores.
 pub mod meta {
     tonic::include_proto!("basalt.meta");

@@ -10,6 +10,7 @@
 use super::store::StoreService;
 use crate::raftstore::transport::Inbound;
 use crate::raftstore::transport::grpc::RaftService;
+use basalt_proto::MESSAGE_BYTES_MAX;
 use basalt_proto::coprocessor::{CoprocessorRequest, CoprocessorResponse};
 use basalt_proto::kv::batch_response::Tagged;
 use basalt_proto::kv::kv_server::{Kv, KvServer};
@@ -23,9 +24,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
-
-/// Largest message taken, bytes: a transaction's values of one region, or a page of a scan.
-pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
 /// Ends the streams of a store's clients.
 #[derive(Clone, Default)]

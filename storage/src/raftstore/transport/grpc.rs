@@ -10,6 +10,7 @@ use crate::raftstore::message::Input;
 use crate::raftstore::node::pd::PdCaller;
 use crate::raftstore::snapshot::SnapshotFiles;
 use basalt_common::StoreId;
+use basalt_proto::MESSAGE_BYTES_MAX;
 use basalt_proto::raft::raft_transport_client::RaftTransportClient;
 use basalt_proto::raft::raft_transport_server::{RaftTransport, RaftTransportServer};
 use basalt_proto::raft::{Done, Envelope, EnvelopeBatch, SnapshotChunk};
@@ -34,8 +35,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const STREAM_BATCHES_MAX: usize = 64;
 /// Snapshot chunks on their way through one stream.
 const STREAM_CHUNKS_MAX: usize = 4;
-/// A message may be this large: a batch that ends in one large append.
-const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
 struct Shared {
     local: Arc<LocalTransport>,
