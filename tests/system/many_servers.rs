@@ -10,6 +10,9 @@ const SEEN: Duration = Duration::from_secs(3);
 const KILL_REACHES: Duration = Duration::from_secs(2);
 /// How long a dead server's locks are waited for: about 3 s on a machine that is not busy, where their time is over after 7 at least.
 const LOCKS_ARE_HAD: Duration = Duration::from_secs(6);
+/// How long ADD INDEX may take, which is four steps that every server has to come along with: 20 ms on a machine that is not busy.
+/// Servers that looked by themselves would take half a second a step.
+const STEPS_TAKE: Duration = Duration::from_millis(700);
 /// How long the process list may wait for a server that stands still.
 const LIST_WAITS: Duration = Duration::from_secs(4);
 
@@ -96,6 +99,21 @@ fn accounts_change_on_every_server_before_the_statement_returns() {
     until("the server knows again who may log in", SEEN, || {
         mysql(ports[1], &["-uslow"], "select 1").expect_error().contains("1045")
     });
+}
+
+#[test]
+fn servers_are_told_of_each_step_of_a_schema_change() {
+    let _alone = alone();
+    let cluster = Cluster::start(1, 2, "");
+    let ports = cluster.sql_ports();
+    ask(ports[0], "create database d; create table d.t (a int primary key, v int); insert into d.t values (1, 0)");
+    let mut took = Vec::new();
+    for round in 0..5 {
+        took.push(timed(|| ask(ports[0], &format!("alter table d.t add index i{round} (v)"))).1);
+        assert_eq!(ask(ports[1], &format!("select v from d.t use index (i{round}) where v = 0")), "0");
+    }
+    took.sort();
+    assert!(took[2] < STEPS_TAKE, "{took:?}");
 }
 
 #[test]

@@ -17,15 +17,17 @@ use basalt_client::Cluster;
 use basalt_common::env::{Env, Monotonic};
 use basalt_common::{TableId, Timestamp};
 use basalt_proto::pd::{HeldTable, SqlServer};
+use basalt_proto::sql::{LookRequest, Request, request};
 use parking_lot::Mutex;
+use prost::Message;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-/// How often a step looks whether the others have come along.
-const STEP_POLL: Duration = Duration::from_millis(20);
+/// How soon a step looks whether the others have come along, first and at last.
+const STEP_POLL: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
 
 /// The catalog of the cluster, as one SQL server sees it. Cheap to clone.
 #[derive(Clone)]
@@ -439,6 +441,7 @@ impl Catalog {
             held.schema_version < version && wanted.keeps(TableId(held.table_id), table_use)
         };
         let uses_older = |s: &SqlServer| s.held.iter().any(is_wanted);
+        let (mut told, mut pause) = (BTreeSet::new(), STEP_POLL.0);
         loop {
             self.refresh().await?;
             let servers = self.announce(false).await?;
@@ -451,11 +454,43 @@ impl Catalog {
                 return Ok(());
             }
             goes_on()?;
+            for server in servers.iter().filter(|s| s.schema_version < version && !silent(s)) {
+                if told.insert(server.id) {
+                    self.tell_to_look(server.id);
+                }
+            }
             if !has_all && self.inner.env.now().since(started) > config::STEP_WAIT_MAX {
                 return Err(Error::Internal("a SQL server has not loaded the new schema in time".into()));
             }
-            tokio::time::sleep(STEP_POLL).await;
+            tokio::time::sleep(pause).await;
+            pause = (2 * pause).min(STEP_POLL.1);
         }
+    }
+
+    /// As [`Catalog::refresh`], and has the other servers do so.
+    ///
+    /// # Errors
+    /// What the cluster answers.
+    pub async fn refresh_everywhere(&self) -> Result<()> {
+        let others = self.live_servers().unwrap_or_default().into_iter().filter(|id| *id != self.server_id());
+        others.for_each(|server| self.tell_to_look(server));
+        self.refresh().await
+    }
+
+    /// Has this server look for a new version of the schema now.
+    pub fn look_now(&self) {
+        self.inner.look.notify_one();
+    }
+
+    /// Has another server look for a new version now, rather than when it does so by itself ([`config::SCHEMA_POLL`]).
+    fn tell_to_look(&self, server: u64) {
+        let cluster = self.inner.cluster.clone();
+        let request = Request { cmd: Some(request::Cmd::Look(LookRequest {})) };
+        tokio::spawn(async move {
+            if let Err(error) = cluster.pd().call_sql_server(server, request.encode_to_vec().into()).await {
+                tracing::debug!(server, %error, "a SQL server is not told of the new schema");
+            }
+        });
     }
 
     /// Waits for this server's turn to take a step of a schema change.

@@ -15,7 +15,7 @@
 //! **Versions and leases** (Rae et al., "Online, Asynchronous Schema Change in F1", §3 and §4). Every change is a row of steps;
 //! each step is one transaction that raises `mV` by one. Correct as long as no two servers work under versions more than
 //! one step apart. Therefore:
-//! - a server looks at `mV` every [`config::SCHEMA_POLL`]; one that could not for [`config::SCHEMA_LEASE`] refuses statements (8027) until
+//! - a server looks at `mV` when one that waits for it says so, and every [`config::SCHEMA_POLL`]; one that could not for [`config::SCHEMA_LEASE`] refuses statements (8027) until
 //!   it can;
 //! - it announces to PD the oldest version that any of its statements is bound or commits under ([`SchemaGuard`]), and the tables that its
 //!   transactions use since before the newest version ([`TableHolds`], `holds`): metadata locks;

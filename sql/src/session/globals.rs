@@ -9,8 +9,8 @@ use basalt_proto::schema::GlobalVariable;
 use prost::Message;
 
 impl SqlSession {
-    /// SET GLOBAL and SET PERSIST, which are the same; `None` = DEFAULT. In force here at return, and on other servers when they
-    /// look.
+    /// SET GLOBAL and SET PERSIST, which are the same; `None` = DEFAULT. In force here at return, and on other servers a moment
+    /// later.
     pub(super) async fn set_global(&mut self, definition: &'static Definition, value: Option<&str>) -> Result<()> {
         self.require_variables_admin()?;
         let changes = variables::global_changes(definition, value)?;
@@ -29,7 +29,7 @@ impl SqlSession {
                 Ok(true)
             })
             .await?;
-        self.server.catalog.refresh().await
+        self.server.catalog.refresh_everywhere().await
     }
 
     /// RESET PERSIST: one variable or all have their defaults again.
@@ -52,7 +52,7 @@ impl SqlSession {
                 self.warn(error.code(), error.to_string());
                 Ok(())
             }
-            _ => self.server.catalog.refresh().await,
+            _ => self.server.catalog.refresh_everywhere().await,
         }
     }
 

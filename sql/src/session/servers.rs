@@ -13,8 +13,8 @@ use basalt_expr::Warnings;
 use basalt_proto::pd::{SqlServer, SqlServerMessage};
 use basalt_proto::sql::kill_response::Outcome;
 use basalt_proto::sql::{
-    KillRequest, KillResponse, OwnsRequest, OwnsResponse, Process, ProcessesRequest, ProcessesResponse, Request,
-    Response, request, response,
+    KillRequest, KillResponse, LookResponse, OwnsRequest, OwnsResponse, Process, ProcessesRequest, ProcessesResponse,
+    Request, Response, request, response,
 };
 use futures::future::join_all;
 use prost::Message;
@@ -59,6 +59,10 @@ impl Shared {
             }
             Some(request::Cmd::Owns(of)) => {
                 response::Cmd::Owns(OwnsResponse { owns: self.cluster.owns(Timestamp(of.start_ts)) })
+            }
+            Some(request::Cmd::Look(_)) => {
+                self.catalog.look_now();
+                response::Cmd::Look(LookResponse {})
             }
             None => return bytes::Bytes::new(),
         };

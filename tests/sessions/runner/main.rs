@@ -14,7 +14,7 @@
 //!
 //! | environment | effect |
 //! |---|---|
-//! | `SESSIONS_PLACES=whole,stores` | only these places (`place.rs`), `all` for every one. Without it `whole` |
+//! | `SESSIONS_PLACES=whole,stores` | only these places (`place.rs`), `all` for every one. Without it `whole`, and `schema/` in `servers` |
 //! | `SESSIONS_FILES=locks/` | only files whose path holds this |
 //! | `SESSIONS_TITLE=autocommit` | only scripts whose title holds this; `known.txt` is not held against the others |
 //! | `SESSIONS_KNOWN=write` | writes `known.txt` anew, where it is about the places and files that ran |
@@ -51,14 +51,15 @@ fn every_script_in_every_place() {
         if std::env::var_os("SESSIONS_WRITE").is_some() {
             report.text = runtime().block_on(record_all(&place, &mut files));
         } else {
-            run(&place, "mysql", &files, &mut Known::default(), &mut report);
+            run(&place, "mysql", &files.iter().collect::<Vec<_>>(), &mut Known::default(), &mut report);
         }
     } else {
         let list = root().join("known.txt");
         let asked = std::env::var("SESSIONS_KNOWN").unwrap_or_default();
         let mut known = Known::read(&list);
         report.tells_known = asked == "ignore";
-        for kind in wanted_places() {
+        for (kind, below) in wanted_places() {
+            let files: Vec<_> = files.iter().filter(|file| file.name.starts_with(below)).collect();
             run(&Place::start(kind), kind.name(), &files, &mut known, &mut report);
         }
         if asked == "write" {
@@ -86,9 +87,9 @@ struct Named {
 }
 
 /// Plays all scripts in one place and adds what differs and is not known to the report.
-fn run(place: &Place, way: &str, files: &[Named], known: &mut Known, report: &mut Report) {
+fn run(place: &Place, way: &str, files: &[&Named], known: &mut Known, report: &mut Report) {
     let is_wanted = wanted_title();
-    let wanted = files.iter().flat_map(|file| file.file.scripts.iter().map(move |script| (file, script)));
+    let wanted = files.iter().flat_map(|file| file.file.scripts.iter().map(move |script| (*file, script)));
     let wanted: Vec<_> = wanted.filter(|(_, script)| is_wanted(&script.title)).collect();
     let ((differences, again), took) = timed(|| runtime().block_on(play_all(place, way, &wanted, known)));
     let (mut differing, mut unknown) = (0, 0);
@@ -190,10 +191,11 @@ fn database() -> String {
     format!("sessions_{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-fn wanted_places() -> Vec<Kind> {
+/// Places, and below which folder the files are whose scripts are played there.
+fn wanted_places() -> Vec<(Kind, &'static str)> {
     let Ok(names) = std::env::var("SESSIONS_PLACES") else { return Kind::DEFAULT.to_vec() };
     let is_wanted = |kind: &Kind| names.split(',').any(|name| name == kind.name() || name == "all");
-    let wanted: Vec<_> = Kind::ALL.into_iter().filter(is_wanted).collect();
+    let wanted: Vec<_> = Kind::ALL.into_iter().filter(is_wanted).map(|kind| (kind, "")).collect();
     assert!(!wanted.is_empty(), "SESSIONS_PLACES names none of {:?}", Kind::ALL.map(Kind::name));
     wanted
 }
