@@ -62,11 +62,11 @@ impl Default for SqlMode {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SessionInfo {
     /// `DATABASE()`.
-    pub database: Option<String>,
+    pub database: Option<Arc<str>>,
     /// `CURRENT_USER()`, `user@host` of the account.
-    pub current_user: String,
+    pub current_user: Arc<str>,
     /// `USER()`, `user@host` of the client.
-    pub user: String,
+    pub user: Arc<str>,
     /// `CONNECTION_ID()`.
     pub connection_id: u64,
     /// `LAST_INSERT_ID()`.
@@ -76,7 +76,7 @@ pub struct SessionInfo {
     /// `ROW_COUNT()`.
     pub row_count: i64,
     /// `VERSION()`.
-    pub version: String,
+    pub version: Arc<str>,
     /// Collation of string literals and of conversions to text.
     pub collation: crate::collation::Collation,
     /// `cte_max_recursion_depth`; `None` = its default.
@@ -276,10 +276,10 @@ impl EvalContext {
             let len = decode_varint(&mut input)? as usize;
             let (text, rest) = input.split_at_checked(len).ok_or(CodecError::Truncated)?;
             input = rest;
-            texts.push(std::str::from_utf8(text).map_err(|_| CodecError::Malformed("text"))?.to_string());
+            texts.push(std::str::from_utf8(text).map_err(|_| CodecError::Malformed("text"))?.into());
         }
         let [zone, database, current_user, user, version] =
-            <[String; 5]>::try_from(texts).map_err(|_| CodecError::Malformed("texts"))?;
+            <[Arc<str>; 5]>::try_from(texts).map_err(|_| CodecError::Malformed("texts"))?;
         let collation = crate::collation::Collation::from_id(collation as u32);
         Ok(EvalContext {
             mode: SqlMode {

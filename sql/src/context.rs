@@ -16,8 +16,8 @@ use crate::catalog::Catalog;
 use crate::catalog::model::Schema;
 use crate::deadlocks::Deadlocks;
 use crate::error::{Error, Result};
-use crate::plan::OutputColumn;
 use crate::query::VirtualTables;
+use crate::result_columns::ResultColumns;
 use crate::server::kill::KillSwitch;
 use arrow::record_batch::RecordBatch;
 use basalt_client::{Cluster, Snapshot};
@@ -233,7 +233,7 @@ impl DirtyRows {
 /// Rows as they come: names and types, then batches.
 pub struct RowStream {
     /// Names and types.
-    pub columns: Vec<OutputColumn>,
+    pub columns: ResultColumns,
     batches: BoxStream<'static, Result<RecordBatch>>,
     /// What the batches that wait hold.
     _held: Option<Account>,
@@ -241,13 +241,13 @@ pub struct RowStream {
 
 impl RowStream {
     /// Batches from a stream.
-    pub fn new(columns: Vec<OutputColumn>, batches: BoxStream<'static, Result<RecordBatch>>) -> Self {
-        RowStream { columns, batches, _held: None }
+    pub fn new(columns: impl Into<ResultColumns>, batches: BoxStream<'static, Result<RecordBatch>>) -> Self {
+        RowStream { columns: columns.into(), batches, _held: None }
     }
 
     /// Batches that are all there.
-    pub fn from_batches(columns: Vec<OutputColumn>, batches: Vec<RecordBatch>) -> Self {
-        RowStream { columns, batches: futures::stream::iter(batches.into_iter().map(Ok)).boxed(), _held: None }
+    pub fn from_batches(columns: impl Into<ResultColumns>, batches: Vec<RecordBatch>) -> Self {
+        RowStream::new(columns, futures::stream::iter(batches.into_iter().map(Ok)).boxed())
     }
 
     /// Keeps an account open for as long as the rows are there.

@@ -33,6 +33,7 @@ pub mod plan;
 pub mod planner;
 pub mod privilege;
 pub mod query;
+pub mod result_columns;
 pub mod server;
 pub mod session;
 pub mod transaction;

@@ -27,9 +27,9 @@ fn session(call: &Call<'_>, args: &[Value]) -> Result<Value, EvalError> {
     let info = &call.ctx.session;
     Ok(match call.func {
         Func::Database => info.database.as_deref().map_or(Value::Null, Value::from),
-        Func::User => Value::from(info.user.as_str()),
-        Func::CurrentUser => Value::from(info.current_user.as_str()),
-        Func::Version => Value::from(info.version.as_str()),
+        Func::User => Value::from(&*info.user),
+        Func::CurrentUser => Value::from(&*info.current_user),
+        Func::Version => Value::from(&*info.version),
         Func::ConnectionId => Value::Int(info.connection_id as i64),
         Func::FoundRows => Value::Int(info.found_rows),
         Func::RowCount => Value::Int(info.row_count),

@@ -122,18 +122,46 @@ impl<'a> RowParts<'a> {
     }
 }
 
+/// The columns that a decoder reads, in the order of its batches, and the schema of these. Cheap to clone; a plan makes it once,
+/// as a schema costs more than decoding a row.
+#[derive(Clone, Debug)]
+pub struct ScanLayout {
+    columns: Arc<[ScanColumn]>,
+    schema: SchemaRef,
+}
+
+impl ScanLayout {
+    /// The columns.
+    pub fn columns(&self) -> &[ScanColumn] {
+        &self.columns
+    }
+
+    /// The batches' schema: fields named `c{id}` with their MySQL types in the metadata.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+}
+
+impl From<Vec<ScanColumn>> for ScanLayout {
+    fn from(columns: Vec<ScanColumn>) -> ScanLayout {
+        // A column that reads as NULL for old rows is nullable whatever its type says.
+        let field = |c: &ScanColumn| c.ty.arrow_field(&format!("c{}", c.id)).with_nullable(true);
+        let schema = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()));
+        ScanLayout { columns: columns.into(), schema }
+    }
+}
+
 struct Target {
-    column: ScanColumn,
     builder: ColumnBuilder,
     hint: usize,
 }
 
 impl Target {
-    fn append(&mut self, row: &RowParts<'_>) -> Result<(), EvalError> {
-        match row.position(self.column.id, &mut self.hint) {
+    fn append(&mut self, column: &ScanColumn, row: &RowParts<'_>) -> Result<(), EvalError> {
+        match row.position(column.id, &mut self.hint) {
             Some(position) => self.builder.append_stored(row.value(position)?)?,
-            None if row.is_null(self.column.id) => self.builder.append_null(),
-            None => match &self.column.default {
+            None if row.is_null(column.id) => self.builder.append_null(),
+            None => match &column.default {
                 Some(default) => self.builder.append_stored(default)?,
                 None => self.builder.append_null(),
             },
@@ -142,32 +170,24 @@ impl Target {
     }
 }
 
-fn schema_of(columns: &[ScanColumn]) -> SchemaRef {
-    // A column that reads as NULL for old rows is nullable whatever its type says.
-    let field = |c: &ScanColumn| c.ty.arrow_field(&format!("c{}", c.id)).with_nullable(true);
-    Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
-}
-
 /// Decodes rows of a table, a batch at a time.
 pub struct RowDecoder {
+    layout: ScanLayout,
+    /// One a column.
     targets: Vec<Target>,
-    schema: SchemaRef,
     rows: usize,
 }
 
 impl RowDecoder {
-    /// A decoder of `columns`, the batch's columns in that order; `capacity` is the number of rows to make room for.
-    pub fn new(columns: Vec<ScanColumn>, capacity: usize) -> RowDecoder {
-        let schema = schema_of(&columns);
-        let targets = columns
-            .into_iter()
-            .map(|column| Target { builder: ColumnBuilder::new(&column.ty, capacity), column, hint: 0 })
-            .collect();
-        RowDecoder { targets, schema, rows: 0 }
+    /// A decoder; `capacity` is the number of rows to make room for.
+    pub fn new(layout: impl Into<ScanLayout>, capacity: usize) -> RowDecoder {
+        let layout = layout.into();
+        let target = |column: &ScanColumn| Target { builder: ColumnBuilder::new(&column.ty, capacity), hint: 0 };
+        RowDecoder { targets: layout.columns.iter().map(target).collect(), layout, rows: 0 }
     }
-    /// The batches' schema: fields named `c{id}` with their MySQL types in the metadata.
+    /// The batches' schema.
     pub fn schema(&self) -> SchemaRef {
-        self.schema.clone()
+        self.layout.schema.clone()
     }
     /// Appends a row. `handle` is what follows `t{table}_r` in its key.
     ///
@@ -175,12 +195,12 @@ impl RowDecoder {
     /// [`EvalError::Corrupt`] for damaged bytes; the decoder is not to be used further.
     pub fn append(&mut self, handle: &[u8], value: &[u8]) -> Result<(), EvalError> {
         let row = RowParts::split(value)?;
-        for target in &mut self.targets {
-            if target.column.is_handle {
+        for (target, column) in self.targets.iter_mut().zip(&*self.layout.columns) {
+            if column.is_handle {
                 let handle = codec::decode_i64(&mut &handle[..])?;
                 target.builder.append_handle(handle);
             } else {
-                target.append(&row)?;
+                target.append(column, &row)?;
             }
         }
         self.rows += 1;
@@ -200,7 +220,7 @@ impl RowDecoder {
     /// [`EvalError::Internal`] when the columns do not fit together.
     pub fn finish(&mut self) -> Result<RecordBatch, EvalError> {
         let rows = std::mem::take(&mut self.rows);
-        finish_batch(self.targets.iter_mut().map(|t| &mut t.builder), &self.schema, rows)
+        finish_batch(self.targets.iter_mut().map(|t| &mut t.builder), &self.layout.schema, rows)
     }
 }
 
@@ -230,9 +250,8 @@ pub struct IndexDecoder {
     sources: Vec<IndexSource>,
     parts: Vec<FieldType>,
     handle_parts: Vec<FieldType>,
-    columns: Vec<ScanColumn>,
+    scan: ScanLayout,
     builders: Vec<ColumnBuilder>,
-    schema: SchemaRef,
     integer_handle: bool,
     rows: usize,
 }
@@ -249,11 +268,12 @@ pub struct IndexLayout {
 }
 
 impl IndexDecoder {
-    /// A decoder of `columns`, each of which is one of the index's, the integer handle, or of the clustered key.
+    /// A decoder of columns, each of which is one of the index's, the integer handle, or of the clustered key.
     ///
     /// # Errors
     /// [`EvalError::Internal`] for a column that is none of these.
-    pub fn new(layout: IndexLayout, columns: Vec<ScanColumn>, capacity: usize) -> Result<IndexDecoder, EvalError> {
+    pub fn new(layout: IndexLayout, scan: impl Into<ScanLayout>, capacity: usize) -> Result<IndexDecoder, EvalError> {
+        let scan = scan.into();
         let find = |column: &ScanColumn| {
             let at = |list: &[(u32, FieldType)]| list.iter().position(|(id, _)| *id == column.id);
             if column.is_handle && layout.integer_handle {
@@ -263,21 +283,20 @@ impl IndexDecoder {
             part.or_else(|| at(&layout.handle_columns).map(IndexSource::HandlePart))
                 .ok_or_else(|| EvalError::Internal(format!("column {} is not in the index", column.id)))
         };
-        let sources = columns.iter().map(find).collect::<Result<_, _>>()?;
+        let sources = scan.columns.iter().map(find).collect::<Result<_, _>>()?;
         Ok(IndexDecoder {
             sources,
-            builders: columns.iter().map(|c| ColumnBuilder::new(&c.ty, capacity)).collect(),
-            schema: schema_of(&columns),
+            builders: scan.columns.iter().map(|c| ColumnBuilder::new(&c.ty, capacity)).collect(),
             parts: layout.columns.into_iter().map(|c| c.1).collect(),
             handle_parts: layout.handle_columns.into_iter().map(|c| c.1).collect(),
             integer_handle: layout.integer_handle,
-            columns,
+            scan,
             rows: 0,
         })
     }
     /// The batches' schema.
     pub fn schema(&self) -> SchemaRef {
-        self.schema.clone()
+        self.scan.schema.clone()
     }
     /// Appends an entry. `values` is what follows `t{table}_i{index}` in its key.
     ///
@@ -329,7 +348,7 @@ impl IndexDecoder {
     }
     /// The output columns.
     pub fn columns(&self) -> &[ScanColumn] {
-        &self.columns
+        &self.scan.columns
     }
     /// The entries so far as a batch; the decoder starts anew.
     ///
@@ -337,7 +356,7 @@ impl IndexDecoder {
     /// [`EvalError::Internal`] when the columns do not fit together.
     pub fn finish(&mut self) -> Result<RecordBatch, EvalError> {
         let rows = std::mem::take(&mut self.rows);
-        finish_batch(self.builders.iter_mut(), &self.schema, rows)
+        finish_batch(self.builders.iter_mut(), &self.scan.schema, rows)
     }
 }
 
@@ -424,7 +443,7 @@ mod tests {
 
         #[test]
         fn damaged_rows_are_errors(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
-            let wanted = types().into_iter().enumerate().map(|(id, ty)| ScanColumn::new(id as u32, ty)).collect();
+            let wanted: Vec<_> = types().into_iter().enumerate().map(|(id, ty)| ScanColumn::new(id as u32, ty)).collect();
             let mut decoder = RowDecoder::new(wanted, 1);
             let mut bytes = bytes;
             if bytes.len() > 1 {

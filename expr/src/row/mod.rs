@@ -24,7 +24,7 @@
 mod decode;
 mod encode;
 
-pub use decode::{IndexDecoder, IndexLayout, RowDecoder, ScanColumn};
+pub use decode::{IndexDecoder, IndexLayout, RowDecoder, ScanColumn, ScanLayout};
 pub use encode::{encode_row, encode_stored_value};
 
 const VERSION: u8 = 1;

@@ -251,7 +251,8 @@ fn what_was_written_is_read_or_refused() {
         }
         let bytes = damaged(&bytes, random);
         *given = format!("{row:?} as {bytes:?}");
-        let columns = row.iter().enumerate().map(|(id, (_, ty))| ScanColumn::new(id as u32, ty.clone())).collect();
+        let columns: Vec<_> =
+            row.iter().enumerate().map(|(id, (_, ty))| ScanColumn::new(id as u32, ty.clone())).collect();
         let mut decoder = RowDecoder::new(columns, 1);
         if decoder.append(&[0; 8], &bytes).is_ok() {
             // A value that fits no column is an error here at the latest.
@@ -288,7 +289,7 @@ fn read_keys(row: &[Typed], random: &mut SmallRng, given: &mut String) {
         handle_columns: Vec::new(),
         integer_handle: integer,
     };
-    let wanted = row.iter().enumerate().map(|(id, (_, ty))| ScanColumn::new(id as u32, ty.clone())).collect();
+    let wanted: Vec<_> = row.iter().enumerate().map(|(id, (_, ty))| ScanColumn::new(id as u32, ty.clone())).collect();
     let Ok(mut decoder) = IndexDecoder::new(layout, wanted, 1) else { return };
     if let Ok((.., columns)) = table_key::decode(&key)
         && decoder.append(columns, &value).is_ok()

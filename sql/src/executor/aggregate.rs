@@ -4,9 +4,10 @@
 //! integers and decimals are exact, of anything else double; AVG has the scale that its type says.
 
 use crate::error::{Error, Result};
-use crate::executor::project::{batch_of, schema};
+use crate::executor::project::batch_of;
 use crate::executor::sort::values;
 use crate::plan::{AggregateCall, OutputColumn};
+use crate::result_columns::arrow_schema;
 use arrow::record_batch::RecordBatch;
 use basalt_expr::aggregate::AggregateFunc;
 use basalt_expr::convert::array_of;
@@ -103,7 +104,7 @@ impl Groups {
             }
         }
         let arrays = columns.iter().zip(output).map(|(values, column)| Ok(array_of(&column.ty, values)?));
-        batch_of(schema(output), arrays.collect::<Result<_>>()?, rows)
+        batch_of(arrow_schema(output), arrays.collect::<Result<_>>()?, rows)
     }
 }
 

@@ -1,30 +1,22 @@
 //! Expressions over each row.
 
 use crate::error::{Error, Result};
-use crate::plan::OutputColumn;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use basalt_expr::expr::Expr;
 use basalt_expr::{EvalContext, eval};
-use std::sync::Arc;
 
-/// Evaluates one expression an output column.
+/// Evaluates one expression a column of the schema.
 ///
 /// # Errors
 /// When one cannot be calculated.
-pub fn project(exprs: &[Expr], output: &[OutputColumn], batch: &RecordBatch, ctx: &EvalContext) -> Result<RecordBatch> {
+pub fn project(exprs: &[Expr], schema: &SchemaRef, batch: &RecordBatch, ctx: &EvalContext) -> Result<RecordBatch> {
     let rows = batch.num_rows();
     let mut arrays = Vec::with_capacity(exprs.len());
     for expr in exprs {
         arrays.push(eval(expr, batch, ctx)?.into_array(expr.ty(), rows)?);
     }
-    batch_of(schema(output), arrays, rows)
-}
-
-/// The schema of output columns. Every column may be NULL as far as Arrow is concerned.
-pub fn schema(output: &[OutputColumn]) -> SchemaRef {
-    let field = |c: &OutputColumn| c.ty.arrow_field(&c.name).with_nullable(true);
-    Arc::new(Schema::new(output.iter().map(field).collect::<Vec<_>>()))
+    batch_of(schema.clone(), arrays, rows)
 }
 
 /// A batch of columns, which may be none.

@@ -14,6 +14,7 @@ use crate::executor::{lock, own_entries};
 use crate::plan::{OutputColumn, RowLimit};
 use crate::planner::access::Resolved;
 use crate::planner::{SHORT_ROWS_MAX, ShortOperator, ShortQuery, ShortSource, TableRead, row_count};
+use crate::result_columns::arrow_schema;
 use crate::transaction::SessionTxn;
 use arrow::compute::concat_batches;
 use arrow::record_batch::RecordBatch;
@@ -152,7 +153,7 @@ fn values_batch(rows: &[Vec<Expr>], columns: &[OutputColumn], eval: &EvalContext
         }
     }
     let arrays = values.iter().zip(columns).map(|(values, column)| Ok(array_of(&column.ty, values)?));
-    project::batch_of(project::schema(columns), arrays.collect::<Result<_>>()?, rows.len())
+    project::batch_of(arrow_schema(columns), arrays.collect::<Result<_>>()?, rows.len())
 }
 
 /// Puts all the rows through the operators. Row-wise operators go batch by batch; the others see everything at once.

@@ -22,7 +22,7 @@ use arrow::record_batch::RecordBatch;
 use basalt_common::table_key::{self, INDEX_PREFIX_LEN, ROW_PREFIX_LEN};
 use basalt_common::{KeyRange, UserKey};
 use basalt_expr::key::{decode_index_handle, encode_row_key};
-use basalt_expr::row::{IndexDecoder, IndexLayout, RowDecoder, ScanColumn, encode_stored_value};
+use basalt_expr::row::{IndexDecoder, IndexLayout, RowDecoder, ScanColumn, ScanLayout, encode_stored_value};
 use basalt_expr::types::FieldType;
 use bytes::Bytes;
 use std::collections::HashMap;
@@ -173,8 +173,7 @@ impl<'a> TableReader<'a> {
     }
 
     fn decode_rows(&self, pairs: Vec<Pair>) -> Result<ReadBatch> {
-        let columns = scan_columns(&self.read.scan.table, &self.read.scan.columns)?;
-        let mut decoder = RowDecoder::new(columns, pairs.len());
+        let mut decoder = RowDecoder::new(layout_of(self.read)?, pairs.len());
         let mut keys = Vec::with_capacity(pairs.len());
         for (key, value) in pairs {
             let handle = key.as_slice().get(ROW_PREFIX_LEN..).ok_or_else(|| corrupt(&key))?;
@@ -191,9 +190,8 @@ impl<'a> TableReader<'a> {
             return self.decode_rows(rows);
         }
         let table = &self.read.scan.table;
-        let columns = scan_columns(table, &self.read.scan.columns)?;
-        let layout = index_layout(table, self.read.access.key);
-        let mut decoder = IndexDecoder::new(layout, columns, entries.len())?;
+        let index = index_layout(table, self.read.access.key);
+        let mut decoder = IndexDecoder::new(index, layout_of(self.read)?, entries.len())?;
         for (key, value) in &entries {
             let values = key.as_slice().get(INDEX_PREFIX_LEN..).ok_or_else(|| corrupt(key))?;
             decoder.append(values, value)?;
@@ -259,6 +257,15 @@ pub fn touched_ranges(read: &TableRead, resolved: &Resolved) -> Vec<KeyRange> {
         ranges.push(table_key::rows_range(table.id));
     }
     ranges
+}
+
+/// How to decode what a plan reads, made when it runs first.
+fn layout_of(read: &TableRead) -> Result<ScanLayout> {
+    if let Some(layout) = read.layout.get() {
+        return Ok(layout.clone());
+    }
+    let layout = ScanLayout::from(scan_columns(&read.scan.table, &read.scan.columns)?);
+    Ok(read.layout.get_or_init(|| layout).clone())
 }
 
 /// How to decode columns of a table, by their offsets; the offset behind the last is the hidden handle.

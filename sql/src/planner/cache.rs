@@ -6,7 +6,7 @@
 //! ```text
 //! ┌────────────────┬──────────────┬─────────────┬────┬────────────────────────────┬───┬───────┐
 //! │ schema version │ environment  │ database    │ 00 │ SELECT c FROM t WHERE id=? │00 │ types │
-//! │       8        │      8       │             │    │                            │   │       │
+//! │       8        │      32      │             │    │                            │   │       │
 //! └────────────────┴──────────────┴─────────────┴────┴────────────────────────────┴───┴───────┘
 //! ```
 //! A text whose plan is not worth keeping (it goes to the query path, whose planning dwarfs the parser's) is remembered as
@@ -31,13 +31,16 @@ const SHARDS: usize = 16;
 /// Plans of one list.
 const SHARD_PLANS_MAX: NonZeroUsize = NonZeroUsize::new(PLANS_MAX / SHARDS).expect("not zero");
 
+/// sql_mode, connection collation and whatever else the binder asks a session for, packed.
+pub type Environment = [u64; 4];
+
 /// What of the session a plan depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct CacheScope<'a> {
     /// Version of the schema.
     pub schema_version: u64,
-    /// sql_mode, connection collation and whatever else the binder asks the session for, packed.
-    pub environment: u64,
+    /// What else of the session.
+    pub environment: Environment,
     /// The current database.
     pub database: &'a str,
     /// How sql_mode changes the lexer.
@@ -89,7 +92,7 @@ impl PlanCache {
     pub fn lookup(&self, scope: CacheScope<'_>, sql: &str, scratch: &mut Vec<u8>) -> Lookup {
         scratch.clear();
         scratch.extend_from_slice(&scope.schema_version.to_le_bytes());
-        scratch.extend_from_slice(&scope.environment.to_le_bytes());
+        scope.environment.iter().for_each(|part| scratch.extend_from_slice(&part.to_le_bytes()));
         scratch.extend_from_slice(scope.database.as_bytes());
         scratch.push(0);
         let text_at = scratch.len();
@@ -178,7 +181,7 @@ mod tests {
     use std::sync::Arc;
 
     fn scope(version: u64) -> CacheScope<'static> {
-        CacheScope { schema_version: version, environment: 0, database: "test", mode: LexMode::default() }
+        CacheScope { schema_version: version, environment: [0; 4], database: "test", mode: LexMode::default() }
     }
 
     #[test]
@@ -189,7 +192,8 @@ mod tests {
         };
         assert_eq!(template.text, "SELECT a FROM t WHERE b = ?");
         let values = ShortSource::Values(Vec::new(), Vec::new());
-        let short = ShortQuery { source: values, operators: vec![], output: vec![], locking: None, fallback: None };
+        let short =
+            ShortQuery { source: values, operators: vec![], output: vec![].into(), locking: None, fallback: None };
         assert!(!cache.insert(&template, Some(&PhysicalPlan::Short(Arc::new(short)))));
         let again = cache.lookup(scope(1), "SELECT  a FROM t WHERE b = 7.5", &mut scratch);
         assert!(matches!(again, Lookup::Uncacheable));

@@ -6,9 +6,12 @@ use crate::plan::{
     AggregateCall, Delete, Insert, Locking, LogicalPlan, OutputColumn, Query, RowLimit, Scan, SortKey, Update,
 };
 use crate::planner::access::AccessPath;
+use crate::result_columns::ResultColumns;
+use arrow::datatypes::SchemaRef;
 use basalt_expr::expr::Expr;
+use basalt_expr::row::ScanLayout;
 use basalt_expr::{EvalContext, Value, eval_scalar};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A planned statement: immutable, shared by all executions.
 #[derive(Debug, Clone)]
@@ -33,7 +36,7 @@ pub struct ShortQuery {
     /// From the source upwards.
     pub operators: Vec<ShortOperator>,
     /// Names and types of the result.
-    pub output: Vec<OutputColumn>,
+    pub output: ResultColumns,
     /// FOR UPDATE, FOR SHARE.
     pub locking: Option<Locking>,
     /// What to run instead when the ranges turn out to be long; `None` when they cannot.
@@ -63,6 +66,8 @@ pub struct TableRead {
     pub reverse: bool,
     /// Rows wanted, when that is known and every row that is read counts: offset and count of a LIMIT.
     pub limit: Option<RowLimit>,
+    /// How rows are decoded, for the executor to keep.
+    pub layout: OnceLock<ScanLayout>,
 }
 
 /// More rows than there are anywhere, and little enough that DataFusion can add some such numbers.
@@ -86,8 +91,8 @@ pub fn row_count(expr: &Expr, eval: &EvalContext) -> Result<usize> {
 pub enum ShortOperator {
     /// Rows for which the predicate is true.
     Filter(Expr),
-    /// Expressions over each row.
-    Project(Vec<Expr>, Vec<OutputColumn>),
+    /// Expressions over each row, and the schema of what they make.
+    Project(Vec<Expr>, SchemaRef),
     /// Groups and aggregates.
     Aggregate {
         /// Grouping expressions; empty = one group.
@@ -145,7 +150,7 @@ impl RowsPlan {
     /// Names and types of the rows.
     pub fn output(&self) -> Vec<OutputColumn> {
         match self {
-            RowsPlan::Short(short) => short.output.clone(),
+            RowsPlan::Short(short) => short.output.to_vec(),
             RowsPlan::Query(query) => query.root.output(),
         }
     }

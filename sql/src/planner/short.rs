@@ -17,9 +17,10 @@ use crate::plan::{AggregateCall, LogicalPlan, OutputColumn, Query, RowLimit, Sca
 use crate::planner::access::{self, AccessPath, Choice};
 use crate::planner::condition::Test;
 use crate::planner::physical::{ShortOperator, ShortQuery, ShortSource, TableRead};
+use crate::result_columns::{ResultColumns, arrow_schema};
 use basalt_expr::aggregate::AggregateFunc;
 use basalt_expr::expr::Expr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Most rows that a SELECT reads on the short path.
 pub const SHORT_ROWS_MAX: u64 = 1_000;
@@ -38,7 +39,7 @@ pub fn plan(query: &Query, purpose: Purpose) -> Option<ShortQuery> {
     if !query.locks.is_empty() {
         return None;
     }
-    let output = query.root.output();
+    let output = ResultColumns::from(query.root.output());
     let mut operators = Vec::new();
     let leaf = unchain(&query.root, &mut operators)?;
     operators.reverse();
@@ -74,7 +75,7 @@ fn unchain<'a>(plan: &'a LogicalPlan, operators: &mut Vec<ShortOperator>) -> Opt
             input
         }
         LogicalPlan::Project { input, exprs, output } => {
-            operators.push(ShortOperator::Project(exprs.clone(), output.clone()));
+            operators.push(ShortOperator::Project(exprs.clone(), arrow_schema(output)));
             input
         }
         LogicalPlan::Aggregate { input, group_by, aggregates, rollup, output } => {
@@ -151,7 +152,7 @@ fn plan_read(mut scan: Scan, mut operators: Vec<ShortOperator>) -> (TableRead, V
     let residual = residual.into_iter().map(|e| e.map_columns(&position));
     let filter = residual.reduce(and);
     let limit = if filter.is_none() { pushed_limit(&operators) } else { None };
-    (TableRead { scan, access, filter, reverse: reverse.unwrap_or(false), limit }, operators)
+    (TableRead { scan, access, filter, reverse: reverse.unwrap_or(false), limit, layout: OnceLock::new() }, operators)
 }
 
 /// `a AND b`, of predicates.

@@ -157,7 +157,7 @@ impl ColumnSet {
     }
 
     /// Finished packets and the places of their sequence numbers.
-    pub(super) fn packets(&self) -> (&[u8], &[u32]) {
+    pub(crate) fn packets(&self) -> (&[u8], &[u32]) {
         (&self.packets, &self.sequence_at)
     }
 }

@@ -135,7 +135,8 @@ impl SqlSession {
 
     /// Refuses a SHOW about what the account may not see.
     fn check_show(&self, show: &Show) -> Result<()> {
-        let named = |database: &Option<String>| database.clone().or_else(|| self.database.clone());
+        let named =
+            |database: &Option<String>| database.clone().or_else(|| self.database.as_deref().map(str::to_owned));
         let own = |name: &(String, String)| {
             let account = &self.connection.account;
             name.0.is_empty() || (name.0 == account.user && name.1.eq_ignore_ascii_case(&account.host))

@@ -1,7 +1,7 @@
 //! What the binder and expressions are told of a session.
 
 use super::session::SqlSession;
-use super::variables;
+use super::sql_mode::Modes;
 use crate::binder::{BindContext, Variables};
 use crate::catalog::model::Schema;
 use crate::error::Result;
@@ -9,12 +9,13 @@ use crate::memory::aside;
 use crate::parser::ParseOptions;
 use crate::parser::ast::{Expr, VariableScope};
 use crate::plan::BoundStatement;
+use crate::planner::cache::Environment;
 use crate::planner::digest::LexMode;
 use crate::planner::{self, PhysicalPlan};
 use crate::privilege::Privileges;
 use basalt_expr::EvalContext;
 use basalt_expr::collation::Collation;
-use basalt_expr::context::{SessionInfo, SqlMode};
+use basalt_expr::context::SessionInfo;
 use basalt_expr::types::FieldType;
 use basalt_expr::value::Value;
 use std::sync::Arc;
@@ -61,11 +62,11 @@ impl SqlSession {
             database: self.database.as_deref(),
             variables: self,
             parameters,
-            only_full_group_by: self.bound_mode().split(',').any(|m| m == "ONLY_FULL_GROUP_BY"),
-            no_unsigned_subtraction: self.bound_mode().contains("NO_UNSIGNED_SUBTRACTION"),
+            only_full_group_by: self.bound_mode().has(Modes::ONLY_FULL_GROUP_BY),
+            no_unsigned_subtraction: self.bound_mode().has(Modes::NO_UNSIGNED_SUBTRACTION),
             settings: self.variables.typed().settings,
             collation: self.connection_collation(),
-            pads_chars: self.has_mode("PAD_CHAR_TO_FULL_LENGTH"),
+            pads_chars: self.has_mode(Modes::PAD_CHAR_TO_FULL_LENGTH),
             use_indexes: self.variables.typed().use_indexes,
             account: (&self.connection.account.user, &self.connection.account.host),
             warnings: &self.text_warnings,
@@ -94,26 +95,19 @@ impl SqlSession {
         self.variables.typed().collation
     }
 
-    pub(super) fn has_mode(&self, mode: &str) -> bool {
-        self.variables.typed().sql_mode.split(',').any(|m| m == mode)
+    /// True when the session's sql_mode has it.
+    pub(super) fn has_mode(&self, mode: Modes) -> bool {
+        self.variables.typed().sql_mode.has(mode)
     }
 
     /// The sql_mode that statements are read and bound in: of a prepared statement, that of its PREPARE.
-    pub(super) fn bound_mode(&self) -> &str {
-        self.prepared_mode.as_deref().unwrap_or(&self.variables.typed().sql_mode)
+    pub(super) fn bound_mode(&self) -> Modes {
+        self.prepared_mode.unwrap_or(self.variables.typed().sql_mode)
     }
 
     /// How sql_mode changes the parser.
     pub(super) fn parse_options(&self) -> ParseOptions {
-        let mode = self.bound_mode();
-        ParseOptions {
-            ansi_quotes: mode.contains("ANSI_QUOTES"),
-            pipes_as_concat: mode.contains("PIPES_AS_CONCAT"),
-            no_backslash_escapes: mode.contains("NO_BACKSLASH_ESCAPES"),
-            high_not_precedence: mode.contains("HIGH_NOT_PRECEDENCE"),
-            real_as_float: mode.contains("REAL_AS_FLOAT"),
-            client: self.variables.typed().client,
-        }
+        self.bound_mode().of_parser(self.variables.typed().client)
     }
 
     /// How sql_mode changes the plan cache's lexer.
@@ -125,20 +119,9 @@ impl SqlSession {
     /// What expressions of one statement are evaluated with.
     pub(super) fn eval_context(&self, parameters: Arc<[Value]>, in_write: bool) -> EvalContext {
         let typed = self.variables.typed();
-        let timestamp = self.variables.get(variables::definition("timestamp").expect("a variable of the table"));
-        let clock = self.server.env.wall_micros() as i64;
-        let fixed =
-            timestamp.parse::<f64>().ok().filter(|fixed| *fixed > 0.0).map(|fixed| (fixed * 1e6).round() as i64);
+        let (clock, fixed) = (self.server.env.wall_micros() as i64, typed.now_unix_micros);
         EvalContext {
-            mode: SqlMode {
-                strict: typed.strict,
-                error_for_division_by_zero: typed.sql_mode.contains("ERROR_FOR_DIVISION_BY_ZERO"),
-                no_zero_date: typed.sql_mode.contains("NO_ZERO_DATE"),
-                no_zero_in_date: typed.sql_mode.contains("NO_ZERO_IN_DATE"),
-                allow_invalid_dates: typed.sql_mode.contains("ALLOW_INVALID_DATES"),
-                time_truncate_fractional: typed.sql_mode.contains("TIME_TRUNCATE_FRACTIONAL"),
-                no_auto_value_on_zero: typed.sql_mode.contains("NO_AUTO_VALUE_ON_ZERO"),
-            },
+            mode: typed.sql_mode.of_expressions(),
             in_write,
             time_zone: typed.time_zone.clone(),
             now_unix_micros: fixed.unwrap_or(clock),
@@ -146,13 +129,13 @@ impl SqlSession {
             seed: self.server.env.random_u64(),
             session: Arc::new(SessionInfo {
                 database: self.database.clone(),
-                current_user: format!("{}@{}", self.connection.account.user, self.connection.account.host),
-                user: format!("{}@{}", self.account.0, self.account.1),
+                current_user: self.names.current_user.clone(),
+                user: self.names.user.clone(),
                 connection_id: self.connection.connection_id,
                 last_insert_id: self.last_insert_id,
                 found_rows: self.found_rows,
                 row_count: self.row_count,
-                version: crate::version::SERVER_VERSION.to_string(),
+                version: self.names.version.clone(),
                 collation: self.connection_collation(),
                 recursion_depth_max: Some(typed.recursion_depth_max),
                 group_concat_bytes_max: Some(typed.group_concat_bytes_max),
@@ -179,20 +162,12 @@ impl SqlSession {
         self.parameters.iter().map(basalt_expr::func::literal_type).collect()
     }
 
-    /// A number out of everything that changes how a text is bound, for the plan cache.
-    pub(super) fn bind_environment(&self) -> u64 {
+    /// Everything that changes how a text is bound, for keys of plans.
+    pub(super) fn bind_environment(&self) -> Environment {
         let typed = self.variables.typed();
-        let mut hash = 0xcbf2_9ce4_8422_2325u64;
-        for byte in
-            typed.sql_mode.bytes().chain(self.bound_mode().bytes()).chain(self.connection_collation().name().bytes())
-        {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
-        }
-        let settings = typed.settings;
-        if settings != crate::binder::Settings::default() {
-            hash = (hash ^ settings.fingerprint()).wrapping_mul(0x100_0000_01b3);
-        }
-        // Two bits and one that no name above reaches.
-        hash.rotate_left(3) ^ (typed.use_indexes as u64) << 1 ^ typed.short_path as u64
+        let choices = u64::from(self.connection_collation().id()) << 16
+            | (typed.use_indexes as u64) << 8
+            | typed.short_path as u64;
+        [typed.sql_mode.bits(), self.bound_mode().bits(), typed.settings.fingerprint(), choices]
     }
 }

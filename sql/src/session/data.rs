@@ -9,13 +9,11 @@ use crate::error::{Error, Result};
 use crate::executor::{self, DmlResult, Outcome};
 use crate::parser::Statement;
 use crate::parser::ast::{Expr, Query, QueryBody, Select, SelectItem};
-use crate::plan::OutputColumn;
 use crate::planner::{self, PhysicalPlan, RowsPlan};
 use crate::privilege::Privileges;
 use crate::query::{self, VirtualTables};
-use crate::server::charset::ResultCharset;
-use crate::server::column::{ColumnDef, ColumnSet};
-use crate::server::constant::{Capabilities, ColumnFlags};
+use crate::server::column::ColumnDef;
+use crate::server::constant::Capabilities;
 use crate::server::result::{EndOfRows, OkSummary, ResultWriter};
 use basalt_expr::EvalContext;
 use basalt_expr::temporal::zone::TimeZone;
@@ -169,16 +167,15 @@ impl SqlSession {
         out: &mut ResultWriter,
         more: bool,
     ) -> Result<()> {
-        let types: Vec<FieldType> = rows.columns.iter().map(|c| c.ty.clone()).collect();
         // The first batch is waited for before anything is sent: most errors come with it, and are told as errors.
         let mut batch = rows.next().await?;
         let charset = self.variables.typed().results;
-        let columns = column_set(&rows.columns, charset);
-        let mut writer = out.start_rows(&columns)?;
+        let (columns, definitions) = (rows.columns.clone(), rows.columns.definitions(charset));
+        let mut writer = out.start_rows(&definitions)?;
         let mut count = 0;
         while let Some(current) = batch {
             count += current.num_rows() as i64;
-            writer.batch(&types, &current, (&eval.time_zone, charset)).await?;
+            writer.batch(columns.types(), &current, (&eval.time_zone, charset)).await?;
             batch = rows.next().await?;
         }
         (self.found_rows, self.row_count) = (count, -1);
@@ -367,33 +364,4 @@ pub(super) fn virtual_scans(plan: &PhysicalPlan) -> Vec<crate::plan::VirtualScan
             plan.rows().map(of_rows).unwrap_or_default()
         }
     }
-}
-
-/// Column definitions of a result.
-pub(super) fn column_set(columns: &[OutputColumn], charset: ResultCharset) -> ColumnSet {
-    ColumnSet::in_charset(columns.iter().map(column_def).collect(), charset)
-}
-
-/// Bytes of a column's name that a client is told. An expression without alias is named by its text, which may be megabytes.
-const COLUMN_NAME_BYTES_MAX: usize = 256;
-
-fn column_def(column: &OutputColumn) -> ColumnDef {
-    let name = &column.name[..column.name.floor_char_boundary(COLUMN_NAME_BYTES_MAX)];
-    let mut def = ColumnDef { table: column.table.clone(), ..ColumnDef::of_type(name, &column.ty) };
-    if let Some(origin) = &column.origin {
-        (def.schema, def.org_table, def.org_name) =
-            (origin.database.clone(), origin.table.clone(), origin.column.clone());
-        let keys = origin.key_flags;
-        for (set, flag) in [
-            (keys.primary, ColumnFlags::PRIMARY_KEY),
-            (keys.unique, ColumnFlags::UNIQUE_KEY),
-            (keys.multiple, ColumnFlags::MULTIPLE_KEY),
-            (keys.auto_increment, ColumnFlags::AUTO_INCREMENT),
-        ] {
-            if set {
-                def.flags = def.flags.with(flag);
-            }
-        }
-    }
-    def
 }

@@ -50,7 +50,7 @@ impl SqlSession {
     }
 
     fn grant_target(&self, grant: &Grant, level: &GrantLevel) -> Result<Target> {
-        let current = || self.database.clone().ok_or_else(Error::no_database);
+        let current = || self.database.as_deref().map(str::to_owned).ok_or_else(Error::no_database);
         let (level, database, table) = match level {
             GrantLevel::Everything | GrantLevel::Anything => (Level::Global, String::new(), String::new()),
             GrantLevel::Current => (Level::Database, current()?, String::new()),

@@ -40,6 +40,7 @@ mod servers;
 mod session;
 mod set;
 mod split;
+pub(crate) mod sql_mode;
 mod start;
 mod statement;
 pub mod user_variables;

@@ -6,8 +6,9 @@
 //! A statement belongs to the database that was current when it was prepared: names in it mean that database's tables
 //! whatever USE says later, and while it runs, DATABASE() is that one.
 
-use super::data::{column_set, is_write, virtual_scans};
+use super::data::{is_write, virtual_scans};
 use super::session::SqlSession;
+use super::sql_mode::Modes;
 use super::statement::{has_statement, literal_text};
 use super::variables::definition;
 use crate::binder;
@@ -16,6 +17,8 @@ use crate::parser::ast::Expr;
 use crate::parser::statement::{Ddl, ShowWhat};
 use crate::parser::{Parsed, Statement, parse_one};
 use crate::planner::PhysicalPlan;
+use crate::planner::cache::Environment;
+use crate::result_columns::ResultColumns;
 use crate::server::column::ColumnSet;
 use crate::server::prepared::Param;
 use crate::server::result::ResultWriter;
@@ -37,9 +40,9 @@ pub struct PreparedStatement {
     statement: Arc<Statement>,
     parameters: usize,
     /// The current database of its PREPARE.
-    database: Option<String>,
+    database: Option<Arc<str>>,
     /// The sql_mode of its PREPARE.
-    mode: Arc<str>,
+    mode: Modes,
     plan: Option<KeptPlan>,
     /// What it holds, about.
     bytes: usize,
@@ -65,7 +68,7 @@ impl Drop for Place {
 struct KeptPlan {
     plan: PhysicalPlan,
     schema_version: u64,
-    environment: u64,
+    environment: Environment,
     types: Vec<FieldType>,
 }
 
@@ -74,9 +77,9 @@ pub struct NamedStatement {
     text: Vec<u8>,
     parameters: usize,
     /// The current database of its PREPARE.
-    database: Option<String>,
+    database: Option<Arc<str>>,
     /// The sql_mode of its PREPARE.
-    mode: Arc<str>,
+    mode: Modes,
     _place: Place,
 }
 
@@ -108,7 +111,7 @@ impl SqlSession {
             statement: Arc::new(parsed.statement),
             parameters: parsed.parameters,
             database: self.database.clone(),
-            mode: self.bound_mode().into(),
+            mode: self.bound_mode(),
             plan: None,
             // A plan that is kept is about as large as the tree it was made of.
             bytes: sql.len() + 2 * tree_bytes + STATEMENT_BYTES,
@@ -140,9 +143,10 @@ impl SqlSession {
         }
         let schema = self.use_schema()?;
         let bound = binder::bind(&parsed.statement, &self.bind_context(schema.newest(), &[]))?;
-        let columns = Arc::new(column_set(&binder::output_of(&bound.statement), self.variables.typed().results));
+        let columns = ResultColumns::from(binder::output_of(&bound.statement));
+        let definitions = columns.definitions(self.variables.typed().results);
         self.check_plan(&self.plan(bound.statement))?;
-        Ok((parsed, columns))
+        Ok((parsed, definitions))
     }
 
     /// Runs a prepared statement that has no plan, with values for its `?`.
@@ -163,7 +167,7 @@ impl SqlSession {
         self.forget_diagnostics();
         self.server.questions.fetch_add(1, Ordering::Relaxed);
         let prepared = self.statements.get(&id).ok_or_else(|| unknown_name(&id.to_string(), "EXECUTE"))?;
-        let (mode, database) = (prepared.mode.clone(), prepared.database.clone());
+        let (mode, database) = (prepared.mode, prepared.database.clone());
         self.prepared_mode = Some(mode);
         let outcome = if database == self.database {
             self.execute_here(id, params, out).await
@@ -178,8 +182,8 @@ impl SqlSession {
     }
 
     /// Makes a database current again that was before a prepared statement ran, unless that dropped it.
-    fn go_back_to(&mut self, database: Option<String>) {
-        let is_there = |name: &String| {
+    fn go_back_to(&mut self, database: Option<Arc<str>>) {
+        let is_there = |name: &Arc<str>| {
             crate::catalog::information_schema::is_database(name)
                 || self.server.catalog.schema().map_or(true, |schema| schema.database(name).is_some())
         };
@@ -251,7 +255,7 @@ impl SqlSession {
         let (parsed, _) = self.check_prepared(&text)?;
         self.connection.memory.check_kept(text.len() + STATEMENT_BYTES)?;
         self.prepared_memory.add(text.len() + STATEMENT_BYTES);
-        let (parameters, database, mode) = (parsed.parameters, self.database.clone(), self.bound_mode().into());
+        let (parameters, database, mode) = (parsed.parameters, self.database.clone(), self.bound_mode());
         self.named.insert(name.to_lowercase(), NamedStatement { text, parameters, database, mode, _place: place });
         Ok(())
     }
@@ -267,7 +271,7 @@ impl SqlSession {
         if named.parameters != using.len() {
             return Err(wrong_arguments());
         }
-        let (text, mode) = (named.text.clone(), named.mode.clone());
+        let (text, mode) = (named.text.clone(), named.mode);
         self.prepared_mode = Some(mode);
         let outcome = self.run_named(name, &text, using, out, more).await;
         self.prepared_mode = None;

@@ -3,6 +3,7 @@
 use super::lock_tables::LockedTables;
 use super::prepared::{NamedStatement, PreparedStatement};
 use super::server::Shared;
+use super::sql_mode::Modes;
 use super::user_variables::UserVariables;
 use super::variables::{SessionVariables, definition};
 use crate::catalog::SeenSchema;
@@ -17,6 +18,7 @@ use crate::server::registry::ConnectionEntry;
 use crate::server::result::ResultWriter;
 use crate::server::session_api::{Prepared, Session, SessionContext};
 use crate::transaction::SessionTxn;
+use crate::version::SERVER_VERSION;
 use async_trait::async_trait;
 use basalt_common::env::Monotonic;
 use basalt_common::memory::{Account, process};
@@ -39,6 +41,16 @@ pub struct Diagnostic {
     pub message: String,
 }
 
+/// What statements are told of the session again and again.
+pub(super) struct Names {
+    /// `user@host` of the account.
+    pub current_user: Arc<str>,
+    /// `user@host` of the client.
+    pub user: Arc<str>,
+    /// `VERSION()`.
+    pub version: Arc<str>,
+}
+
 /// The session of one connection.
 pub struct SqlSession {
     pub(super) server: Arc<Shared>,
@@ -46,10 +58,10 @@ pub struct SqlSession {
     pub(super) variables: SessionVariables,
     pub(super) user_variables: UserVariables,
     /// While a prepared statement runs, the sql_mode of its PREPARE.
-    pub(super) prepared_mode: Option<Arc<str>>,
+    pub(super) prepared_mode: Option<Modes>,
     /// Values of `?` while a prepared statement runs that has no plan.
     pub(super) parameters: Arc<[Value]>,
-    pub(super) database: Option<String>,
+    pub(super) database: Option<Arc<str>>,
     pub(super) txn: SessionTxn,
     /// LOCK TABLES. Behind `txn`: what that holds goes first.
     pub(super) locks: Option<LockedTables>,
@@ -70,8 +82,9 @@ pub struct SqlSession {
     pub(super) scratch: Vec<u8>,
     /// What the last statement of a transaction with an older snapshot was bound to.
     pub(super) seen: Option<Arc<SeenSchema>>,
-    /// The connection's name for SessionInfo, made once.
+    /// Name and host of the client.
     pub(super) account: (String, String),
+    pub(super) names: Names,
 }
 
 impl SqlSession {
@@ -86,6 +99,11 @@ impl SqlSession {
         let memory = connection.memory.session().clone();
         let txn = SessionTxn::new(server.cluster.clone(), server.catalog.no_holds(), memory, shown);
         let account = (connection.user.clone(), connection.peer.host());
+        let names = Names {
+            current_user: format!("{}@{}", connection.account.user, connection.account.host).into(),
+            user: format!("{}@{}", account.0, account.1).into(),
+            version: SERVER_VERSION.into(),
+        };
         let wanted = connection.schema.clone();
         let connection_memory = connection.memory.clone();
         let prepared_memory = connection_memory.account_of_kept();
@@ -112,6 +130,7 @@ impl SqlSession {
             scratch: Vec::new(),
             seen: None,
             account,
+            names,
         };
         session.take_over_globals();
         session.take_announced(session.connection.collation);
@@ -152,7 +171,7 @@ impl SqlSession {
         if let Some(entry) = self.entry() {
             entry.set_schema(Some(&found));
         }
-        self.database = Some(found);
+        self.database = Some(found.into());
         self.variables.follow_database(self.database_collation());
         Ok(())
     }

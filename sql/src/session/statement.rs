@@ -4,6 +4,7 @@ use super::data::is_write;
 use super::lock_tables::LockedTables;
 use super::servers::unknown_thread;
 use super::session::SqlSession;
+use super::sql_mode::Modes;
 use crate::binder;
 use crate::ddl::{self, DdlContext};
 use crate::error::{Error, Result};
@@ -254,7 +255,7 @@ impl SqlSession {
             catalog: &self.server.catalog,
             database: self.database.as_deref(),
             eval,
-            engine_substitution: !self.has_mode("NO_ENGINE_SUBSTITUTION"),
+            engine_substitution: !self.has_mode(Modes::NO_ENGINE_SUBSTITUTION),
             statement,
             kill: &self.connection.kill,
             lock_wait_timeout: self.variables.typed().metadata_lock_timeout,

@@ -1,7 +1,8 @@
 //! The values that system variables take.
 
 use super::charset;
-use super::variables::{Definition, Kind, SQL_MODE_GROUPS, SQL_MODES, user};
+use super::sql_mode::Modes;
+use super::variables::{Definition, Kind, user};
 use crate::error::Error;
 use Kind::{Bool, Charset, Collation, Enum, Float, Int, SqlMode, Text, TimeZone, UInt};
 use basalt_expr::temporal::zone::TimeZone as Zone;
@@ -65,37 +66,10 @@ pub(super) fn check(definition: &Definition, value: &str) -> Result<Arc<str>, Er
             .find(|a| a.eq_ignore_ascii_case(value))
             .map(|a| Arc::from(*a))
             .ok_or_else(|| wrong_value(name, value))?,
-        SqlMode => check_sql_mode(value)?,
+        SqlMode => Modes::parse(value)?.to_string().into(),
         Charset if name == "character_set_client" => charset::check_client(value)?,
         Charset => charset::check(value)?,
         Collation => charset::check_collation(value)?,
         TimeZone => Zone::parse(value).ok_or_else(|| Error::unknown_time_zone(value))?.name().into(),
     })
-}
-
-/// A list of modes, or their bits as a number; in MySQL's order, each once.
-fn check_sql_mode(value: &str) -> Result<Arc<str>, Error> {
-    let mut bits = 0u64;
-    let mut set = |name: &str| {
-        let mode = SQL_MODES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-        mode.map(|(_, bit)| bits |= 1 << bit).ok_or_else(|| wrong_value("sql_mode", name))
-    };
-    match value.parse::<u64>() {
-        Ok(number) => {
-            let known = SQL_MODES.iter().filter(|(_, bit)| number >> bit & 1 == 1);
-            known.map(|(name, _)| *name).try_for_each(&mut set)?;
-            if number & !bits != 0 {
-                return Err(wrong_value("sql_mode", value));
-            }
-        }
-        Err(_) => {
-            for name in value.split(',').filter(|name| !name.is_empty()) {
-                set(name)?;
-                let group = SQL_MODE_GROUPS.iter().find(|(group, _)| group.eq_ignore_ascii_case(name));
-                group.map_or(&[][..], |(_, modes)| modes).iter().try_for_each(|mode| set(mode))?;
-            }
-        }
-    }
-    let names: Vec<&str> = SQL_MODES.iter().filter(|(_, bit)| bits >> bit & 1 == 1).map(|(name, _)| *name).collect();
-    Ok(names.join(",").into())
 }

@@ -8,6 +8,7 @@
 //! values that dumps and drivers send and refuse others; none changes what a statement means without doing it.
 
 use super::charset;
+use super::sql_mode::Modes;
 use super::variable_value::check;
 use crate::binder::Settings;
 use crate::error::Error;
@@ -91,55 +92,17 @@ pub fn isolation(level: &str) -> Isolation {
     }
 }
 
+/// The moment that `timestamp` holds, seconds since 1970; `None` for 0, the clock's.
+fn micros(timestamp: &str) -> Option<i64> {
+    timestamp.parse::<f64>().ok().filter(|fixed| *fixed > 0.0).map(|fixed| (fixed * 1e6).round() as i64)
+}
+
 const OFF_ONLY: Kind = Kind::Enum(&["OFF", "0"]);
 use Kind::{Bool, Charset, Collation, Enum, Float, Int, SqlMode, Text, TimeZone, UInt};
 use Scope::{Both, Global, ReadOnly, Session};
 
 /// Default sql_mode: MySQL 8.0's.
 pub const DEFAULT_SQL_MODE: &str = "ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION";
-
-/// Modes that sql_mode may name, in MySQL's order, which is the one they are shown in, with their bits. Each does what it says;
-/// IGNORE_SPACE (a space before a call's parenthesis) is always on, and NO_DIR_IN_CREATE and NO_ENGINE_SUBSTITUTION speak of
-/// options that tables here do not have.
-pub(super) const SQL_MODES: &[(&str, u32)] = &[
-    ("REAL_AS_FLOAT", 0),
-    ("PIPES_AS_CONCAT", 1),
-    ("ANSI_QUOTES", 2),
-    ("IGNORE_SPACE", 3),
-    ("ONLY_FULL_GROUP_BY", 5),
-    ("NO_UNSIGNED_SUBTRACTION", 6),
-    ("NO_DIR_IN_CREATE", 7),
-    ("ANSI", 18),
-    ("NO_AUTO_VALUE_ON_ZERO", 19),
-    ("NO_BACKSLASH_ESCAPES", 20),
-    ("STRICT_TRANS_TABLES", 21),
-    ("STRICT_ALL_TABLES", 22),
-    ("NO_ZERO_IN_DATE", 23),
-    ("NO_ZERO_DATE", 24),
-    ("ALLOW_INVALID_DATES", 25),
-    ("ERROR_FOR_DIVISION_BY_ZERO", 26),
-    ("TRADITIONAL", 27),
-    ("HIGH_NOT_PRECEDENCE", 29),
-    ("NO_ENGINE_SUBSTITUTION", 30),
-    ("PAD_CHAR_TO_FULL_LENGTH", 31),
-    ("TIME_TRUNCATE_FRACTIONAL", 32),
-];
-
-/// Names that stand for several modes, themselves among them.
-pub(super) const SQL_MODE_GROUPS: &[(&str, &[&str])] = &[
-    ("ANSI", &["REAL_AS_FLOAT", "PIPES_AS_CONCAT", "ANSI_QUOTES", "IGNORE_SPACE", "ONLY_FULL_GROUP_BY"]),
-    (
-        "TRADITIONAL",
-        &[
-            "STRICT_TRANS_TABLES",
-            "STRICT_ALL_TABLES",
-            "NO_ZERO_IN_DATE",
-            "NO_ZERO_DATE",
-            "ERROR_FOR_DIVISION_BY_ZERO",
-            "NO_ENGINE_SUBSTITUTION",
-        ],
-    ),
-];
 
 /// Every variable, by name.
 pub const DEFINITIONS: &[Definition] = &[
@@ -362,8 +325,6 @@ fn read_only(name: &str) -> Error {
 pub struct Typed {
     /// autocommit.
     pub autocommit: bool,
-    /// sql_mode has STRICT_TRANS_TABLES or STRICT_ALL_TABLES.
-    pub strict: bool,
     /// transaction_isolation.
     pub isolation: Isolation,
     /// basalt_txn_bytes_max.
@@ -374,8 +335,10 @@ pub struct Typed {
     pub short_path: ShortPath,
     /// basalt_use_indexes: of statements without index hints.
     pub use_indexes: UseIndexes,
-    /// sql_mode, as set.
-    pub sql_mode: Arc<str>,
+    /// sql_mode.
+    pub sql_mode: Modes,
+    /// SET timestamp: the time of statements, microseconds since 1970.
+    pub now_unix_micros: Option<i64>,
     /// time_zone.
     pub time_zone: Zone,
     /// innodb_lock_wait_timeout, milliseconds.
@@ -473,10 +436,8 @@ impl SessionVariables {
     pub(super) fn retype(&mut self) {
         let text = |name: &'static str| self.get(definition(name).expect("a variable of the table"));
         let number = |name: &'static str| text(name).parse::<u64>().unwrap_or(0);
-        let sql_mode = text("sql_mode");
         self.typed = Typed {
             autocommit: &*text("autocommit") == "ON",
-            strict: sql_mode.split(',').any(|m| m == "STRICT_TRANS_TABLES" || m == "STRICT_ALL_TABLES"),
             isolation: isolation(&text("transaction_isolation")),
             txn_bytes_max: number("basalt_txn_bytes_max") as usize,
             optimistic: &*text("basalt_txn_mode") == "optimistic",
@@ -508,7 +469,8 @@ impl SessionVariables {
             client: CharacterSet::from_name(&text("character_set_client")).unwrap_or_default(),
             collation: StringCollation::from_name(&text("collation_connection")).unwrap_or_default(),
             results: self.result_charset(&text("character_set_results")),
-            sql_mode,
+            sql_mode: Modes::parse(&text("sql_mode")).unwrap_or_default(),
+            now_unix_micros: micros(&text("timestamp")),
         };
     }
 }
@@ -517,13 +479,13 @@ impl Default for Typed {
     fn default() -> Self {
         Typed {
             autocommit: true,
-            strict: true,
             isolation: Isolation::default(),
             txn_bytes_max: 100 << 20,
             optimistic: false,
             short_path: ShortPath::Allowed,
             use_indexes: UseIndexes::Auto,
-            sql_mode: DEFAULT_SQL_MODE.into(),
+            sql_mode: Modes::default(),
+            now_unix_micros: None,
             time_zone: Zone::utc(),
             lock_wait_timeout_ms: 50_000,
             rolls_back_on_timeout: false,
@@ -593,7 +555,7 @@ mod tests {
         assert!(session.set(definition("version").unwrap(), Some("9")).is_err());
         assert!(session.set(definition("autocommit").unwrap(), Some("maybe")).is_err());
         session.set(definition("sql_mode").unwrap(), Some("ansi_quotes")).unwrap();
-        assert!(!session.typed().strict && &*session.typed().sql_mode == "ANSI_QUOTES");
+        assert_eq!(session.typed().sql_mode, Modes::ANSI_QUOTES);
     }
 
     #[test]
