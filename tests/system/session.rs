@@ -146,3 +146,20 @@ fn bytes_of_a_dump_read_back() {
     basalt_tests::cmd::run(std::process::Command::new("sh").args(["-c", &round]).arg(file.path())).expect_ok();
     assert_eq!(ask(), before);
 }
+
+/// What its COMMIT would be refused, an optimistic transaction must not read meanwhile.
+#[test]
+fn an_optimistic_transaction_sees_no_key_twice() {
+    let _alone = alone();
+    let up = Up::start(&[]);
+    up.mysql("create database d; create table d.t (a int primary key, b int unique, c int, key (c))").expect_ok();
+    up.mysql("insert into d.t values (1, 1, 1), (2, 2, 2)").expect_ok();
+    let statements = "set basalt_txn_mode = 'optimistic'; begin; insert into d.t values (3, 3, 3), (1, 4, 9); \
+                      insert into d.t values (4, 2, 9); insert into d.t select 5, 5, 5; delete from d.t where a = 2; \
+                      insert into d.t values (6, 2, 6); insert into d.t values (6, 7, 7); \
+                      select a from d.t where c > 0 order by c; select a from d.t order by a; commit";
+    let out = basalt_tests::mysql(up.port, &["-N", "--force"], statements);
+    assert_eq!(out.err.matches("1062").count(), 3, "{}", out.err);
+    assert_eq!(out.out, "1\n5\n6\n1\n5\n6\n");
+    assert_eq!(up.mysql("select group_concat(a order by a) from d.t").expect_ok().lines().last(), Some("1,5,6"));
+}

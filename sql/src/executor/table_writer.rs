@@ -5,19 +5,20 @@
 //! | delete-only | nothing | entry removed |
 //! | write-only, reorganization, public | entry added, unique ones checked | entry removed |
 //!
-//! A unique key is checked in one of two ways. An optimistic transaction writes it as new and learns at commit whether it
-//! was ([`basalt_client::Transaction::insert`]); a pessimistic one locks it as new first ([`TableWriter::lock_new`]), so that
-//! the statement itself fails with 1062. What the transaction wrote itself is checked at once in both.
+//! A unique key is checked in one of two ways. A pessimistic transaction locks it as new first ([`TableWriter::lock_new`]), so
+//! that the statement itself fails with 1062. An optimistic one looks into its snapshot, writes it as new and learns at commit
+//! whether it still was ([`basalt_client::Transaction::insert`]). What the transaction wrote itself is checked at once in both.
 //!
 //! Values are given for all of the table's columns, in any state, already stored into their types.
 
 use crate::catalog::model::{Handle as HandleKind, Index, SchemaState, Table};
 use crate::context::{ReadView, StatementContext};
 use crate::error::{Error, Result};
+use crate::executor::table_reader::fetch;
 use crate::executor::{duplicate, index_entries, lock};
 use crate::plan::Locking;
 use crate::transaction::SessionTxn;
-use basalt_common::TableId;
+use basalt_common::{TableId, UserKey};
 use basalt_expr::key::{Handle, IndexEntry, IndexPart, IndexTarget, encode_index_entry, encode_row_key};
 use basalt_expr::row::encode_row;
 use basalt_expr::value::Value;
@@ -109,24 +110,31 @@ impl<'a> TableWriter<'a> {
         })
     }
 
-    /// Locks the unique keys of rows that are to be added, and checks that they are new. Does nothing in an optimistic
-    /// transaction.
+    /// Makes sure that the unique keys of rows that are to be added are new, and locks them. An optimistic transaction looks
+    /// into its snapshot: what goes on reading must not see two rows with one key until its COMMIT is refused. Of a statement
+    /// outside of one, COMMIT comes at once and looks for itself.
     ///
     /// # Errors
-    /// 1062, or what the lock request returns.
+    /// 1062, or what storage and the lock request return.
     pub async fn lock_new(&self, rows: &[EncodedRow], txn: &mut SessionTxn) -> Result<()> {
-        if !txn.is_pessimistic() {
+        if !txn.is_pessimistic() && !txn.is_open() {
             return Ok(());
         }
         let mut keys = Vec::new();
         for key in rows.iter().flat_map(EncodedRow::unique_keys) {
             match txn.own_write(&key) {
                 Some(Some(_)) => return Err(self.duplicate(&key, rows)),
-                // Deleted by this transaction: it holds the lock already.
+                // Deleted by this transaction, which has looked at it then.
                 Some(None) => {}
-                None => keys.push((key, lock::MUST_BE_NEW)),
+                None => keys.push(key),
             }
         }
+        if !txn.is_pessimistic() {
+            let view = txn.current_view(&[]).await?;
+            let met = fetch(&view, keys.into_iter().map(UserKey).collect()).await?;
+            return met.first().map_or(Ok(()), |(key, _)| Err(self.duplicate(&key.0, rows)));
+        }
+        let keys = keys.into_iter().map(|key| (key, lock::MUST_BE_NEW)).collect();
         lock::lock(keys, Locking::FOR_UPDATE, self.ctx, txn).await.map_err(|e| self.describe(e, rows))?;
         Ok(())
     }
