@@ -17,6 +17,7 @@ use basalt_storage::error::RegionError;
 use basalt_storage::raftlog::RaftLog;
 use basalt_storage::raftlog::memory::MemoryRaftLog;
 use basalt_storage::raftlog::rocks::RocksRaftLog;
+use basalt_storage::raftstore::driver::task::Prompt;
 use basalt_storage::raftstore::node::pd::PdCaller;
 use basalt_storage::raftstore::node::{Driver, Node, NodeParams};
 use basalt_storage::raftstore::transport::grpc::{GrpcTransport, RaftService};
@@ -68,7 +69,7 @@ impl Cluster {
             status_address: String::new(),
             on_max_ts: Arc::new(|_: Timestamp| {}),
             on_fatal: Arc::new(|error| panic!("a store stopped: {error}")),
-            driver: self.driver,
+            driver: self.driver.clone(),
         }
     }
 
@@ -259,7 +260,7 @@ async fn three_stores_on_threads_grow_split_and_fail_over() -> Result<()> {
 #[tokio::test]
 async fn three_stores_in_one_task_grow_split_and_fail_over() -> Result<()> {
     let env = Env::simulated(7, 1_700_000_000_000); // tokio's clock, which a simulation pauses
-    grow_split_and_fail_over(Cluster::new(env, Driver::Task, small_regions()).await?).await
+    grow_split_and_fail_over(Cluster::new(env, Driver::Task(Arc::new(Prompt)), small_regions()).await?).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -69,6 +69,11 @@ impl ReadDelegate {
         now.0 < self.lease_until.load(Ordering::SeqCst) && drops == self.drops()
     }
 
+    /// When the lease ends, by this process's monotonic clock. For whoever watches; a reader asks [`Self::has_lease`].
+    pub fn lease_until(&self) -> Monotonic {
+        Monotonic(self.lease_until.load(Ordering::SeqCst))
+    }
+
     /// Whether the leader of `term` has learned the newest timestamp.
     pub fn max_ts_synced(&self, term: u64) -> bool {
         term != 0 && self.max_ts_synced_term.load(Ordering::SeqCst) == term
@@ -112,6 +117,11 @@ impl Delegates {
     /// The delegate of a region.
     pub fn get(&self, region: RegionId) -> Option<Arc<ReadDelegate>> {
         self.by_region.read().get(&region).cloned()
+    }
+
+    /// The delegates of all regions here, in no order.
+    pub fn all(&self) -> Vec<Arc<ReadDelegate>> {
+        self.by_region.read().values().cloned().collect()
     }
 
     pub(super) fn insert(&self, region: RegionId, delegate: Arc<ReadDelegate>) {

@@ -8,33 +8,54 @@ use crate::replicated::RegionCtx;
 use basalt_common::{PeerId, RegionId, StoreId};
 use basalt_proto::raft::{AdminCommand, Envelope};
 use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, oneshot};
 
 /// How often a write that has no answer yet looks whether its leader still leads.
 const LEADERSHIP_CHECK: Duration = Duration::from_millis(500);
 
-/// Where inputs wait for the raft store.
+/// Where inputs wait for the raft store. The channel itself has no bound, so that what the store's own queues report always
+/// fits; everything else is refused above a length.
 #[derive(Clone)]
-pub enum Mailbox {
-    /// Drained by the raft thread. The channel itself has no bound, so that what apply and the log report always fits;
-    /// everything else is refused above the given length.
-    Thread(crossbeam_channel::Sender<Input>, usize),
-    /// Drained by a task.
-    Task(mpsc::Sender<Input>),
+pub struct Mailbox {
+    inputs: Sender<Input>,
+    inputs_max: usize,
+    /// Told of each input, where the crank is turned by a task.
+    wake: Option<Arc<Notify>>,
 }
 
 impl Mailbox {
+    /// A mailbox that refuses more than `inputs_max` inputs of others, and where they come out. A task that drains it is
+    /// woken by `wake`; a thread waits for the channel itself.
+    pub fn channel(inputs_max: usize, wake: Option<Arc<Notify>>) -> (Mailbox, Receiver<Input>) {
+        let (inputs, outputs) = crossbeam_channel::unbounded();
+        (Mailbox { inputs, inputs_max, wake }, outputs)
+    }
+
     /// Puts an input in; gives it back when there is no room or nobody drains.
     ///
     /// # Errors
     /// The input.
     pub fn offer(&self, input: Input) -> Result<(), Box<Input>> {
-        match self {
-            Mailbox::Thread(tx, max) if tx.len() < *max => tx.send(input).map_err(|e| Box::new(e.0)),
-            Mailbox::Thread(..) => Err(Box::new(input)),
-            Mailbox::Task(tx) => tx.try_send(input).map_err(|e| Box::new(e.into_inner())),
+        if self.inputs.len() >= self.inputs_max {
+            return Err(Box::new(input));
+        }
+        self.inputs.send(input).map_err(|e| Box::new(e.0))?;
+        self.notify();
+        Ok(())
+    }
+
+    /// Puts in what the store itself had done. Nobody drains a store that stopped; then it is of no use any more.
+    pub fn report(&self, input: Input) {
+        let _ = self.inputs.send(input);
+        self.notify();
+    }
+
+    fn notify(&self) {
+        if let Some(wake) = &self.wake {
+            wake.notify_one();
         }
     }
 }
@@ -52,6 +73,11 @@ impl RaftHandle {
     /// A handle of the store that drains `mailbox`.
     pub fn new(store_id: StoreId, mailbox: Mailbox, delegates: Arc<Delegates>, config: Arc<RaftConfig>) -> Self {
         RaftHandle { store_id, mailbox, delegates, config }
+    }
+
+    /// Where inputs wait.
+    pub fn mailbox(&self) -> &Mailbox {
+        &self.mailbox
     }
 
     /// The store.

@@ -181,6 +181,8 @@ pub enum Input {
     },
     /// Report a region to PD now.
     Heartbeat(RegionId),
+    /// Nothing happened: whoever waits for inputs is to look around.
+    Wake,
 }
 
 /// A proposal that is in the log and not yet applied.

@@ -19,8 +19,8 @@
 //!         └────────────────────────────────────────────────────────────────────────┴─ pd ────────────▶ node.rs ◀──┘
 //! ```
 //! [`store`], [`peer`] and [`peer_storage`] neither read a clock nor do I/O other than reading the log: inputs and `now` go
-//! in, [`store::Effects`] come out. [`apply`] is given committed entries and an engine. Two drivers turn the crank:
-//! [`runner`] with threads, [`driver_sim`] as one task under a simulated clock. Both stand behind [`handle::RaftHandle`].
+//! in, [`store::Effects`] come out. [`apply`] is given committed entries and an engine. [`driver`] turns the crank, with
+//! threads or as one task under a simulated clock; it stands behind [`handle::RaftHandle`].
 //!
 //! # Data
 //! The raft log ([`crate::raftlog`]) holds entries and hard states. The data engine holds, in its local family, for each
@@ -53,14 +53,13 @@
 
 pub mod apply;
 pub mod delegate;
-pub mod driver_sim;
+pub mod driver;
 pub mod handle;
 pub mod keys;
 pub mod message;
 pub mod node;
 pub mod peer;
 pub mod peer_storage;
-pub mod runner;
 pub mod snapshot;
 pub mod split_check;
 pub mod store;

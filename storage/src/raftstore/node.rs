@@ -20,11 +20,11 @@ mod reports;
 use super::StoreError;
 use super::apply::ApplyCore;
 use super::delegate::Delegates;
-use super::driver_sim::{self, Crank, DriverParams};
+use super::driver::DriverParams;
+use super::driver::task::{self, Lateness};
+use super::driver::threads::{OnFatal, Threads};
 use super::handle::{Mailbox, RaftHandle};
 use super::keys;
-use super::message::Input;
-use super::runner::{self, OnFatal, Runner};
 use super::snapshot::SnapshotFiles;
 use super::store::{Store, StoreParams, bootstrap_region};
 use super::transport::{Inbound, Transport};
@@ -42,7 +42,7 @@ use parking_lot::Mutex;
 use pd::{Bootstrapped, PdCaller};
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
 /// Reports waiting for PD.
@@ -52,12 +52,12 @@ const PD_EVENTS_MAX: usize = 8_192;
 pub type OnMaxTs = Arc<dyn Fn(Timestamp) + Send + Sync>;
 
 /// How the raft store's crank is turned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum Driver {
     /// By threads.
     Threads,
-    /// By one task, for simulations.
-    Task,
+    /// By one task, for simulations, as late as is said.
+    Task(Arc<dyn Lateness>),
 }
 
 /// What a node is started with.
@@ -89,7 +89,7 @@ pub struct NodeParams {
 }
 
 enum Running {
-    Threads(Runner),
+    Threads(Threads),
     Task(watch::Sender<bool>, JoinHandle<()>),
 }
 
@@ -146,8 +146,9 @@ impl Node {
             let (pd_tx, pd_rx) = mpsc::channel(PD_EVENTS_MAX);
             let apply_bytes = params.config.apply_batch_bytes_max;
             let apply = ApplyCore::new(params.engine.clone(), id, files.clone(), delegates.clone(), apply_bytes);
-            let inputs = Inputs::new(params.driver, params.config.mailbox_max);
-            let handle = RaftHandle::new(id, inputs.mailbox(), delegates, params.config.clone());
+            let wake = matches!(params.driver, Driver::Task(_)).then(Arc::<Notify>::default);
+            let (mailbox, inputs) = Mailbox::channel(params.config.mailbox_max, wake.clone());
+            let handle = RaftHandle::new(id, mailbox, delegates, params.config.clone());
             let inbound = Inbound { handle: handle.clone(), files: files.clone() };
             let driver = DriverParams {
                 store,
@@ -159,8 +160,9 @@ impl Node {
                 pd: pd_tx,
                 env: params.env.clone(),
                 handle: handle.clone(),
+                inputs,
             };
-            let running = inputs.start(driver, params.on_fatal.clone())?;
+            let running = Running::start(&params.driver, driver, wake.unwrap_or_default(), params.on_fatal.clone())?;
             let kv = Arc::new(RaftKv::new(handle.clone(), params.engine.clone(), params.env.clone(), pd.clone()));
             let reports = reports::Reports::new(&params, id, handle.clone(), pd);
             let keeper = housekeeping::Housekeeper::new(&params, handle.clone());
@@ -222,8 +224,8 @@ impl Node {
             }
             match running {
                 None => return Ok(()),
-                Some(Running::Threads(runner)) => {
-                    let _ = tokio::task::spawn_blocking(move || runner.stop()).await;
+                Some(Running::Threads(threads)) => {
+                    let _ = tokio::task::spawn_blocking(move || threads.stop()).await;
                 }
                 Some(Running::Task(stop, task)) => {
                     let _ = stop.send(true);
@@ -246,8 +248,8 @@ impl Node {
             }
             match running {
                 None => {}
-                Some(Running::Threads(runner)) => {
-                    let _ = tokio::task::spawn_blocking(move || runner.stop()).await;
+                Some(Running::Threads(threads)) => {
+                    let _ = tokio::task::spawn_blocking(move || threads.stop()).await;
                 }
                 Some(Running::Task(_, task)) => {
                     task.abort();
@@ -258,41 +260,18 @@ impl Node {
     }
 }
 
-enum Inputs {
-    Threads(Mailbox, crossbeam_channel::Sender<Input>, crossbeam_channel::Receiver<Input>),
-    Task(Mailbox, mpsc::Receiver<Input>),
-}
-
-impl Inputs {
-    fn new(driver: Driver, inputs_max: usize) -> Self {
-        match driver {
-            Driver::Threads => {
-                let (mailbox, tx, rx) = runner::mailbox(inputs_max);
-                Inputs::Threads(mailbox, tx, rx)
-            }
-            Driver::Task => {
-                let (mailbox, rx) = driver_sim::mailbox(inputs_max);
-                Inputs::Task(mailbox, rx)
-            }
-        }
-    }
-
-    fn mailbox(&self) -> Mailbox {
-        match self {
-            Inputs::Threads(mailbox, ..) | Inputs::Task(mailbox, _) => mailbox.clone(),
-        }
-    }
-
-    fn start(self, params: DriverParams, on_fatal: OnFatal) -> Result<Running, StoreError> {
-        match self {
-            Inputs::Threads(_, tx, rx) => Ok(Running::Threads(Runner::start(params, (tx, rx), on_fatal)?)),
-            Inputs::Task(_, rx) => {
+impl Running {
+    fn start(how: &Driver, params: DriverParams, wake: Arc<Notify>, on_fatal: OnFatal) -> Result<Running, StoreError> {
+        match how {
+            Driver::Threads => Ok(Running::Threads(Threads::start(params, on_fatal)?)),
+            Driver::Task(lateness) => {
                 let (stop, mut stopped) = watch::channel(false);
+                let lateness = lateness.clone();
                 let task = tokio::spawn(async move {
                     let stopped = async move {
                         let _ = stopped.wait_for(|stop| *stop).await;
                     };
-                    if let Err(error) = Crank::new(params).run(rx, stopped).await {
+                    if let Err(error) = task::run(params, lateness, wake, stopped).await {
                         on_fatal(&error);
                     }
                 });

@@ -15,7 +15,7 @@ use super::snapshot::snapshot_range;
 use super::store::{Effects, PdEvent};
 use crate::config::RaftConfig;
 use crate::error::RegionError;
-use crate::raftlog::RegionAppend;
+use crate::raftlog::{RaftLog, RegionAppend};
 use crate::replicated::RegionCtx;
 use basalt_common::env::Monotonic;
 use basalt_common::{Epoch, KeyRange, Peer as RegionPeer, PeerId, PeerRole, Region, StoreId};
@@ -193,6 +193,20 @@ impl Peer {
     /// The only voter of its region.
     pub fn is_alone(&self) -> bool {
         self.node.raft.prs().is_singleton() && self.node.raft.promotable()
+    }
+
+    /// What must hold at any time: raft takes nothing for durable that its log does not have.
+    ///
+    /// # Errors
+    /// Says what does not hold.
+    pub fn check_invariants(&self, log: &dyn RaftLog) -> Result<(), String> {
+        let persisted = self.node.raft.raft_log.persisted;
+        let state = log.state(self.region.id).map_err(|e| e.to_string())?;
+        let durable = state.map_or(0, |s| s.state.last_index).max(self.node.store().truncated_index());
+        match persisted > durable {
+            true => Err(format!("raft takes entry {persisted} for durable, and the log ends at {durable}")),
+            false => Ok(()),
+        }
     }
 
     fn leader(&self) -> Option<RegionPeer> {

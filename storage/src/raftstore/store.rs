@@ -213,6 +213,24 @@ impl Store {
         (self.peers.len(), self.peers.values().filter(|p| p.is_leader()).count())
     }
 
+    /// What must hold between any two inputs; tests look after each round.
+    ///
+    /// # Errors
+    /// Says what does not hold.
+    pub fn check_invariants(&self) -> Result<(), String> {
+        let mut claims: Vec<(KeyRange, RegionId)> = Vec::new();
+        for (&id, peer) in &self.peers {
+            claims.extend(peer.claims().map(|range| (range, id)));
+            peer.check_invariants(&*self.log).map_err(|broken| format!("region {id}, peer {}: {broken}", peer.id()))?;
+        }
+        for (i, (range, id)) in claims.iter().enumerate() {
+            if let Some((_, other)) = claims[..i].iter().find(|(r, o)| o != id && r.intersect(range).is_some()) {
+                return Err(format!("regions {id} and {other} overlap at {range:?}"));
+            }
+        }
+        Ok(())
+    }
+
     fn add_peer(&mut self, applier: Applier, earlier: Option<raft::eraftpb::HardState>) -> Result<(), StoreError> {
         let region_id = applier.region.id;
         let conf_state = applier.conf_state.clone();
@@ -308,6 +326,7 @@ impl Store {
                     peer.report(now, &config, &mut self.out);
                 }
             }
+            Input::Wake => {}
         }
         Ok(())
     }

@@ -1,13 +1,15 @@
 //! A cluster of pure stores in one thread, driven by golden scripts.
 //!
 //! Messages go through one queue, the clock moves only by `tick`, disks are in memory. After every command the cluster is
-//! run until nothing is left to do, so that a script shows outcomes and not interleavings. The scripts are in
-//! `testscripts/raftstore`.
+//! run until nothing is left to do, so that a script shows outcomes and not interleavings; where one matters, `hold` keeps
+//! back what a store's log, apply or snapshot queue is to do until `release`. The scripts are in `testscripts/raftstore`.
 
+use super::apply::ApplyTask;
 use super::apply::{ApplyCore, encode_modify};
 use super::delegate::Delegates;
-use super::driver_sim::{Crank, DriverParams, mailbox};
-use super::handle::RaftHandle;
+use super::driver::task::Queue;
+use super::driver::{Crank, DriverParams, LogWork, Queues, SnapshotWork};
+use super::handle::{Mailbox, RaftHandle};
 use super::keys;
 use super::message::{AdminDone, Input, PeerStatus, ReadGrant, Reply};
 use super::snapshot::SnapshotFiles;
@@ -87,10 +89,75 @@ struct Node {
 }
 
 struct Running {
-    crank: Crank,
+    crank: Crank<ScriptQueues>,
+    queues: ScriptQueues,
     handle: RaftHandle,
-    inputs: mpsc::Receiver<Input>,
     _pd: mpsc::Receiver<super::store::PdEvent>,
+}
+
+/// What a store is to do, and which of its queues stand still.
+#[derive(Default)]
+struct Waiting {
+    log: VecDeque<LogWork>,
+    apply: VecDeque<Vec<ApplyTask>>,
+    snapshot: VecDeque<SnapshotWork>,
+    held: Vec<Queue>,
+}
+
+#[derive(Clone, Default)]
+struct ScriptQueues(Arc<Mutex<Waiting>>);
+
+impl Queues for ScriptQueues {
+    fn log(&mut self, work: LogWork) {
+        self.0.lock().log.push_back(work);
+    }
+
+    fn apply(&mut self, work: Vec<ApplyTask>) {
+        self.0.lock().apply.push_back(work);
+    }
+
+    fn snapshot(&mut self, work: SnapshotWork) {
+        self.0.lock().snapshot.push_back(work);
+    }
+
+    fn may_do_at_once(&mut self) -> bool {
+        self.0.lock().held.is_empty()
+    }
+}
+
+impl Running {
+    /// Does what the queues that do not stand still have; false when they had nothing.
+    fn work(&mut self, now: Monotonic) -> Result<bool, Box<dyn Error>> {
+        let worker = self.crank.worker().clone();
+        let mut any = false;
+        loop {
+            let (log, apply, snapshot) = {
+                let mut waiting = self.queues.0.lock();
+                let Waiting { log, apply, snapshot, held } = &mut *waiting;
+                let open = |queue| !held.contains(&queue);
+                (
+                    if open(Queue::Log) { log.pop_front() } else { None },
+                    if open(Queue::Apply) { apply.pop_front() } else { None },
+                    if open(Queue::Snapshot) { snapshot.pop_front() } else { None },
+                )
+            };
+            if log.is_none() && apply.is_none() && snapshot.is_none() {
+                return Ok(any);
+            }
+            any = true;
+            if let Some(work) = log {
+                self.crank.take(worker.append(work, std::iter::empty())?, now)?;
+            }
+            if let Some(tasks) = apply {
+                let (applied, exports) = worker.apply(tasks)?;
+                self.queues.0.lock().snapshot.extend(exports);
+                self.crank.take(applied, now)?;
+            }
+            if let Some(built) = snapshot.and_then(|work| worker.snapshot(work)) {
+                self.crank.take(built, now)?;
+            }
+        }
+    }
 }
 
 /// The cluster.
@@ -149,11 +216,11 @@ impl Cluster {
             rng: SmallRng::seed_from_u64(id.0),
         };
         let store = Store::open(params, self.now)?;
-        let (mailbox, inputs) = mailbox(10_000);
+        let (mailbox, inputs) = Mailbox::channel(10_000, None);
         let (pd, pd_events) = mpsc::channel(100_000);
         let handle = RaftHandle::new(id, mailbox, delegates.clone(), self.config.clone());
         let apply = ApplyCore::new(engine.clone(), id, files.clone(), delegates, self.config.apply_batch_bytes_max);
-        let crank = Crank::new(DriverParams {
+        let params = DriverParams {
             store,
             apply,
             engine,
@@ -163,9 +230,12 @@ impl Cluster {
             pd,
             env: Env::real(),
             handle: handle.clone(),
-        });
+            inputs,
+        };
+        let queues = ScriptQueues::default();
+        let crank = Crank::new(params, |_| queues.clone());
         self.net.lock().inbound.insert(id, Inbound { handle: handle.clone(), files });
-        node.running = Some(Running { crank, handle, inputs, _pd: pd_events });
+        node.running = Some(Running { crank, queues, handle, _pd: pd_events });
         Ok(())
     }
 
@@ -187,11 +257,13 @@ impl Cluster {
             }
             for node in self.nodes.values_mut() {
                 let Some(running) = &mut node.running else { continue };
-                while let Ok(input) = running.inputs.try_recv() {
-                    running.crank.store().handle(input, self.now)?;
+                while let Ok(input) = running.crank.inputs().try_recv() {
+                    running.crank.take(input, self.now)?;
                     idle = false;
                 }
                 running.crank.turn(self.now)?;
+                idle &= !running.work(self.now)?;
+                running.crank.store().check_invariants()?;
             }
             if idle && self.net.lock().queue.is_empty() {
                 return Ok(());
@@ -357,9 +429,9 @@ fn role(peer: &Peer) -> &'static str {
     if peer.role == PeerRole::Learner { "L" } else { "" }
 }
 
-type Waiting<T> = Vec<(String, oneshot::Receiver<Result<T, RegionError>>)>;
+type Answers<T> = Vec<(String, oneshot::Receiver<Result<T, RegionError>>)>;
 
-fn collect<T>(waiting: &mut Waiting<T>, out: &mut String, show: impl Fn(T) -> String) -> Result<(), Box<dyn Error>> {
+fn collect<T>(waiting: &mut Answers<T>, out: &mut String, show: impl Fn(T) -> String) -> Result<(), Box<dyn Error>> {
     let mut still = Vec::new();
     for (what, mut rx) in waiting.drain(..) {
         match rx.try_recv() {
@@ -479,6 +551,22 @@ impl goldenscript::Runner for Cluster {
             "restart" => {
                 let store = number()?;
                 self.open(StoreId(store))?;
+                String::new()
+            }
+            "hold" | "release" => {
+                let store = number()?;
+                let queue = match args.next_pos().ok_or("log, apply or snapshot")? {
+                    "log" => Queue::Log,
+                    "apply" => Queue::Apply,
+                    _ => Queue::Snapshot,
+                };
+                let node = self.nodes.get(&StoreId(store)).ok_or("no such store")?;
+                let running = node.running.as_ref().ok_or("the store is down")?;
+                let held = &mut running.queues.0.lock().held;
+                held.retain(|q| *q != queue);
+                if command.name == "hold" {
+                    held.push(queue);
+                }
                 String::new()
             }
             "snapshots" => format!("snapshots sent: {}\n", self.net.lock().snapshots),

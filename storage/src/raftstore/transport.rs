@@ -10,10 +10,10 @@ pub mod grpc;
 use super::StoreError;
 use super::handle::RaftHandle;
 use super::message::Input;
-use super::snapshot::SnapshotFiles;
+use super::snapshot::{SnapshotFiles, snapshot_meta};
 use basalt_common::{PeerId, RegionId, StoreId};
 use basalt_proto::raft::snapshot_chunk::Part;
-use basalt_proto::raft::{Envelope, SnapshotChunk};
+use basalt_proto::raft::{Envelope, SnapshotChunk, SnapshotMeta};
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,9 +28,12 @@ pub trait Transport: Send + Sync + 'static {
     fn send_snapshot(&self, envelope: Envelope, files: Arc<SnapshotFiles>, done: SnapshotDone);
 }
 
-/// Reports whether a snapshot arrived; dropped without a word it counts as lost.
+/// Reports whether a snapshot arrived; dropped without a word it counts as lost. The files that were sent go with it:
+/// another follower that was promised them asks again.
 pub struct SnapshotDone {
     handle: RaftHandle,
+    files: Arc<SnapshotFiles>,
+    meta: Option<SnapshotMeta>,
     region_id: RegionId,
     to: PeerId,
     arrived: bool,
@@ -38,9 +41,10 @@ pub struct SnapshotDone {
 
 impl SnapshotDone {
     /// A report to the store that sends.
-    pub fn new(handle: RaftHandle, envelope: &Envelope) -> Self {
+    pub fn new(handle: RaftHandle, files: Arc<SnapshotFiles>, envelope: &Envelope) -> Self {
         let to = PeerId(envelope.to.as_ref().map_or(0, |p| p.id));
-        SnapshotDone { handle, region_id: RegionId(envelope.region_id), to, arrived: false }
+        let meta = snapshot_meta(envelope);
+        SnapshotDone { handle, files, meta, region_id: RegionId(envelope.region_id), to, arrived: false }
     }
 
     /// It arrived.
@@ -51,8 +55,11 @@ impl SnapshotDone {
 
 impl Drop for SnapshotDone {
     fn drop(&mut self) {
+        if let Some(meta) = &self.meta {
+            self.files.remove_sent(meta);
+        }
         let (region_id, to, arrived) = (self.region_id, self.to, self.arrived);
-        self.handle.notify(Input::SnapshotSent { region_id, to, arrived });
+        self.handle.mailbox().report(Input::SnapshotSent { region_id, to, arrived });
     }
 }
 

@@ -13,6 +13,7 @@ use basalt_storage::engine::memory::{MemoryEngine, MemoryFaults};
 use basalt_storage::engine::{DATA_CFS, Engine, EngineError, IterOptions};
 use basalt_storage::raftlog::LogError;
 use basalt_storage::raftlog::memory::MemoryRaftLog;
+use basalt_storage::raftstore::driver::task::Prompt;
 use basalt_storage::raftstore::node::pd::PdCaller;
 use basalt_storage::raftstore::node::{Driver, Node, NodeParams};
 use basalt_storage::service::coprocessor::NoCoprocessor;
@@ -135,7 +136,7 @@ impl World {
                     trace.note(format_args!("machine {i} stopped: {error}"));
                     assert!(is_doomed.load(Ordering::Relaxed), "machine {i} stopped: {error}");
                 }),
-                driver: Driver::Task,
+                driver: Driver::Task(Arc::new(Prompt)),
             };
             match Node::start(params).await {
                 Ok(node) => break node,

@@ -27,7 +27,7 @@ pub(super) struct Housekeeper {
 
 impl Housekeeper {
     pub(super) fn new(params: &NodeParams, handle: RaftHandle) -> Self {
-        Housekeeper { handle, engine: params.engine.clone(), log: params.log.clone(), driver: params.driver }
+        Housekeeper { handle, engine: params.engine.clone(), log: params.log.clone(), driver: params.driver.clone() }
     }
 
     /// Runs until aborted.
@@ -41,7 +41,7 @@ impl Housekeeper {
             let round = move || compact_logs(&*engine, &*log, &regions, bytes_max);
             let done = match self.driver {
                 Driver::Threads => tokio::task::spawn_blocking(round).await.unwrap_or(Ok(())),
-                Driver::Task => round(),
+                Driver::Task(_) => round(),
             };
             if let Err(error) = done {
                 tracing::warn!(%error, "raft logs cannot be cut");

@@ -64,7 +64,7 @@ impl Reports {
             engine: params.engine.clone(),
             log: params.log.clone(),
             on_max_ts: params.on_max_ts.clone(),
-            driver: params.driver,
+            driver: params.driver.clone(),
             sizes: Arc::default(),
             splitting: Arc::default(),
         }
@@ -227,7 +227,7 @@ impl Reports {
         let find = move || find_split_keys(&*engine.snapshot(), &scanned, split, max);
         let keys = match self.driver {
             Driver::Threads => tokio::task::spawn_blocking(find).await.map_err(|e| e.to_string())?,
-            Driver::Task => find(),
+            Driver::Task(_) => find(),
         };
         let keys = keys.map_err(|e| e.to_string())?;
         if keys.is_empty() {
