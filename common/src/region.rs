@@ -47,6 +47,11 @@ pub struct Region {
 }
 
 impl Region {
+    /// A region of which only the id is known.
+    pub fn unknown(id: RegionId) -> Region {
+        Region { id, range: KeyRange::all(), epoch: Epoch::default(), peers: Vec::new() }
+    }
+
     /// The region's peer on a store.
     pub fn peer_on(&self, store: StoreId) -> Option<Peer> {
         self.peers.iter().copied().find(|p| p.store_id == store)

@@ -148,6 +148,8 @@ pub struct RaftConfig {
     pub votes_kept_max: usize,
     /// A peer unheard of for this long is reported to PD as down.
     pub peer_down_after: Duration,
+    /// A peer that hears of no leader for this long asks PD whether it is still one of its region.
+    pub leader_missing_after: Duration,
     /// Time between a leader's reports to PD when nothing changes.
     pub region_heartbeat: Duration,
     /// Time between a store's reports to PD.
@@ -192,6 +194,7 @@ impl Default for RaftConfig {
             request_timeout: Duration::from_secs(10),
             votes_kept_max: 256,
             peer_down_after: Duration::from_secs(30),
+            leader_missing_after: Duration::from_secs(30),
             region_heartbeat: Duration::from_secs(3),
             store_heartbeat: Duration::from_secs(3),
             region_split_size_bytes: 96 << 20,

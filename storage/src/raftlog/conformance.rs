@@ -45,8 +45,7 @@ fn run(log: &dyn RaftLog, model: &MemoryRaftLog, rng: &mut SmallRng) {
                     batch.regions.insert(RegionId(id), reset);
                 }
                 9 if rng.random_bool(0.2) => {
-                    log.remove(RegionId(id)).expect("remove");
-                    model.remove(RegionId(id)).expect("remove");
+                    batch.regions.insert(RegionId(id), RegionAppend::removal());
                 }
                 _ => {}
             }

@@ -1,6 +1,6 @@
 //! A raft log in memory, for simulations: a crash loses what was not synced, and the disk can be made to fail.
 //!
-//! Appends are synced before they return, as the trait promises; compaction and removal are not, and a crash undoes them.
+//! Appends are synced before they return, as the trait promises; compaction is not, and a crash undoes it.
 
 use super::{LogBatch, LogError, LogState, RaftLog, RegionAppend, limit_bytes};
 use basalt_common::RegionId;
@@ -70,9 +70,12 @@ impl RaftLog for MemoryRaftLog {
         }
         let Inner { current, synced, .. } = &mut *inner;
         for (&id, append) in &batch.regions {
-            let region = current.entry(id).or_default();
-            region.append(append);
-            synced.entry(id).or_default().append(append);
+            for map in [&mut *current, &mut *synced] {
+                match *append == RegionAppend::removal() {
+                    true => drop(map.remove(&id)),
+                    false => map.entry(id).or_default().append(append),
+                }
+            }
         }
         Ok(())
     }
@@ -107,11 +110,6 @@ impl RaftLog for MemoryRaftLog {
         if let Some(region) = self.inner.lock().current.get_mut(&region) {
             region.entries = region.entries.split_off(&index);
         }
-        Ok(())
-    }
-
-    fn remove(&self, region: RegionId) -> Result<(), LogError> {
-        self.inner.lock().current.remove(&region);
         Ok(())
     }
 

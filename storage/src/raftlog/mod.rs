@@ -56,12 +56,19 @@ pub enum LogError {
 /// What one region wants to make durable in one round.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RegionAppend {
-    /// Everything that the region had is removed first: a snapshot replaced it.
+    /// Everything that the region had is removed first, its state too: a snapshot replaced it, or its peer is gone.
     pub reset: bool,
     /// Entries with consecutive indexes; they replace what the log has from the first one's index on.
     pub entries: Vec<Entry>,
     /// The state after the entries; `last_index` is the last entry's.
     pub state: Option<RaftLocalState>,
+}
+
+impl RegionAppend {
+    /// Nothing of the region is left.
+    pub fn removal() -> RegionAppend {
+        RegionAppend { reset: true, entries: Vec::new(), state: None }
+    }
 }
 
 /// What all regions want to make durable in one round.
@@ -133,9 +140,6 @@ pub trait RaftLog: Send + Sync + 'static {
 
     /// Removes the entries below `index`. Not synced.
     fn compact(&self, region: RegionId, index: u64) -> Result<(), LogError>;
-
-    /// Removes everything of a region. Not synced.
-    fn remove(&self, region: RegionId) -> Result<(), LogError>;
 
     /// Bytes on disk.
     fn disk_bytes(&self) -> u64;

@@ -123,12 +123,6 @@ impl RaftLog for EngineRaftLog {
         Ok(())
     }
 
-    fn remove(&self, region: RegionId) -> Result<(), LogError> {
-        let mut out = EngineBatch::default();
-        out.add_command(region.0, Command::Clean);
-        self.engine.write(&mut out, false).map(|_| ()).map_err(|e| io(&e))
-    }
-
     fn disk_bytes(&self) -> u64 {
         self.engine.get_used_size() as u64
     }

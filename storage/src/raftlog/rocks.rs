@@ -80,6 +80,7 @@ impl RaftLog for RocksRaftLog {
         let mut buffer = Vec::new();
         for (&region, append) in &batch.regions {
             if append.reset {
+                out.delete(state_key(region));
                 out.delete_range(entry_key(region, 0), entry_key(region, u64::MAX));
             }
             for entry in &append.entries {
@@ -151,13 +152,6 @@ impl RaftLog for RocksRaftLog {
         }
         let mut out = WriteBatch::default();
         out.delete_range(entry_key(region, first), entry_key(region, index));
-        self.db.write_opt(out, &self.unsynced).map_err(|e| io(&e))
-    }
-
-    fn remove(&self, region: RegionId) -> Result<(), LogError> {
-        let mut out = WriteBatch::default();
-        out.delete(state_key(region));
-        out.delete_range(entry_key(region, 0), entry_key(region, u64::MAX));
         self.db.write_opt(out, &self.unsynced).map_err(|e| io(&e))
     }
 

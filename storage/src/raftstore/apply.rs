@@ -81,6 +81,8 @@ pub enum ApplyTask {
 pub struct Applied {
     /// Which region.
     pub region_id: RegionId,
+    /// By which peer of it: another may have its place on this store by the time this is heard.
+    pub peer_id: PeerId,
     /// Last entry applied; 0 when none was.
     pub index: u64,
     /// Its term.
@@ -251,8 +253,9 @@ impl ApplyCore {
         proposed: Vec<Proposed>,
     ) -> Result<Option<Applied>, StoreError> {
         let Some(mut applier) = self.appliers.remove(&region_id) else {
+            // The others of the region may apply them yet.
             for lost in proposed {
-                lost.reply.fail(RegionError::RegionNotFound(region_id));
+                lost.reply.fail(RegionError::Undetermined);
             }
             return Ok(None);
         };
@@ -270,7 +273,8 @@ impl ApplyCore {
             applier.state.applied_index = entry.index;
             applier.state.applied_term = entry.term;
             let result = if removed {
-                Err(RegionError::RegionNotFound(region_id))
+                // Nothing for this replica any more, and the others apply it.
+                Err(RegionError::Undetermined)
             } else {
                 self.apply_entry(&mut applier, &entry, &mut changes)?
             };
@@ -285,7 +289,7 @@ impl ApplyCore {
         for stale in proposed {
             self.answers.push((stale.reply, Err(RegionError::StaleCommand)));
         }
-        let (index, term) = (applier.state.applied_index, applier.state.applied_term);
+        let (index, term, peer_id) = (applier.state.applied_index, applier.state.applied_term, applier.peer_id);
         if removed {
             self.remove_data(&applier.region, applier.peer_id)?;
             changes.push(Change::Removed);
@@ -296,7 +300,7 @@ impl ApplyCore {
                 self.write()?;
             }
         }
-        Ok(Some(Applied { region_id, index, term, changes }))
+        Ok(Some(Applied { region_id, peer_id, index, term, changes }))
     }
 
     fn apply_entry(
@@ -462,8 +466,9 @@ impl ApplyCore {
             files: Vec::new(),
             conf_state: conf_state.into(),
         };
+        let peer_id = applier.peer_id;
         self.exports.push(ExportJob { meta, data: self.engine.snapshot() });
-        Ok(Some(Applied { region_id, index: 0, term: 0, changes: vec![Change::Exported] }))
+        Ok(Some(Applied { region_id, peer_id, index: 0, term: 0, changes: vec![Change::Exported] }))
     }
 
     /// Replaces the region's data: mark, clear, ingest, unmark. A crash in between starts again from the mark.
@@ -479,7 +484,7 @@ impl ApplyCore {
             conf_state: Box::new(applier.conf_state.clone()),
         };
         self.appliers.insert(region_id, applier);
-        Ok(Applied { region_id, index: meta.index, term: meta.term, changes: vec![change] })
+        Ok(Applied { region_id, peer_id, index: meta.index, term: meta.term, changes: vec![change] })
     }
 
     fn destroy(&mut self, region_id: RegionId, peer_id: PeerId) -> Result<Applied, StoreError> {
@@ -487,13 +492,14 @@ impl ApplyCore {
         match self.appliers.remove(&region_id) {
             Some(applier) => self.remove_data(&applier.region, peer_id)?,
             None => {
-                let range = KeyRange::all();
-                let region = Region { id: region_id, range, epoch: Epoch::default(), peers: Vec::new() };
+                // A peer without data says nothing about its region; what an earlier one knew of it stays known.
+                let earlier = keys::load_region_state(&*self.engine, region_id)?.and_then(|record| record.region);
+                let region = earlier.as_ref().map_or_else(|| Region::unknown(region_id), Region::from);
                 self.engine.write(&[tombstone(&region, peer_id)])?;
                 self.engine.flush()?;
             }
         }
-        Ok(Applied { region_id, index: 0, term: 0, changes: vec![Change::Removed] })
+        Ok(Applied { region_id, peer_id, index: 0, term: 0, changes: vec![Change::Removed] })
     }
 
     fn remove_data(&mut self, region: &Region, peer_id: PeerId) -> Result<(), StoreError> {

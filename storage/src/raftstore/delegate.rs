@@ -81,7 +81,8 @@ impl ReadDelegate {
 
     /// Records that the newest timestamp was learned during `term`; of no effect if that leadership is over.
     pub fn set_max_ts_synced(&self, term: u64) {
-        self.max_ts_synced_term.store(term, Ordering::SeqCst);
+        // PD's answer for an earlier term may come later than that for this one.
+        self.max_ts_synced_term.fetch_max(term, Ordering::SeqCst);
     }
 
     pub(super) fn take_was_read(&self) -> bool {

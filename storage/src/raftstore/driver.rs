@@ -287,9 +287,6 @@ impl<Q: Queues> Crank<Q> {
         if !effects.apply.is_empty() {
             self.apply(effects.apply, now)?;
         }
-        for region in effects.forget {
-            self.worker.log.remove(region)?;
-        }
         Ok(())
     }
 

@@ -84,6 +84,14 @@ pub fn load_ident(engine: &dyn Engine) -> Result<Option<StoreIdent>, StoreError>
     decode(engine.get(Cf::Local, IDENT)?, "store identity")
 }
 
+/// A region's state.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] when it does not decode.
+pub fn load_region_state(engine: &dyn Engine, region: RegionId) -> Result<Option<RegionLocalState>, StoreError> {
+    decode(engine.get(Cf::Local, &region_state_key(region))?, "region state")
+}
+
 /// The states of all regions, in order.
 ///
 /// # Errors

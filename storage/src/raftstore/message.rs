@@ -179,6 +179,13 @@ pub enum Input {
         /// Where the answer goes.
         reply: Reply<Vec<PeerStatus>>,
     },
+    /// PD says that this is the region now: whether the peer here is still one of its peers.
+    Confirmed {
+        /// The peer that asked.
+        peer_id: PeerId,
+        /// What PD knows.
+        region: Box<Region>,
+    },
     /// Report a region to PD now.
     Heartbeat(RegionId),
     /// Nothing happened: whoever waits for inputs is to look around.

@@ -40,6 +40,9 @@
 //! - For one election timeout after the process started no peer votes: it may have promised a lease before it died.
 //! - The ranges of the initialized regions of a store never overlap. What would overlap is refused and comes again.
 //! - The log is cut only up to what a *flushed* apply state says.
+//! - A peer's id is never used again. A peer destroys what it voted with when it applies its removal, when its region
+//!   speaks to a successor on this store, or when PD, asked, lists the region's peers without it; never on the word of
+//!   another store.
 //!
 //! # Life of a write
 //! propose (term, epoch checked) → entry appended → sent to followers and handed to the log in the same round → synced by a

@@ -36,6 +36,8 @@ use std::time::Duration;
 
 /// Senders outside the region whose stores are remembered.
 const STRANGERS_MAX: usize = 16;
+/// Between two questions of one peer whether it is still one of its region.
+const MEMBERSHIP_ASK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What a new peer starts from.
 pub struct PeerParams {
@@ -71,8 +73,8 @@ pub struct Peer {
     applied_term: u64,
     persists_outstanding: usize,
     restoring: Option<Ready>,
-    /// A snapshot's index, from when its data is in the engine until the log begins behind it.
-    restored: Option<u64>,
+    /// A snapshot's ready and index, from when its data is in the engine until the log begins behind it.
+    restored: Option<(u64, u64)>,
     proposed: VecDeque<Proposed>,
     guarded_until: u64,
     /// The term in which a hand-over began. A request to campaign that is still on its way would win over a lease, so
@@ -88,7 +90,13 @@ pub struct Peer {
     heard: BTreeMap<PeerId, Monotonic>,
     strangers: BTreeMap<PeerId, RegionPeer>,
     hash: Option<RegionHash>,
-    removed: bool,
+    /// When a leader was last heard of, and when PD was last asked about it.
+    leader_heard: Option<Monotonic>,
+    asked: Option<Monotonic>,
+    /// For a peer without data: the newest change of peers of which those knew who spoke to it as a member.
+    conf_ver_heard: u64,
+    /// Its removal is ordered, or done.
+    leaving: bool,
 }
 
 impl Peer {
@@ -143,7 +151,10 @@ impl Peer {
             heard: BTreeMap::new(),
             strangers: BTreeMap::new(),
             hash: None,
-            removed: false,
+            leader_heard: None,
+            asked: None,
+            conf_ver_heard: 0,
+            leaving: false,
         };
         peer.draw_election_timeout(config);
         Ok(peer)
@@ -236,10 +247,13 @@ impl Peer {
 
     /// Takes a message of another peer.
     pub fn step(&mut self, message: Message, now: Monotonic, config: &RaftConfig) {
-        if self.restoring.is_some() || self.removed {
+        if self.restoring.is_some() || self.leaving {
             return;
         }
         match message.get_msg_type() {
+            MessageType::MsgAppend | MessageType::MsgHeartbeat | MessageType::MsgSnapshot => {
+                self.leader_heard = Some(now);
+            }
             // Proposals, reads and hand-overs come through this store's own front door, where epochs are checked.
             MessageType::MsgPropose | MessageType::MsgReadIndex | MessageType::MsgTransferLeader => return,
             _ => {}
@@ -254,13 +268,18 @@ impl Peer {
     /// One step of raft's clock; retries reads and renews the lease.
     pub fn tick(&mut self, now: Monotonic, config: &RaftConfig, out: &mut Effects) {
         self.ticks += 1;
-        if self.restoring.is_none() && !self.removed {
+        if self.restoring.is_none() && !self.leaving {
             self.node.tick();
             self.draw_election_timeout(config);
         }
         if !self.is_leader() {
+            let since = *self.leader_heard.get_or_insert(now);
+            if now.since(since) >= config.leader_missing_after {
+                self.ask_membership(now, out);
+            }
             return;
         }
+        self.leader_heard = Some(now);
         self.retry_reads(now, config);
         let renews = self.ticks.is_multiple_of(config.heartbeat_ticks as u64) && self.delegate.take_was_read();
         self.ask_read_index(now, renews);
@@ -276,9 +295,31 @@ impl Peer {
         }
     }
 
+    /// Asks PD whether this peer is still one of its region, now and then.
+    pub fn ask_membership(&mut self, now: Monotonic, out: &mut Effects) {
+        let lately = self.asked.is_some_and(|asked| now.since(asked) < MEMBERSHIP_ASK_INTERVAL);
+        if !lately && !self.leaving {
+            self.asked = Some(now);
+            out.pd.push(PdEvent::AsksMembership { region_id: self.region.id, peer_id: self.peer_id });
+        }
+    }
+
+    /// Whether `region`, whose peers are committed, has gone on without this peer. A peer's id is never used again, and
+    /// regions of one `conf_ver` have the same peers.
+    pub fn is_removed_from(&self, region: &Region) -> bool {
+        let known = if self.is_initialized() { self.region.epoch.conf_ver } else { self.conf_ver_heard };
+        known > 0 && region.epoch.conf_ver >= known && region.peer(self.peer_id).is_none()
+    }
+
+    /// Takes no part any more; its removal is ordered. False when it was before.
+    pub fn leave(&mut self) -> bool {
+        self.delegate.lead(0);
+        !std::mem::replace(&mut self.leaving, true)
+    }
+
     /// Campaigns now.
     pub fn campaign(&mut self, config: &RaftConfig) {
-        if self.restoring.is_none() {
+        if self.restoring.is_none() && !self.leaving {
             let _ = self.node.campaign();
             self.draw_election_timeout(config);
         }
@@ -455,7 +496,7 @@ impl Peer {
         self.persists_outstanding = self.persists_outstanding.saturating_sub(1);
         self.node.on_persist_ready(ready);
         // Raft takes a snapshot for applied only once it is durable.
-        if let Some(index) = self.restored.take() {
+        if let Some((_, index)) = self.restored.take_if(|(number, _)| *number <= ready) {
             self.node.advance_apply_to(index);
         }
     }
@@ -465,7 +506,7 @@ impl Peer {
     /// Takes what raft has ready and turns it into effects, until there is no more.
     pub fn collect(&mut self, now: Monotonic, config: &RaftConfig, out: &mut Effects) {
         self.ask_read_index(now, false);
-        while self.restoring.is_none() && !self.removed && self.node.has_ready() {
+        while self.restoring.is_none() && !self.leaving && self.node.has_ready() {
             let mut ready = self.node.ready();
             if let Some(role) = ready.ss().map(|ss| ss.raft_state) {
                 self.on_role(role, now, config, out);
@@ -510,7 +551,7 @@ impl Peer {
         if must_sync || self.persists_outstanding > 0 {
             self.persists_outstanding += 1;
             let messages = messages.into_iter().filter_map(|m| self.envelope(m)).collect::<Vec<_>>();
-            out.after_persist(self.region.id, number, messages);
+            out.after_persist((self.region.id, self.peer_id), number, messages);
         } else {
             self.node.on_persist_ready(number);
             for message in messages {
@@ -581,13 +622,13 @@ impl Peer {
                 }
                 Change::Exported => for_store.push(Change::Exported),
                 Change::Removed => {
-                    self.removed = true;
+                    self.leaving = true;
                     self.fail_all();
                     for_store.push(Change::Removed);
                 }
             }
         }
-        if self.removed || self.restoring.is_some() {
+        if self.leaving || self.restoring.is_some() {
             return for_store;
         }
         if applied.index > self.applied_index {
@@ -651,10 +692,10 @@ impl Peer {
         let state = Some(storage.local_state());
         out.persist_region(self.region.id, RegionAppend { reset: true, entries, state });
         self.node.advance_append_async(ready);
-        self.restored = Some(index);
+        self.restored = Some((number, index));
         self.persists_outstanding += 1;
         let messages = messages.into_iter().filter_map(|m| self.envelope(m)).collect::<Vec<_>>();
-        out.after_persist(self.region.id, number, messages);
+        out.after_persist((self.region.id, self.peer_id), number, messages);
         for lost in self.proposed.drain(..) {
             lost.reply.fail(RegionError::Undetermined);
         }
@@ -750,7 +791,10 @@ impl Peer {
     }
 
     /// Remembers where a peer lives that the region does not list (yet): a peer without data must answer its leader.
-    pub fn learn_sender(&mut self, sender: RegionPeer) {
+    pub fn learn_sender(&mut self, sender: RegionPeer, epoch: Epoch) {
+        if !self.is_initialized() {
+            self.conf_ver_heard = self.conf_ver_heard.max(epoch.conf_ver);
+        }
         if self.region.peer(sender.id).is_none() {
             if self.strangers.len() >= STRANGERS_MAX {
                 self.strangers.clear();

@@ -35,6 +35,14 @@ use std::sync::Arc;
 /// What PD is told.
 #[derive(Debug)]
 pub enum PdEvent {
+    /// A peer that was told that it was removed, or that hears of no leader, asks whether it is still one of its region;
+    /// [`Input::Confirmed`] answers.
+    AsksMembership {
+        /// Of which region.
+        region_id: RegionId,
+        /// Which peer.
+        peer_id: PeerId,
+    },
     /// This store's peer began to lead: the newest timestamp must be learned for this term.
     Leads {
         /// Which region.
@@ -70,14 +78,20 @@ pub struct Effects {
     pub apply: Vec<ApplyTask>,
     /// Snapshot messages: their files travel with them. `Input::SnapshotSent` answers.
     pub snapshots: Vec<Envelope>,
-    /// Reports for PD.
+    /// Reports for PD, and questions.
     pub pd: Vec<PdEvent>,
-    /// Regions whose log can be removed.
-    pub forget: Vec<RegionId>,
     pub(super) touched: BTreeSet<RegionId>,
     batch: LogBatch,
-    held: Vec<(RegionId, u64)>,
+    held: Vec<HeldReady>,
     held_messages: Vec<Envelope>,
+}
+
+/// A ready of a peer that its round's sync acknowledges. It names the peer, as another may have its place by then.
+#[derive(Debug, Clone, Copy)]
+struct HeldReady {
+    region: RegionId,
+    peer: PeerId,
+    number: u64,
 }
 
 impl Effects {
@@ -88,7 +102,6 @@ impl Effects {
             && self.apply.is_empty()
             && self.snapshots.is_empty()
             && self.pd.is_empty()
-            && self.forget.is_empty()
     }
 
     pub(super) fn persist_region(&mut self, region: RegionId, append: RegionAppend) {
@@ -96,16 +109,23 @@ impl Effects {
     }
 
     /// Holds messages back until the round's batch is durable (or, if it has none, the batch before it).
-    pub(super) fn after_persist(&mut self, region: RegionId, ready: u64, messages: Vec<Envelope>) {
-        self.held.push((region, ready));
+    pub(super) fn after_persist(&mut self, of: (RegionId, PeerId), ready: u64, messages: Vec<Envelope>) {
+        self.held.push(HeldReady { region: of.0, peer: of.1, number: ready });
         self.held_messages.extend(messages);
     }
 }
 
 struct PersistRound {
     number: u64,
-    held: Vec<(RegionId, u64)>,
+    held: Vec<HeldReady>,
     messages: Vec<Envelope>,
+}
+
+/// What is left of a peer: this one and those with smaller ids never come back here.
+struct Tombstone {
+    peer_id: PeerId,
+    /// The region when the peer left: who was a member then, and who was not any more.
+    region: Arc<Region>,
 }
 
 /// What a store is opened with.
@@ -138,8 +158,7 @@ pub struct Store {
     rng: SmallRng,
     started_at: Monotonic,
     peers: BTreeMap<RegionId, Peer>,
-    /// Peers that were here: smaller or equal ids of the region never come back.
-    gone: BTreeMap<RegionId, (PeerId, Epoch)>,
+    tombstones: BTreeMap<RegionId, Tombstone>,
     votes_kept: BTreeMap<RegionId, Envelope>,
     next_persist: u64,
     rounds: VecDeque<PersistRound>,
@@ -169,18 +188,23 @@ impl Store {
             rng,
             started_at: now,
             peers: BTreeMap::new(),
-            gone: BTreeMap::new(),
+            tombstones: BTreeMap::new(),
             votes_kept: BTreeMap::new(),
             next_persist: 1,
             rounds: VecDeque::new(),
             out: Effects::default(),
         };
+        let mut leftover = LogBatch::default();
         for (region_id, record) in keys::load_region_states(&*engine)? {
             let region = record.region.as_ref().map(Region::from);
             let region = region.ok_or_else(|| StoreError::Corrupt(format!("region {region_id} has no record")))?;
             let peer_id = PeerId(record.peer_id);
             if record.state() == PeerState::PeerTombstone {
-                store.gone.insert(region_id, (peer_id, region.epoch));
+                // A crash may have come between the tombstone and the removal of the log.
+                if store.log.state(region_id)?.is_some() {
+                    leftover.regions.insert(region_id, RegionAppend::removal());
+                }
+                store.tombstones.insert(region_id, Tombstone { peer_id, region: Arc::new(region) });
                 continue;
             }
             let state = keys::load_apply_state(&*engine, region_id)?
@@ -194,6 +218,9 @@ impl Store {
                 Applier { region: Arc::new(region), peer_id, state, conf_state }
             };
             store.add_peer(applier, None)?;
+        }
+        if !leftover.is_empty() {
+            store.log.append(&leftover)?;
         }
         // Nobody else could be asked: do not make the first clients wait for an election timeout.
         let config = store.config.clone();
@@ -321,6 +348,7 @@ impl Store {
                 let peers = self.peers.iter().filter(|(id, p)| wanted(id) && p.is_initialized());
                 reply.send(Ok(peers.map(|(_, p)| p.status()).collect::<Vec<PeerStatus>>()));
             }
+            Input::Confirmed { peer_id, region } => self.on_confirmed(peer_id, &region),
             Input::Heartbeat(region_id) => {
                 if let Some(peer) = self.peers.get_mut(&region_id) {
                     peer.report(now, &config, &mut self.out);
@@ -380,10 +408,10 @@ impl Store {
         }
     }
 
-    fn release(&mut self, held: Vec<(RegionId, u64)>, messages: Vec<Envelope>) {
-        for (region, ready) in held {
-            if let Some(peer) = self.touch(region) {
-                peer.on_persisted(ready);
+    fn release(&mut self, held: Vec<HeldReady>, messages: Vec<Envelope>) {
+        for ready in held {
+            if let Some(peer) = self.touch(ready.region).filter(|peer| peer.id() == ready.peer) {
+                peer.on_persisted(ready.number);
             }
         }
         self.out.send.extend(messages);
@@ -404,7 +432,7 @@ impl Store {
         }
         let epoch = envelope.epoch.as_ref().map(Epoch::from).unwrap_or_default();
         if envelope.is_tombstone {
-            self.on_tombstone(region_id, to.id, epoch);
+            self.on_tombstone(region_id, to.id, now);
             return Ok(());
         }
         let Ok(message) = Message::parse_from_bytes(&envelope.message) else {
@@ -417,12 +445,13 @@ impl Store {
         if asks_vote && now.since(self.started_at) < election {
             return Ok(());
         }
-        if let Some(&(gone, known)) = self.gone.get(&region_id)
-            && to.id <= gone
+        if let Some(tombstone) = self.tombstones.get(&region_id)
+            && to.id <= tombstone.peer_id
         {
             tracing::debug!(region = %region_id, peer = %to.id, "a message for a removed peer was dropped");
-            if asks_vote && epoch.conf_ver < known.conf_ver && from.id <= gone {
-                self.bury(&envelope, known);
+            if asks_vote && is_outdated(from.id, epoch, &tombstone.region) {
+                let known = tombstone.region.epoch;
+                self.send_tombstone(&envelope, known);
             }
             return Ok(());
         }
@@ -434,17 +463,16 @@ impl Store {
         let occupied = kind == MessageType::MsgSnapshot
             && snapshot_range(message.get_snapshot()).is_some_and(|range| self.is_occupied(region_id, &range));
         let Some(peer) = self.peers.get_mut(&region_id) else { return Ok(()) };
-        let stranger = peer.is_initialized() && peer.region().peer(from.id).is_none();
-        if stranger && asks_vote && epoch.conf_ver < peer.region().epoch.conf_ver {
+        if asks_vote && is_outdated(from.id, epoch, peer.region()) {
             let known = peer.region().epoch;
-            self.bury(&envelope, known);
+            self.send_tombstone(&envelope, known);
             return Ok(());
         }
         if occupied {
             tracing::debug!(region = %region_id, "a snapshot overlaps another region here; it must come again");
             return Ok(());
         }
-        peer.learn_sender(from);
+        peer.learn_sender(from, epoch);
         peer.step(message, now, &config);
         self.out.touched.insert(region_id);
         Ok(())
@@ -459,8 +487,7 @@ impl Store {
             }
             if peer.id() < to.id {
                 // The region removed the peer that is here and added a new one: the old one goes first.
-                let peer_id = peer.id();
-                self.out.apply.push(ApplyTask::Destroy { region_id, peer_id });
+                self.destroy(region_id);
             }
             return Ok(false);
         }
@@ -483,11 +510,10 @@ impl Store {
         if self.log.state(region_id)?.is_some_and(|s| s.state.last_index > 0) {
             return Ok(false);
         }
-        let region = Region { id: region_id, range: KeyRange::all(), epoch: Epoch::default(), peers: Vec::new() };
         let params = PeerParams {
             store_id: self.id,
             cluster_id: self.cluster_id,
-            region: Arc::new(region),
+            region: Arc::new(Region::unknown(region_id)),
             peer_id: to.id,
             storage: PeerStorage::empty(self.log.clone(), region_id)?,
             applied_index: 0,
@@ -504,8 +530,8 @@ impl Store {
         others.flat_map(|(_, peer)| peer.claims()).any(|claim| claim.intersect(range).is_some())
     }
 
-    /// Tells the sender that its region removed it.
-    fn bury(&mut self, envelope: &Envelope, known: Epoch) {
+    /// Tells the sender that its region has gone on without it.
+    fn send_tombstone(&mut self, envelope: &Envelope, known: Epoch) {
         self.out.send.push(Envelope {
             region_id: envelope.region_id,
             from: envelope.to,
@@ -517,10 +543,28 @@ impl Store {
         });
     }
 
-    fn on_tombstone(&mut self, region_id: RegionId, peer_id: PeerId, epoch: Epoch) {
-        let Some(peer) = self.peers.get(&region_id) else { return };
-        if peer.id() == peer_id && peer.region().epoch.conf_ver < epoch.conf_ver {
-            tracing::info!(region = %region_id, peer = %peer_id, "the region removed this peer while it was away");
+    /// Another store says that the region removed this peer. What the peer voted with is not destroyed on one store's word:
+    /// PD is asked.
+    fn on_tombstone(&mut self, region_id: RegionId, peer_id: PeerId, now: Monotonic) {
+        if let Some(peer) = self.peers.get_mut(&region_id).filter(|peer| peer.id() == peer_id) {
+            peer.ask_membership(now, &mut self.out);
+        }
+    }
+
+    /// PD knows the region by a leader's report, so its peers are committed.
+    fn on_confirmed(&mut self, peer_id: PeerId, region: &Region) {
+        let Some(peer) = self.peers.get(&region.id) else { return };
+        if peer.id() == peer_id && peer.is_removed_from(region) {
+            tracing::info!(region = %region.id, peer = %peer_id, "the region removed this peer while it was away");
+            self.destroy(region.id);
+        }
+    }
+
+    /// Has the peer here and its data removed, once.
+    fn destroy(&mut self, region_id: RegionId) {
+        let Some(peer) = self.peers.get_mut(&region_id) else { return };
+        if peer.leave() {
+            let peer_id = peer.id();
             self.out.apply.push(ApplyTask::Destroy { region_id, peer_id });
         }
     }
@@ -530,7 +574,8 @@ impl Store {
     fn on_applied(&mut self, applied: Applied, now: Monotonic) -> Result<(), StoreError> {
         let config = self.config.clone();
         let region_id = applied.region_id;
-        let Some(peer) = self.peers.get_mut(&region_id) else { return Ok(()) };
+        let peer = self.peers.get_mut(&region_id).filter(|peer| peer.id() == applied.peer_id);
+        let Some(peer) = peer else { return Ok(()) };
         self.out.touched.insert(region_id);
         for change in peer.on_applied(applied, now, &config, &mut self.out) {
             match change {
@@ -545,9 +590,12 @@ impl Store {
     fn remove_peer(&mut self, region_id: RegionId) {
         let Some(mut peer) = self.peers.remove(&region_id) else { return };
         peer.fail_all();
-        self.gone.insert(region_id, (peer.id(), peer.region().epoch));
+        let earlier = self.tombstones.remove(&region_id).map(|tombstone| tombstone.region);
+        let region = if peer.is_initialized() { None } else { earlier }.unwrap_or_else(|| peer.region().clone());
+        self.tombstones.insert(region_id, Tombstone { peer_id: peer.id(), region });
         self.delegates.remove(region_id);
-        self.out.forget.push(region_id);
+        // Behind what the log queue may still have of the peer.
+        self.out.persist_region(region_id, RegionAppend::removal());
     }
 
     /// Makes the peers of the regions that a split made. The store that led the old region campaigns for them at once.
@@ -574,6 +622,11 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Whether a sender was a member no more when the region was as it is known here, and does not know it.
+fn is_outdated(sender: PeerId, epoch: Epoch, known: &Region) -> bool {
+    epoch.conf_ver < known.epoch.conf_ver && known.peer(sender).is_none()
 }
 
 /// The records that make a store the first peer of a new region.

@@ -13,7 +13,7 @@ use super::handle::{Mailbox, RaftHandle};
 use super::keys;
 use super::message::{AdminDone, Input, PeerStatus, ReadGrant, Reply};
 use super::snapshot::SnapshotFiles;
-use super::store::{Store, StoreParams, bootstrap_region};
+use super::store::{PdEvent, Store, StoreParams, bootstrap_region};
 use super::transport::{Inbound, SnapshotDone, Transport, target};
 use crate::config::RaftConfig;
 use crate::engine::memory::MemoryEngine;
@@ -92,7 +92,7 @@ struct Running {
     crank: Crank<ScriptQueues>,
     queues: ScriptQueues,
     handle: RaftHandle,
-    _pd: mpsc::Receiver<super::store::PdEvent>,
+    pd: mpsc::Receiver<PdEvent>,
 }
 
 /// What a store is to do, and which of its queues stand still.
@@ -167,6 +167,8 @@ struct Cluster {
     nodes: BTreeMap<StoreId, Node>,
     config: Arc<RaftConfig>,
     now: Monotonic,
+    /// Regions as PD knows them, by their leaders' reports; it gives no orders.
+    pd: BTreeMap<RegionId, Region>,
     writes: Vec<(String, oneshot::Receiver<Result<(), RegionError>>)>,
     admins: Vec<(String, oneshot::Receiver<Result<AdminDone, RegionError>>)>,
     reads: Vec<(String, oneshot::Receiver<Result<ReadGrant, RegionError>>)>,
@@ -235,7 +237,7 @@ impl Cluster {
         let queues = ScriptQueues::default();
         let crank = Crank::new(params, |_| queues.clone());
         self.net.lock().inbound.insert(id, Inbound { handle: handle.clone(), files });
-        node.running = Some(Running { crank, queues, handle, _pd: pd_events });
+        node.running = Some(Running { crank, queues, handle, pd: pd_events });
         Ok(())
     }
 
@@ -263,6 +265,23 @@ impl Cluster {
                 }
                 running.crank.turn(self.now)?;
                 idle &= !running.work(self.now)?;
+                while let Ok(event) = running.pd.try_recv() {
+                    match event {
+                        PdEvent::Leads { .. } => {}
+                        PdEvent::Heartbeat { region, .. } => {
+                            let known = self.pd.get(&region.id).map(|known| known.epoch).unwrap_or_default();
+                            if region.epoch.conf_ver >= known.conf_ver && region.epoch.version >= known.version {
+                                self.pd.insert(region.id, (*region).clone());
+                            }
+                        }
+                        PdEvent::AsksMembership { region_id, peer_id } => {
+                            if let Some(region) = self.pd.get(&region_id).cloned() {
+                                running.handle.notify(Input::Confirmed { peer_id, region: Box::new(region) });
+                                idle = false;
+                            }
+                        }
+                    }
+                }
                 running.crank.store().check_invariants()?;
             }
             if idle && self.net.lock().queue.is_empty() {
@@ -596,4 +615,4 @@ macro_rules! scripts {
     };
 }
 
-scripts! { election replicate leader_change partition lease split split_late snapshot conf_change joint restart removed_peer single compaction }
+scripts! { removed_beside_stale replaced_peer late_log election replicate leader_change partition lease split split_late snapshot conf_change joint restart removed_peer single compaction }

@@ -121,7 +121,7 @@ impl PdCaller {
             Err(error) if error.kind() == Kind::AlreadyBootstrapped => {
                 // Perhaps by this store, whose answer was lost.
                 let known = self.region(region.id).await?;
-                let ours = known.is_some_and(|k| k.peers == region.peers);
+                let ours = known.is_some_and(|known| region.peers.iter().all(|own| known.peer(own.id).is_some()));
                 Ok(if ours { Bootstrapped::ByUs } else { Bootstrapped::ByOthers })
             }
             Err(error) => Err(StoreError::Pd(error.message)),
@@ -141,8 +141,19 @@ impl PdCaller {
     /// # Errors
     /// [`StoreError::Pd`] when PD does not answer in time.
     pub async fn region(&self, id: RegionId) -> Result<Option<Region>, StoreError> {
-        let request = pd::GetRegionRequest { by: Some(get_region_request::By::RegionId(id.0)) };
-        match self.insist(pd_request::Cmd::GetRegion(request)).await? {
+        Self::region_of(self.insist(get_region(id)).await?)
+    }
+
+    /// The same in one attempt.
+    ///
+    /// # Errors
+    /// [`StoreError::Pd`] when PD does not answer.
+    pub async fn region_now(&self, id: RegionId) -> Result<Option<Region>, StoreError> {
+        Self::region_of(self.attempt(get_region(id)).await?)
+    }
+
+    fn region_of(answer: Result<pd_response::Cmd, pd::PdError>) -> Result<Option<Region>, StoreError> {
+        match answer {
             Ok(pd_response::Cmd::GetRegion(found)) => Ok(found.found.and_then(|f| f.region).map(|r| Region::from(&r))),
             Ok(_) => Err(wrong_answer()),
             Err(error) if error.kind() == Kind::NotFound => Ok(None),
@@ -183,6 +194,10 @@ impl PdCaller {
             _ => Err(wrong_answer()),
         }
     }
+}
+
+fn get_region(id: RegionId) -> pd_request::Cmd {
+    pd_request::Cmd::GetRegion(pd::GetRegionRequest { by: Some(get_region_request::By::RegionId(id.0)) })
 }
 
 fn wrong_answer() -> StoreError {

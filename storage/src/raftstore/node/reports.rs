@@ -5,6 +5,7 @@ use super::{Driver, NodeParams, OnMaxTs};
 use crate::engine::Engine;
 use crate::raftlog::RaftLog;
 use crate::raftstore::handle::RaftHandle;
+use crate::raftstore::message::Input;
 use crate::raftstore::split_check::find_split_keys;
 use crate::raftstore::store::PdEvent;
 use crate::replicated::RegionCtx;
@@ -75,10 +76,11 @@ impl Reports {
         let mut some = Vec::new();
         while events.recv_many(&mut some, REPORTS_MAX).await > 0 {
             let mut led = Vec::new();
-            let mut reports = BTreeMap::new();
+            let (mut reports, mut questions) = (BTreeMap::new(), BTreeSet::new());
             for event in some.drain(..) {
                 match event {
                     PdEvent::Leads { region_id, term } => led.push((region_id, term)),
+                    PdEvent::AsksMembership { region_id, peer_id } => drop(questions.insert((region_id, peer_id))),
                     PdEvent::Heartbeat { region, leader, term, down, pending, written_bytes } => {
                         let report = Report { region, leader, term, down, pending, written_bytes };
                         reports.insert(report.region.id, report);
@@ -89,7 +91,9 @@ impl Reports {
                 let this = self.clone();
                 tokio::spawn(async move { this.learn_max_ts(led).await });
             }
-            join_all(reports.into_values().map(|report| self.report(report))).await;
+            let reports = join_all(reports.into_values().map(|report| self.report(report)));
+            let questions = join_all(questions.into_iter().map(|(region, peer)| self.confirm(region, peer)));
+            tokio::join!(reports, questions);
         }
     }
 
@@ -114,6 +118,17 @@ impl Reports {
             if led.iter().all(|(region, term)| delegate(*region).is_none_or(|d| d.term() != *term)) {
                 return;
             }
+        }
+    }
+
+    /// Whether PD still knows the peer, for a peer that doubts it.
+    async fn confirm(&self, region: RegionId, peer_id: PeerId) {
+        match self.pd.region_now(region).await {
+            Ok(Some(region)) => self.handle.mailbox().report(Input::Confirmed { peer_id, region: Box::new(region) }),
+            Ok(None) => {
+                tracing::debug!(%region, peer = %peer_id, "PD does not know the region of a peer without a leader")
+            }
+            Err(error) => tracing::debug!(%error, %region, "PD was not asked about a peer without a leader"),
         }
     }
 
