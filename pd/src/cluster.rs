@@ -17,7 +17,7 @@
 //! stores them and hands them on.
 
 use basalt_common::env::Monotonic;
-use basalt_common::{KeyRange, Peer, PeerRole, Region, RegionId, StoreId, UserKey};
+use basalt_common::{KeyRange, Peer, PeerId, PeerRole, Region, RegionId, StoreId, UserKey};
 use basalt_proto::meta::{Store, StoreState};
 use basalt_proto::pd::StoreStats;
 use std::collections::BTreeMap;
@@ -48,17 +48,33 @@ pub struct RegionInfo {
     pub down_peers: Vec<Peer>,
     /// Peers that are not caught up yet.
     pub pending_peers: Vec<Peer>,
+    /// Since when each of these has been so without a break, as far as this PD knows.
+    pub unhealthy_since: BTreeMap<PeerId, Monotonic>,
 }
 
 impl RegionInfo {
     /// A region of which only the configuration is known.
     pub fn bare(region: Region) -> Self {
-        RegionInfo { region, leader: None, term: 0, size_bytes: 0, keys: 0, down_peers: vec![], pending_peers: vec![] }
+        RegionInfo {
+            region,
+            leader: None,
+            term: 0,
+            size_bytes: 0,
+            keys: 0,
+            down_peers: vec![],
+            pending_peers: vec![],
+            unhealthy_since: BTreeMap::new(),
+        }
     }
 
     /// True if `peer` is known not to be caught up, or not to answer.
     pub fn is_unhealthy(&self, peer: &Peer) -> bool {
         self.pending_peers.iter().chain(&self.down_peers).any(|p| p.id == peer.id)
+    }
+
+    /// For how long `peer` has not been caught up, or not answered; nothing when it is well.
+    pub fn unhealthy_for(&self, peer: &Peer, now: Monotonic) -> Option<Duration> {
+        self.unhealthy_since.get(&peer.id).map(|since| now.since(*since))
     }
 
     /// The peers that vote.
@@ -179,9 +195,13 @@ impl Cluster {
     ///
     /// # Errors
     /// [`Stale`] when PD knows better; nothing is changed.
-    pub fn put_region(&mut self, news: RegionInfo) -> Result<Changed, Stale> {
+    pub fn put_region(&mut self, mut news: RegionInfo, now: Monotonic) -> Result<Changed, Stale> {
         self.check(&news)?;
         let id = news.region.id;
+        let before = self.regions.get(&id).map(|known| &known.unhealthy_since);
+        let since = |peer: &Peer| before.and_then(|before| before.get(&peer.id)).copied().unwrap_or(now);
+        let unhealthy = news.down_peers.iter().chain(&news.pending_peers);
+        news.unhealthy_since = unhealthy.map(|peer| (peer.id, since(peer))).collect();
         let mut changed = Changed::default();
         for other in self.overlapping(&news.region.range) {
             if other != id {

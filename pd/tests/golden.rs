@@ -1,13 +1,14 @@
 //! Golden scripts over PD's pure parts: the timestamp oracle, the region tree, and the scheduler.
 //!
-//! Words of the scripts: `region ID START..END epoch=CONF:VERSION peers=STORE[l],… leader=STORE term=N`. The peer of
+//! Words of the scripts: `region ID START..END epoch=CONF:VERSION peers=STORE[l],… leader=STORE term=N pending=STORE
+//! down=STORE`. The peer of
 //! region r on store s has the id `r * 10 + s`; new peers count up from 1001.
 
 use basalt_common::env::Monotonic;
 use basalt_common::{Epoch, KeyRange, Peer, PeerId, PeerRole, Region, RegionId, StoreId};
 use basalt_pd::PdConfig;
 use basalt_pd::cluster::{Cluster, RegionInfo};
-use basalt_pd::schedule::{Operator, Scheduler, Step};
+use basalt_pd::schedule::{BY_HAND, Operator, Scheduler, Step};
 use basalt_pd::tso::Oracle;
 use basalt_proto::meta::{Store, StoreState};
 use basalt_proto::pd::StoreStats;
@@ -130,7 +131,7 @@ impl goldenscript::Runner for ClusterRunner {
             }
             "region" => {
                 let info = region_info(&mut args)?;
-                match self.cluster.put_region(info) {
+                match self.cluster.put_region(info, self.now) {
                     Ok(c) => writeln!(out, "configuration: {}, removed: {:?}", c.configuration, c.removed)?,
                     Err(stale) => writeln!(out, "{stale:?}")?,
                 }
@@ -138,8 +139,12 @@ impl goldenscript::Runner for ClusterRunner {
             // heartbeat …: as region, then what PD answers
             "heartbeat" => {
                 let info = region_info(&mut args)?;
-                match self.cluster.put_region(info.clone()) {
-                    Ok(_) => writeln!(out, "{}", self.answer(&info))?,
+                let region = info.region.id;
+                match self.cluster.put_region(info, self.now) {
+                    Ok(_) => {
+                        let info = self.cluster.region(region).ok_or("no such region")?.clone();
+                        writeln!(out, "{}", self.answer(&info))?;
+                    }
                     Err(stale) => writeln!(out, "{stale:?}")?,
                 }
             }
@@ -178,7 +183,7 @@ impl goldenscript::Runner for ClusterRunner {
                 let info = self.cluster.region(region).ok_or("no such region")?;
                 let to = info.region.peer_on(store).ok_or("no peer there")?;
                 let step = [Step::TransferLeader(to)];
-                let operator = Operator::new("by hand", step, info, self.now, self.config.quick_operator_timeout);
+                let operator = Operator::new(BY_HAND, step, info, self.now, self.config.quick_operator_timeout);
                 self.scheduler.install(region, operator);
             }
             name => return Err(format!("unknown command {name}").into()),
@@ -244,12 +249,14 @@ fn region_info(args: &mut goldenscript::ArgumentConsumer<'_>) -> Result<RegionIn
     let peers: String = parsed(args, "peers")?.unwrap_or("1".into());
     let peers = peers.split(',').map(|p| peer(id, p)).collect::<Result<Vec<_>, _>>()?;
     let leader: u64 = parsed(args, "leader")?.unwrap_or(peers[0].store_id.0);
-    let pending: Option<u64> = parsed(args, "pending")?;
+    let [pending, down] = ["pending", "down"].map(|key| parsed::<u64>(args, key));
+    let (pending, down) = (pending?, down?);
     let epoch = Epoch { conf_ver: conf_ver.parse()?, version: version.parse()? };
     let region = Region { id: RegionId(id), range, epoch, peers };
     Ok(RegionInfo {
         leader: region.peer_on(StoreId(leader)),
         term: parsed(args, "term")?.unwrap_or(1),
+        down_peers: down.and_then(|s| region.peer_on(StoreId(s))).into_iter().collect(),
         pending_peers: pending.and_then(|s| region.peer_on(StoreId(s))).into_iter().collect(),
         ..RegionInfo::bare(region)
     })

@@ -1,13 +1,15 @@
-//! The replica checker: every region gets as many voters as it should have, on stores that live.
+//! The replica checker: every region has `replicas_max` voters, on stores that live.
 //!
-//! Wanted are `min(replicas_max, stores)` voters, where stores being emptied and stores gone for good do not count. A store
-//! that is merely down does count: its replicas come back with it, and are replaced only after `store_replace_after`.
-//! In order, the first that applies:
+//! A store that is merely down keeps its replicas: they come back with it. After `store_replace_after` they are lost, as
+//! is a replica that its leader has not heard of for so long although its store lives. Nothing is taken away before its
+//! replacement is there and well, so a region never has fewer voters that live on the way than before; where no other store
+//! can take a replica, the lost one stays listed and comes back with its store. In order, the first that applies:
 //!
-//! 1. a learner that is there becomes a voter (or goes, when nobody needs it);
-//! 2. too few good voters: a learner on the best store without a peer, then promote;
-//! 3. enough good voters and a bad one (store emptied, gone, or down for long): remove the bad one;
-//! 4. more voters than `replicas_max`: remove one, the least healthy, then the one on the fullest store.
+//! 1. a learner becomes a voter once it is caught up; it goes when nobody needs it, its store is lost, or it has not caught
+//!    up within an operator's time;
+//! 2. too few voters that are not lost: a learner on the best store without a peer, then promote;
+//! 3. more voters than `replicas_max`: remove one, a lost one first, then the least healthy, then the one on the fullest
+//!    store; only while `replicas_max` of the others are well.
 //!
 //! The leader's own peer is never removed: leadership is handed on first.
 
@@ -17,6 +19,7 @@ use crate::config::PdConfig;
 use basalt_common::env::Monotonic;
 use basalt_common::{Peer, PeerId, PeerRole, StoreId};
 use basalt_proto::meta::StoreState;
+use std::time::Duration;
 
 /// The operator that a region needs, if it needs one and limits allow it.
 pub(super) fn check(
@@ -27,33 +30,42 @@ pub(super) fn check(
     now: Monotonic,
     fresh_peer_id: &mut dyn FnMut() -> Option<PeerId>,
 ) -> Option<Operator> {
-    let view = View { cluster, cfg, now };
+    let view = View { cluster, cfg, now, info };
     let operator = |reason, steps: Vec<Step>| Some(Operator::new(reason, steps, info, now, cfg.peer_operator_timeout));
-    let (good, bad): (Vec<&Peer>, Vec<&Peer>) = info.voters().partition(|p| !view.is_lost(p.store_id));
-    let wanted = view.wanted_voters();
-    if let Some(learner) = info.region.peers.iter().find(|p| p.role == PeerRole::Learner) {
-        return match good.len() < wanted && !view.is_lost(learner.store_id) {
-            true => operator("promote learner", vec![promote(learner)]),
-            false => operator("remove learner", vec![Step::RemovePeer(*learner)]),
-        };
+    let wanted = cfg.replicas_max as usize;
+    let kept = info.voters().filter(|p| !view.is_lost(p, cfg.store_replace_after)).count();
+    let (failed, learners): (Vec<&Peer>, Vec<&Peer>) = info
+        .region
+        .peers
+        .iter()
+        .filter(|p| p.role == PeerRole::Learner)
+        .partition(|p| kept >= wanted || view.is_lost(p, cfg.peer_operator_timeout));
+    if let Some(learner) = failed.first() {
+        return operator("remove learner", vec![Step::RemovePeer(**learner)]);
     }
-    if good.len() < wanted {
-        let store = view.best_store_for(info, scheduler)?;
+    if let Some(learner) = learners.iter().min_by_key(|p| (info.is_unhealthy(p), p.id)) {
+        return operator("promote learner", vec![promote(learner)]);
+    }
+    if kept < wanted {
+        let store = view.best_store(scheduler)?;
         let learner = Peer { id: fresh_peer_id()?, store_id: store, role: PeerRole::Learner };
         return operator("add replica", vec![Step::AddPeer(learner), promote(&learner)]);
     }
-    let surplus = match bad.first() {
-        Some(lost) => lost,
-        None if good.len() > cfg.replicas_max as usize => good.iter().max_by_key(|p| {
-            let leads = info.leader.is_some_and(|l| l.id == p.id);
-            (!leads, info.is_unhealthy(p), cluster.region_count(p.store_id), p.id)
-        })?,
-        None => return None,
-    };
-    let mut steps = vec![Step::RemovePeer(**surplus)];
+    if info.voters().count() <= wanted {
+        return None;
+    }
+    let surplus = info.voters().max_by_key(|p| {
+        let leads = info.leader.is_some_and(|l| l.id == p.id);
+        let lost = view.is_lost(p, cfg.store_replace_after);
+        (lost, !leads, !view.is_well(p), cluster.region_count(p.store_id), p.id)
+    })?;
+    let others: Vec<&Peer> = info.voters().filter(|p| p.id != surplus.id && view.is_well(p)).collect();
+    if others.len() < wanted {
+        return None;
+    }
+    let mut steps = vec![Step::RemovePeer(*surplus)];
     if info.leader.is_some_and(|l| l.id == surplus.id) {
-        let heir = good.iter().find(|p| p.id != surplus.id && !info.is_unhealthy(p) && view.is_up(p.store_id))?;
-        steps.insert(0, Step::TransferLeader(**heir));
+        steps.insert(0, Step::TransferLeader(**others.first()?));
     }
     operator("remove replica", steps)
 }
@@ -62,40 +74,49 @@ fn promote(learner: &Peer) -> Step {
     Step::AddPeer(Peer { role: PeerRole::Voter, ..*learner })
 }
 
+/// True if what lies on the store is to be moved elsewhere.
+pub(super) fn is_store_lost(cluster: &Cluster, store: StoreId, cfg: &PdConfig, now: Monotonic) -> bool {
+    cluster.store(store).is_none_or(|info| match info.store.state() {
+        StoreState::Up | StoreState::Down => now.since(info.heard) > cfg.store_replace_after,
+        StoreState::Offline | StoreState::Tombstone => true,
+    })
+}
+
 struct View<'a> {
     cluster: &'a Cluster,
     cfg: &'a PdConfig,
     now: Monotonic,
+    info: &'a RegionInfo,
 }
 
 impl View<'_> {
-    /// True if what lies on the store is to be moved elsewhere.
-    fn is_lost(&self, store: StoreId) -> bool {
-        self.cluster.store(store).is_none_or(|info| match info.store.state() {
-            StoreState::Up | StoreState::Down => self.now.since(info.heard) > self.cfg.store_replace_after,
-            StoreState::Offline | StoreState::Tombstone => true,
-        })
+    /// True if the peer is to be replaced: its store is, or it was not well for longer than `patience`.
+    fn is_lost(&self, peer: &Peer, patience: Duration) -> bool {
+        is_store_lost(self.cluster, peer.store_id, self.cfg, self.now)
+            || self.info.unhealthy_for(peer, self.now).is_some_and(|time| time > patience)
     }
 
-    fn is_up(&self, store: StoreId) -> bool {
-        self.cluster.store(store).is_some_and(|info| self.state(info) == StoreState::Up)
+    /// True if the peer answers its leader and has what it has, on a store that PD hears.
+    fn is_well(&self, peer: &Peer) -> bool {
+        let is_up = self.cluster.store(peer.store_id).is_some_and(|info| self.state(info) == StoreState::Up);
+        is_up && !self.info.is_unhealthy(peer)
     }
 
     fn state(&self, info: &StoreInfo) -> StoreState {
         self.cluster.store_state(info, self.now, self.cfg.store_down_after)
     }
 
-    fn wanted_voters(&self) -> usize {
-        let stores = self.cluster.stores().filter(|s| !self.is_lost(StoreId(s.store.id))).count();
-        stores.min(self.cfg.replicas_max as usize)
-    }
-
-    /// The up store without a peer of the region that has the fewest regions, counting what is on its way.
-    fn best_store_for(&self, info: &RegionInfo, scheduler: &Scheduler) -> Option<StoreId> {
+    /// The up store without a peer of the region that has the fewest regions, counting what is on its way; one where a
+    /// learner of the region failed lately only if there is no other.
+    fn best_store(&self, scheduler: &Scheduler) -> Option<StoreId> {
+        let region = &self.info.region;
         let candidates = self.cluster.stores().filter(|s| self.state(s) == StoreState::Up && !s.stats.is_busy);
         candidates
             .map(|s| StoreId(s.store.id))
-            .filter(|id| info.region.peer_on(*id).is_none() && scheduler.adds_to(*id) < self.cfg.adds_per_store_max)
-            .min_by_key(|id| (self.cluster.region_count(*id) + scheduler.adds_to(*id), *id))
+            .filter(|id| region.peer_on(*id).is_none() && scheduler.adds_to(*id) < self.cfg.adds_per_store_max)
+            .min_by_key(|id| {
+                let failed = scheduler.failed_lately(region.id, *id, self.now);
+                (failed, self.cluster.region_count(*id) + scheduler.adds_to(*id), *id)
+            })
     }
 }

@@ -25,13 +25,18 @@ pub enum Step {
 pub enum Progress {
     /// The leader is to do this.
     Do(Step),
-    /// Something has to happen by itself first: a learner catches up.
-    Wait,
+    /// Something has to happen by itself first: this peer catches up.
+    Wait(Peer),
     /// Every step is done.
     Finished,
     /// The time is over.
     TimedOut,
+    /// The region has changed so that the next step cannot be done any more.
+    Impossible,
 }
+
+/// The reason of an operator that somebody ordered.
+pub const BY_HAND: &str = "by hand";
 
 /// Steps on one region.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,9 +79,26 @@ impl Operator {
         match self.steps.front() {
             None => Progress::Finished,
             Some(_) if now > self.deadline => Progress::TimedOut,
-            Some(Step::AddPeer(peer)) if peer.role == PeerRole::Voter && info.is_unhealthy(peer) => Progress::Wait,
-            Some(Step::TransferLeader(peer)) if info.is_unhealthy(peer) => Progress::Wait,
+            Some(step) if !self.is_possible(step, info) => Progress::Impossible,
+            Some(Step::AddPeer(peer)) if peer.role == PeerRole::Voter && info.is_unhealthy(peer) => {
+                Progress::Wait(*peer)
+            }
+            Some(Step::TransferLeader(peer)) if info.is_unhealthy(peer) => Progress::Wait(*peer),
             Some(step) => Progress::Do(step.clone()),
+        }
+    }
+
+    fn is_possible(&self, step: &Step, info: &RegionInfo) -> bool {
+        match step {
+            Step::AddPeer(peer) => {
+                let elsewhere = info.region.peer_on(peer.store_id).is_some_and(|there| there.id != peer.id);
+                // What PD promotes was a learner; somebody removed it.
+                let is_there = info.region.peer(peer.id).is_some();
+                !elsewhere && (peer.role == PeerRole::Learner || is_there || self.reason == BY_HAND)
+            }
+            Step::RemovePeer(peer) => info.leader.is_none_or(|leader| leader.id != peer.id),
+            Step::TransferLeader(peer) => info.region.peer(peer.id).is_some_and(|p| p.role == PeerRole::Voter),
+            Step::Split(_) => true,
         }
     }
 

@@ -4,7 +4,7 @@ use super::{PdService, State, records};
 use crate::cluster::{RegionInfo, Stale};
 use crate::config::SPLIT_COUNT_MAX;
 use crate::error::Error;
-use crate::schedule::{Operator, Step};
+use crate::schedule::{BY_HAND, Operator, Step};
 use basalt_common::{Peer, PeerId, Region, RegionId, StoreId, UserKey};
 use basalt_proto::meta::StoreState;
 use basalt_proto::pd::{self, add_operator_request, region_heartbeat_response};
@@ -59,13 +59,13 @@ impl PdService {
         let region = request.region.as_ref().ok_or_else(|| Error::Invalid("heartbeat without a region".into()))?;
         let peers = |peers: &[basalt_proto::meta::Peer]| peers.iter().map(Peer::from).collect();
         let info = RegionInfo {
-            region: Region::from(region),
             leader: request.leader.as_ref().map(Peer::from),
             term: request.term,
             size_bytes: request.approximate_size_bytes,
             keys: request.approximate_keys,
             down_peers: peers(&request.down_peers),
             pending_peers: peers(&request.pending_peers),
+            ..RegionInfo::bare(Region::from(region))
         };
         self.take_over(info.clone()).await?;
         // Drawn before the lock: whether a new peer is needed is only known under it, and an unused id costs nothing.
@@ -76,7 +76,9 @@ impl PdService {
         let now = self.env.now();
         let step = {
             let State { cluster, scheduler, .. } = &mut *self.state.lock();
-            scheduler.on_heartbeat(cluster, &info, &self.config, now, &mut || spare.take())
+            // As it stands in the tree now: another report may have come since.
+            let known = cluster.region(info.region.id).filter(|known| known.region == info.region).cloned();
+            known.and_then(|known| scheduler.on_heartbeat(cluster, &known, &self.config, now, &mut || spare.take()))
         };
         Ok(pd::RegionHeartbeatResponse {
             epoch: step.is_some().then(|| info.region.epoch.into()),
@@ -90,7 +92,7 @@ impl PdService {
             let mut state = self.state.lock();
             let known = state.cluster.region(info.region.id);
             if known.is_some_and(|k| k.region == info.region) {
-                state.cluster.put_region(info)?;
+                state.cluster.put_region(info, self.env.now())?;
                 return Ok(());
             }
         }
@@ -98,7 +100,7 @@ impl PdService {
         let region = info.region.clone();
         let changed = {
             let mut state = self.state.lock();
-            let changed = state.cluster.put_region(info)?;
+            let changed = state.cluster.put_region(info, self.env.now())?;
             for gone in &changed.removed {
                 state.scheduler.forget(*gone);
             }
@@ -158,7 +160,7 @@ impl PdService {
         let State { cluster, scheduler, .. } = &mut *self.state.lock();
         let id = RegionId(request.region_id);
         let info = cluster.region(id).ok_or_else(|| Error::NotFound(format!("region {id}")))?;
-        scheduler.install(id, Operator::new("by hand", [step], info, self.env.now(), timeout));
+        scheduler.install(id, Operator::new(BY_HAND, [step], info, self.env.now(), timeout));
         Ok(pd::AddOperatorResponse {})
     }
 }

@@ -257,7 +257,7 @@ impl PdService {
         state.bootstrapped = true;
         state.cluster.put_store(store, self.env.now());
         let info = crate::cluster::RegionInfo::bare(first);
-        state.cluster.put_region(info).map_err(|s| Error::StaleEpoch { region: s.newer.0 })?;
+        state.cluster.put_region(info, self.env.now()).map_err(|s| Error::StaleEpoch { region: s.newer.0 })?;
         tracing::info!(cluster = self.cluster_id, "cluster is bootstrapped");
         Ok(pd::BootstrapResponse {})
     }

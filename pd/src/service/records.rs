@@ -50,7 +50,7 @@ pub(super) async fn load(meta: &dyn MetaStore, env: &Env, config: &PdConfig) -> 
     regions.sort_by_key(|r| std::cmp::Reverse(r.epoch.version));
     for region in regions {
         let id = region.id;
-        if cluster.put_region(RegionInfo::bare(region)).is_err() {
+        if cluster.put_region(RegionInfo::bare(region), env.now()).is_err() {
             tracing::warn!(region = %id, "recorded region is older than one that overlaps it");
         }
     }
