@@ -40,6 +40,8 @@
 //! - For one election timeout after the process started no peer votes: it may have promised a lease before it died.
 //! - The ranges of the initialized regions of a store never overlap. What would overlap is refused and comes again.
 //! - The log is cut only up to what a *flushed* apply state says.
+//! - A region that a split made is on the disk before its peer says anything: in the engine, or as the split in the old
+//!   region's log, committed by the log's own record, so that a restart applies it before it hears of anybody.
 //! - A peer's id is never used again. A peer destroys what it voted with when it applies its removal, when its region
 //!   speaks to a successor on this store, or when PD, asked, lists the region's peers without it; never on the word of
 //!   another store.

@@ -125,7 +125,7 @@ impl Node {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 started_unix_ms: params.env.wall_ms(),
             };
-            settle_first_region(&*params.engine, &pd, &about, info.bootstrapped).await?;
+            settle_first_region((&*params.engine, &*params.log), &pd, &about, info.bootstrapped).await?;
             pd.put_store(about).await?;
 
             let files = Arc::new(SnapshotFiles::open(&params.snapshot_dir)?);
@@ -297,7 +297,7 @@ async fn load_or_make_ident(engine: &dyn Engine, pd: &PdCaller, cluster_id: u64)
 
 /// Makes the cluster's first region, or finds out whether an earlier attempt succeeded.
 async fn settle_first_region(
-    engine: &dyn Engine,
+    (engine, log): (&dyn Engine, &dyn RaftLog),
     pd: &PdCaller,
     about: &meta::Store,
     bootstrapped: bool,
@@ -307,7 +307,9 @@ async fn settle_first_region(
     for (region_id, record) in keys::load_region_states(engine)? {
         let region = record.region.as_ref().map(Region::from);
         let first = region.filter(|r| r.range == KeyRange::all() && r.epoch == FIRST_EPOCH && r.peers.len() == 1);
-        let fresh = keys::load_apply_state(engine, region_id)?.is_some_and(|a| a.applied_index <= keys::INIT_LOG);
+        // An engine that was never flushed since looks fresh too; the log tells them apart.
+        let fresh = keys::load_apply_state(engine, region_id)?.is_some_and(|a| a.applied_index <= keys::INIT_LOG)
+            && log.state(region_id)?.is_none_or(|log| log.state.last_index <= keys::INIT_LOG);
         if let Some(region) = first.filter(|_| fresh) {
             candidate = Some(region);
         }

@@ -20,7 +20,9 @@ use crate::replicated::RegionCtx;
 use basalt_common::env::Monotonic;
 use basalt_common::{Epoch, KeyRange, Peer as RegionPeer, PeerId, PeerRole, Region, StoreId};
 use basalt_proto::raft::change_peers_command::Kind;
-use basalt_proto::raft::{AdminCommand, ChangePeersCommand, Envelope, RaftCommand, SnapshotMeta, admin_command};
+use basalt_proto::raft::{
+    AdminCommand, ChangePeersCommand, Envelope, RaftCommand, RaftLocalState, SnapshotMeta, admin_command,
+};
 use bytes::Bytes;
 use mend::mend_append;
 use prost::Message as _;
@@ -199,6 +201,11 @@ impl Peer {
     /// The hard state in memory, which may not be durable yet.
     pub fn hard_state(&self) -> HardState {
         self.node.raft.hard_state()
+    }
+
+    /// The record of the log as it is after everything appended so far; its commit index covers what was applied.
+    pub fn local_state(&self) -> RaftLocalState {
+        self.node.store().local_state()
     }
 
     /// The only voter of its region.

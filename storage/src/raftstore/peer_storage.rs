@@ -9,7 +9,7 @@
 
 use super::StoreError;
 use super::keys::INIT_LOG;
-use crate::raftlog::{LogBatch, RaftLog, RegionAppend, entry_bytes, limit_bytes};
+use crate::raftlog::{RaftLog, entry_bytes, limit_bytes};
 use basalt_common::{PeerRole, Region, RegionId};
 use basalt_proto::raft::{ApplyState, HardStateRecord, RaftLocalState, SnapshotMeta};
 use prost::Message as _;
@@ -49,17 +49,18 @@ pub struct PeerStorage {
 }
 
 impl PeerStorage {
-    /// The log of a region whose data this store has, as of its apply state. A log that a snapshot replaced, or that was
-    /// never written because a split was applied again, is set right.
+    /// The log of a region whose data this store has, as of its apply state, and whether what is on disk must be replaced
+    /// by its [`local_state`](Self::local_state) before anything is appended: a snapshot took its place, or it was never
+    /// written, because a split made the region.
     ///
     /// # Errors
-    /// [`StoreError::Log`] when the log cannot be read or corrected.
+    /// [`StoreError::Log`] when the log cannot be read.
     pub fn load(
         log: Arc<dyn RaftLog>,
         region_id: RegionId,
         apply: &ApplyState,
         conf_state: ConfState,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<(Self, bool), StoreError> {
         let found = log.state(region_id)?.unwrap_or_default();
         let hard = found.state.hard_state.unwrap_or_default();
         let (truncated, truncated_term) = (apply.truncated_index, apply.truncated_term);
@@ -104,11 +105,7 @@ impl PeerStorage {
             cache_bytes: 0,
             exported: RefCell::default(),
         };
-        if reset {
-            let append = RegionAppend { reset: true, entries: Vec::new(), state: Some(storage.local_state()) };
-            storage.log.append(&LogBatch { regions: [(region_id, append)].into() })?;
-        }
-        Ok(storage)
+        Ok((storage, reset))
     }
 
     /// The empty log of a peer that waits for a snapshot, with the vote that it may have given before.

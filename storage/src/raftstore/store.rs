@@ -261,13 +261,17 @@ impl Store {
     fn add_peer(&mut self, applier: Applier, earlier: Option<raft::eraftpb::HardState>) -> Result<(), StoreError> {
         let region_id = applier.region.id;
         let conf_state = applier.conf_state.clone();
-        let mut storage = PeerStorage::load(self.log.clone(), region_id, &applier.state, conf_state)?;
+        let (mut storage, reset) = PeerStorage::load(self.log.clone(), region_id, &applier.state, conf_state)?;
         if let Some(earlier) = earlier {
             let own = storage.hard_state().clone();
             if (earlier.term, earlier.vote) > (own.term, own.vote) {
                 let merged = raft::eraftpb::HardState { term: earlier.term, vote: earlier.vote, ..own };
                 storage.set_hard_state(merged);
             }
+        }
+        if reset {
+            let state = Some(storage.local_state());
+            self.out.persist_region(region_id, RegionAppend { reset, entries: Vec::new(), state });
         }
         let params = PeerParams {
             store_id: self.id,
@@ -602,6 +606,13 @@ impl Store {
     fn on_split(&mut self, old: RegionId, right: &[Arc<Region>], now: Monotonic) -> Result<(), StoreError> {
         let config = self.config.clone();
         let led = self.peers.get(&old).is_some_and(Peer::is_leader);
+        if let Some(peer) = self.peers.get(&old) {
+            // The engine knows of the new regions when it is flushed next. A crash before that must find the split again,
+            // in the old region's log and committed, whatever has become of the old region by then: it is all that there
+            // is of theirs here.
+            let state = Some(peer.local_state());
+            self.out.persist_region(old, RegionAppend { reset: false, entries: Vec::new(), state });
+        }
         for region in right {
             let Some(own) = region.peer_on(self.id) else { continue };
             let earlier = self.peers.remove(&region.id).map(|p| p.hard_state());
