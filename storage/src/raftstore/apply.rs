@@ -37,6 +37,7 @@ use prost::Message as _;
 use protobuf::Message as _;
 use raft::eraftpb::{ConfChangeV2, ConfState, Entry, EntryType};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Work for apply, in the order in which the raft store handed it out.
@@ -128,6 +129,8 @@ pub enum Change {
         /// The raft group as of the snapshot.
         conf_state: Box<ConfState>,
     },
+    /// A snapshot's files turned out damaged; nothing was touched.
+    RestoreRefused,
     /// A snapshot was taken; its export began.
     Exported,
     /// This store's peer was removed.
@@ -471,12 +474,27 @@ impl ApplyCore {
         Ok(Some(Applied { region_id, peer_id, index: 0, term: 0, changes: vec![Change::Exported] }))
     }
 
-    /// Replaces the region's data: mark, clear, ingest, unmark. A crash in between starts again from the mark.
+    /// Replaces the region's data: check, mark, clear, ingest, unmark. A crash in between starts again from the mark.
     fn restore(&mut self, region_id: RegionId, peer_id: PeerId, data: Bytes) -> Result<Applied, StoreError> {
         self.write()?;
-        let meta = SnapshotMeta::decode(data).map_err(|e| StoreError::Corrupt(format!("snapshot meta: {e}")))?;
+        let refused = |error: StoreError| {
+            tracing::warn!(region = %region_id, %error, "a received snapshot cannot be used; it must come again");
+            Applied { region_id, peer_id, index: 0, term: 0, changes: vec![Change::RestoreRefused] }
+        };
+        let meta = match SnapshotMeta::decode(data) {
+            Ok(meta) => meta,
+            Err(error) => return Ok(refused(StoreError::Corrupt(format!("snapshot meta: {error}")))),
+        };
+        let parts = match self.files.received(&meta) {
+            Ok(parts) => parts,
+            Err(error) => {
+                self.files.remove_received(&meta);
+                return Ok(refused(error));
+            }
+        };
         let old = self.appliers.remove(&region_id).map(|a| a.region.range.clone());
-        let applier = restore_region(&*self.engine, &self.files, peer_id, &meta, old)?;
+        let applier = restore_region(&*self.engine, &meta, parts, peer_id, old)?;
+        self.files.remove_received(&meta);
         let change = Change::Restored {
             region: applier.region.clone(),
             index: meta.index,
@@ -514,16 +532,16 @@ impl ApplyCore {
     }
 }
 
-/// Puts a received snapshot in place of what the store has of its range. Also run at start for a region that a crash left
-/// marked.
+/// Puts a received snapshot, whose files were checked, in place of what the store has of its range. Also run at start for a
+/// region that a crash left marked.
 ///
 /// # Errors
-/// [`StoreError`] when the files are gone or damaged, or the engine fails.
+/// [`StoreError`] when the snapshot contradicts itself or the engine fails.
 pub fn restore_region(
     engine: &dyn Engine,
-    files: &SnapshotFiles,
-    peer_id: PeerId,
     meta: &SnapshotMeta,
+    parts: Vec<(Cf, PathBuf)>,
+    peer_id: PeerId,
     old: Option<KeyRange>,
 ) -> Result<Applier, StoreError> {
     let region = meta.region.as_ref().map(Region::from).ok_or_else(|| corrupt("a snapshot names no region"))?;
@@ -541,12 +559,11 @@ pub fn restore_region(
     let mut clear = clear_range(&applier.region.range);
     clear.extend(old.iter().flat_map(clear_range));
     engine.write(&clear)?;
-    for (cf, path) in files.received(meta)? {
+    for (cf, path) in parts {
         engine.ingest(cf, &path)?;
     }
     engine.write(&[put_region(PeerState::Normal, &applier)?])?;
     engine.flush()?;
-    files.remove_received(meta);
     Ok(applier)
 }
 

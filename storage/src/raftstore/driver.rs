@@ -29,7 +29,7 @@ use crate::engine::Engine;
 use crate::raftlog::{LogBatch, RaftLog};
 use basalt_common::env::{Env, Monotonic};
 use basalt_common::metrics;
-use basalt_proto::raft::Envelope;
+use basalt_proto::raft::{Envelope, SnapshotMeta};
 use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -77,6 +77,8 @@ pub(super) enum SnapshotWork {
     Export(ExportJob),
     /// Send them, with their message.
     Send(Envelope),
+    /// Remove those that were received and are not taken.
+    Refuse(Vec<SnapshotMeta>),
 }
 
 /// Takes what the crank does not do itself.
@@ -145,6 +147,10 @@ impl Worker {
             SnapshotWork::Send(envelope) => {
                 let done = SnapshotDone::new(self.handle.clone(), self.files.clone(), &envelope);
                 self.transport.send_snapshot(envelope, self.files.clone(), done);
+                None
+            }
+            SnapshotWork::Refuse(received) => {
+                received.iter().for_each(|meta| self.files.remove_received(meta));
                 None
             }
         }
@@ -280,6 +286,9 @@ impl<Q: Queues> Crank<Q> {
         }
         for envelope in effects.snapshots {
             self.queues.snapshot(SnapshotWork::Send(envelope));
+        }
+        if !effects.refused.is_empty() {
+            self.queues.snapshot(SnapshotWork::Refuse(effects.refused));
         }
         if let Some(work) = effects.persist {
             self.persist(work, now)?;

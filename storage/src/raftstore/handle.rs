@@ -95,11 +95,13 @@ impl RaftHandle {
         &self.config
     }
 
-    /// Takes a message from another store; dropped when the mailbox is full, which raft survives.
-    pub fn message(&self, envelope: Envelope) {
-        if self.mailbox.offer(Input::Message(Box::new(envelope))).is_err() {
+    /// Takes a message from another store; dropped when the mailbox is full, which raft survives. False when it was.
+    pub fn message(&self, envelope: Envelope) -> bool {
+        let taken = self.mailbox.offer(Input::Message(Box::new(envelope))).is_ok();
+        if !taken {
             tracing::debug!(store = %self.store_id, "mailbox full, raft message dropped");
         }
+        taken
     }
 
     /// Puts in an input that needs no answer.

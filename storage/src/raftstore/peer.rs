@@ -27,7 +27,7 @@ use bytes::Bytes;
 use mend::mend_append;
 use prost::Message as _;
 use protobuf::Message as _;
-use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2, Entry, HardState, Message, MessageType};
+use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2, Entry, HardState, Message, MessageType, Snapshot};
 use raft::{RawNode, Ready, SnapshotStatus, StateRole, Storage};
 use rand::Rng;
 use rand::rngs::SmallRng;
@@ -75,6 +75,8 @@ pub struct Peer {
     applied_term: u64,
     persists_outstanding: usize,
     restoring: Option<Ready>,
+    /// What it restored from turned out damaged.
+    refused: bool,
     /// A snapshot's ready and index, from when its data is in the engine until the log begins behind it.
     restored: Option<(u64, u64)>,
     proposed: VecDeque<Proposed>,
@@ -139,6 +141,7 @@ impl Peer {
             applied_term: params.applied_term,
             persists_outstanding: 0,
             restoring: None,
+            refused: false,
             restored: None,
             proposed: VecDeque::new(),
             guarded_until: 0,
@@ -185,12 +188,8 @@ impl Peer {
     /// Where nothing else may be put: the range of the region, and that of the snapshot that was taken and is not in the
     /// engine yet.
     pub fn claims(&self) -> impl Iterator<Item = KeyRange> {
-        let waiting = match &self.restoring {
-            Some(ready) => Some(ready.snapshot()),
-            None => self.node.raft.raft_log.unstable.snapshot.as_ref(),
-        };
         let own = self.is_initialized().then(|| self.region.range.clone());
-        own.into_iter().chain(waiting.and_then(snapshot_range))
+        own.into_iter().chain(self.snapshot_taken().and_then(snapshot_range))
     }
 
     /// True while this peer leads.
@@ -484,6 +483,37 @@ impl Peer {
         self.node.mut_store().set_snapshot(meta);
     }
 
+    /// Whether raft has taken a received snapshot with this index, which is not in the engine yet.
+    pub fn is_taking(&self, index: u64) -> bool {
+        self.snapshot_taken().is_some_and(|snapshot| snapshot.get_metadata().index == index)
+    }
+
+    fn snapshot_taken(&self) -> Option<&Snapshot> {
+        match &self.restoring {
+            Some(ready) => Some(ready.snapshot()),
+            None => self.node.raft.raft_log.unstable.snapshot.as_ref(),
+        }
+    }
+
+    /// Whether the peer must begin anew from its storage, and can: everything that it handed to the log is durable.
+    pub fn must_reload(&self) -> bool {
+        self.refused && !self.leaving && self.persists_outstanding == 0
+    }
+
+    /// What a peer that begins anew from this one's storage starts from.
+    pub fn reload_params(&self, rng: SmallRng) -> PeerParams {
+        PeerParams {
+            store_id: self.store_id,
+            cluster_id: self.cluster_id,
+            region: self.region.clone(),
+            peer_id: self.peer_id,
+            storage: self.node.store().clone(),
+            applied_index: self.applied_index,
+            applied_term: self.applied_term,
+            rng,
+        }
+    }
+
     /// Learns whether a snapshot arrived.
     pub fn report_snapshot(&mut self, to: PeerId, arrived: bool) {
         let status = if arrived { SnapshotStatus::Finish } else { SnapshotStatus::Failure };
@@ -626,6 +656,10 @@ impl Peer {
                 Change::Restored { region, index, term, conf_state } => {
                     self.on_restored(region.clone(), (index, term, conf_state), out);
                     for_store.push(Change::Restored { region, index, term, conf_state: Default::default() });
+                }
+                Change::RestoreRefused => {
+                    self.refused = true;
+                    for_store.push(Change::RestoreRefused);
                 }
                 Change::Exported => for_store.push(Change::Exported),
                 Change::Removed => {

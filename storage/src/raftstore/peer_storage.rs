@@ -20,7 +20,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// What is known of a snapshot that a follower needs.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 enum Exported {
     /// Nobody asked.
     #[default]
@@ -34,6 +34,7 @@ enum Exported {
 }
 
 /// See the module.
+#[derive(Clone)]
 pub struct PeerStorage {
     region_id: RegionId,
     log: Arc<dyn RaftLog>,

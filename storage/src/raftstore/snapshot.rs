@@ -3,13 +3,14 @@
 //! ```text
 //!  <dir>/send-7-1042-6/{default,lock,write}.sst, meta      region 7 at index 1042 of term 6
 //!  <dir>/recv-7-1042-6/…                                   complete, checked, synced
-//!  <dir>/recv-7-1042-6.tmp/…                               arriving
+//!  <dir>/recv-7-1042-6.3.tmp/…                             arriving, by the third stream since the start
 //!
 //!  stream:  head {raft message, meta {region, index, term, files: [(family, size, crc32)]}}  data  data  data …
 //! ```
-//! A received snapshot is whole or absent: files are written under a temporary name, checked against size and CRC-32,
-//! synced, and the folder renamed; only then does the raft message reach the store. It stays until the region has been
-//! unmarked as applying, so that a crash while ingesting starts again.
+//! A received snapshot is whole or absent: files are written under a name of their stream's own, checked against size and
+//! CRC-32, synced, and the folder renamed; only then does the raft message reach the store. They are read and checked once
+//! more before anything of the region is touched. A snapshot stays until the region has been unmarked as applying, so that
+//! a crash while ingesting starts again; one that raft does not take is removed at once.
 
 use super::StoreError;
 use super::apply::ExportJob;
@@ -23,12 +24,16 @@ use protobuf::Message as _;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 const META: &str = "meta";
+const TMP: &str = ".tmp";
 
 /// The folder of a store's snapshots.
 pub struct SnapshotFiles {
     dir: PathBuf,
+    streams: AtomicU64,
 }
 
 impl SnapshotFiles {
@@ -41,11 +46,22 @@ impl SnapshotFiles {
         for entry in fs::read_dir(dir).map_err(|e| io(dir, &e))? {
             let path = entry.map_err(|e| io(dir, &e))?.path();
             let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-            if name.starts_with("send-") || name.ends_with(".tmp") {
+            if name.starts_with("send-") || name.ends_with(TMP) {
                 fs::remove_dir_all(&path).map_err(|e| io(&path, &e))?;
             }
         }
-        Ok(SnapshotFiles { dir: dir.to_owned() })
+        Ok(SnapshotFiles { dir: dir.to_owned(), streams: AtomicU64::new(0) })
+    }
+
+    /// Removes everything: at start, when what regions were in the middle of taking has been taken.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] as the file system reports it.
+    pub fn clear(&self) -> Result<(), StoreError> {
+        for entry in fs::read_dir(&self.dir).map_err(|e| io(&self.dir, &e))? {
+            remove(&entry.map_err(|e| io(&self.dir, &e))?.path());
+        }
+        Ok(())
     }
 
     fn folder(&self, prefix: &str, region: u64, index: u64, term: u64) -> PathBuf {
@@ -111,7 +127,7 @@ impl SnapshotFiles {
     ///
     /// # Errors
     /// [`StoreError::Io`] when the head is incomplete or no file can be made.
-    pub fn receive(&self, head: SnapshotHead) -> Result<SnapshotReceiver, StoreError> {
+    pub fn receive(self: &Arc<Self>, head: SnapshotHead) -> Result<SnapshotReceiver, StoreError> {
         let (Some(envelope), Some(meta)) = (head.envelope, head.meta) else {
             return Err(StoreError::Io("a snapshot's head is incomplete".into()));
         };
@@ -120,35 +136,35 @@ impl SnapshotFiles {
             return Err(StoreError::Io("a snapshot's head contradicts its message".into()));
         }
         let done = self.folder_of("recv", &meta);
-        let tmp = done.with_extension("tmp");
-        remove(&tmp);
+        let stream = self.streams.fetch_add(1, Ordering::Relaxed);
+        let tmp = done.with_extension(format!("{stream}.tmp"));
         fs::create_dir_all(&tmp).map_err(|e| io(&tmp, &e))?;
-        Ok(SnapshotReceiver { envelope, meta, tmp, done, at: 0, open: None })
+        Ok(SnapshotReceiver { files: self.clone(), envelope, meta, tmp, done, at: 0, open: None })
     }
 
-    /// The files of a received snapshot, by family.
+    /// The files of a received snapshot, by family, read and checked.
     ///
     /// # Errors
-    /// [`StoreError::Io`] when one is missing or has another size.
+    /// [`StoreError::Io`] when one is missing or damaged.
     pub fn received(&self, meta: &SnapshotMeta) -> Result<Vec<(Cf, PathBuf)>, StoreError> {
         let dir = self.folder_of("recv", meta);
         let mut found = Vec::new();
         for file in &meta.files {
             let Some(cf) = DATA_CFS.into_iter().find(|cf| cf.name() == file.cf) else { continue };
             let path = dir.join(file_name(cf));
-            match fs::metadata(&path) {
-                Ok(there) if there.len() == file.size_bytes => {
-                    // Ingesting moves the file away, and a crash may make it necessary again.
-                    let copy = path.with_extension("ingest");
-                    let _ = fs::remove_file(&copy);
-                    fs::hard_link(&path, &copy).map_err(|e| io(&path, &e))?;
-                    found.push((cf, copy));
-                }
-                Ok(_) => return Err(StoreError::Io(format!("{} has another size", path.display()))),
-                Err(e) => return Err(io(&path, &e)),
-            }
+            check_file(&path, file)?;
+            // Ingesting moves the file away, and a crash may make it necessary again.
+            let copy = path.with_extension("ingest");
+            let _ = fs::remove_file(&copy);
+            fs::hard_link(&path, &copy).map_err(|e| io(&path, &e))?;
+            found.push((cf, copy));
         }
         Ok(found)
+    }
+
+    fn is_whole(&self, meta: &SnapshotMeta, dir: &Path) -> bool {
+        let checks = |file: &SnapshotFile| check_file(&dir.join(format!("{}.sst", file.cf)), file).is_ok();
+        fs::read(dir.join(META)).is_ok_and(|found| found == meta.encode_to_vec()) && meta.files.iter().all(checks)
     }
 
     /// The meta of a received snapshot of a region at an index.
@@ -160,7 +176,7 @@ impl SnapshotFiles {
         for entry in fs::read_dir(&self.dir).map_err(|e| io(&self.dir, &e))? {
             let path = entry.map_err(|e| io(&self.dir, &e))?.path();
             let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-            if name.starts_with(&prefix) && !name.ends_with(".tmp") {
+            if name.starts_with(&prefix) && !name.ends_with(TMP) {
                 let bytes = fs::read(path.join(META)).map_err(|e| io(&path, &e))?;
                 return SnapshotMeta::decode(&bytes[..]).map_err(|e| StoreError::Io(e.to_string()));
             }
@@ -232,6 +248,7 @@ struct Arriving {
 
 /// A snapshot that is arriving.
 pub struct SnapshotReceiver {
+    files: Arc<SnapshotFiles>,
     envelope: Envelope,
     meta: SnapshotMeta,
     tmp: PathBuf,
@@ -241,6 +258,11 @@ pub struct SnapshotReceiver {
 }
 
 impl SnapshotReceiver {
+    /// What is arriving.
+    pub fn meta(&self) -> &SnapshotMeta {
+        &self.meta
+    }
+
     /// Takes the next bytes.
     ///
     /// # Errors
@@ -281,21 +303,53 @@ impl SnapshotReceiver {
     ///
     /// # Errors
     /// [`StoreError::Io`] when it is incomplete.
-    pub fn finish(self) -> Result<Envelope, StoreError> {
+    pub fn finish(mut self) -> Result<Envelope, StoreError> {
         if self.open.is_some() || self.at != self.meta.files.len() {
             return Err(StoreError::Io("a snapshot ended early".into()));
         }
         let path = self.tmp.join(META);
         let mut file = File::create(&path).map_err(|e| io(&path, &e))?;
         file.write_all(&self.meta.encode_to_vec()).and_then(|()| file.sync_all()).map_err(|e| io(&path, &e))?;
-        if !self.done.exists() {
+        sync_folder(&self.tmp)?;
+        // Another stream may have brought the same before, or a removal may have left half of it.
+        if !self.files.is_whole(&self.meta, &self.done) {
+            remove(&self.done);
             fs::rename(&self.tmp, &self.done).map_err(|e| io(&self.done, &e))?;
         }
         if let Some(parent) = self.done.parent() {
-            File::open(parent).and_then(|d| d.sync_all()).map_err(|e| io(parent, &e))?;
+            sync_folder(parent)?;
         }
-        Ok(self.envelope)
+        Ok(std::mem::take(&mut self.envelope))
     }
+}
+
+impl Drop for SnapshotReceiver {
+    /// What did not arrive whole is of no use.
+    fn drop(&mut self) {
+        remove(&self.tmp);
+    }
+}
+
+fn check_file(path: &Path, file: &SnapshotFile) -> Result<(), StoreError> {
+    let mut crc = crc32fast::Hasher::new();
+    let (mut buffer, mut size) = (vec![0; 1 << 16], 0);
+    let mut open = File::open(path).map_err(|e| io(path, &e))?;
+    loop {
+        let read = open.read(&mut buffer).map_err(|e| io(path, &e))?;
+        if read == 0 {
+            break;
+        }
+        size += read as u64;
+        crc.update(&buffer[..read]);
+    }
+    match (size, crc.finalize()) == (file.size_bytes, file.crc32) {
+        true => Ok(()),
+        false => Err(StoreError::Io(format!("{} is damaged: its size or its checksum is another", path.display()))),
+    }
+}
+
+fn sync_folder(path: &Path) -> Result<(), StoreError> {
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(|e| io(path, &e))
 }
 
 fn file_name(cf: Cf) -> String {

@@ -17,14 +17,14 @@ use super::keys;
 use super::message::{Input, PeerStatus};
 use super::peer::{Peer, PeerParams};
 use super::peer_storage::{PeerStorage, conf_state_of, initial_apply_state};
-use super::snapshot::{SnapshotFiles, snapshot_range};
+use super::snapshot::{SnapshotFiles, snapshot_meta, snapshot_range};
 use crate::config::RaftConfig;
 use crate::engine::Engine;
 use crate::error::RegionError;
 use crate::raftlog::{LogBatch, RaftLog, RegionAppend};
 use basalt_common::env::Monotonic;
 use basalt_common::{Epoch, KeyRange, Peer as RegionPeer, PeerId, Region, RegionId, StoreId};
-use basalt_proto::raft::{Envelope, PeerState};
+use basalt_proto::raft::{Envelope, PeerState, SnapshotMeta};
 use protobuf::Message as _;
 use raft::eraftpb::{ConfState, Message, MessageType};
 use rand::rngs::SmallRng;
@@ -72,6 +72,8 @@ pub enum PdEvent {
 pub struct Effects {
     /// Messages that may leave now.
     pub send: Vec<Envelope>,
+    /// Snapshots that were received and are not taken: their files can go.
+    pub refused: Vec<SnapshotMeta>,
     /// What must be durable, and its number; `Input::Persisted` answers.
     pub persist: Option<(u64, LogBatch)>,
     /// Work for apply; `Input::Applied` answers.
@@ -101,6 +103,7 @@ impl Effects {
             && self.persist.is_none()
             && self.apply.is_empty()
             && self.snapshots.is_empty()
+            && self.refused.is_empty()
             && self.pd.is_empty()
     }
 
@@ -211,7 +214,7 @@ impl Store {
                 .ok_or_else(|| StoreError::Corrupt(format!("region {region_id} has no apply state")))?;
             let applier = if record.state() == PeerState::Applying {
                 let meta = files.find_received(region_id, state.applied_index)?;
-                restore_region(&*engine, &files, peer_id, &meta, None)?
+                restore_region(&*engine, &meta, files.received(&meta)?, peer_id, None)?
             } else {
                 let conf_state = ConfState::parse_from_bytes(&record.conf_state)
                     .map_err(|e| StoreError::Corrupt(format!("raft group of region {region_id}: {e}")))?;
@@ -219,6 +222,7 @@ impl Store {
             };
             store.add_peer(applier, None)?;
         }
+        files.clear()?;
         if !leftover.is_empty() {
             store.log.append(&leftover)?;
         }
@@ -326,7 +330,7 @@ impl Store {
                     peer.campaign(&config);
                 }
             }
-            Input::Persisted(number) => self.on_persisted(number),
+            Input::Persisted(number) => return self.on_persisted(number),
             Input::Applied(applied) => {
                 for applied in applied {
                     self.on_applied(applied, now)?;
@@ -405,11 +409,16 @@ impl Store {
         self.peers.get_mut(&region)
     }
 
-    fn on_persisted(&mut self, number: u64) {
+    fn on_persisted(&mut self, number: u64) -> Result<(), StoreError> {
         while self.rounds.front().is_some_and(|round| round.number <= number) {
             let Some(round) = self.rounds.pop_front() else { break };
+            let regions: Vec<RegionId> = round.held.iter().map(|ready| ready.region).collect();
             self.release(round.held, round.messages);
+            for region in regions {
+                self.reload_when_synced(region)?;
+            }
         }
+        Ok(())
     }
 
     fn release(&mut self, held: Vec<HeldReady>, messages: Vec<Envelope>) {
@@ -424,6 +433,19 @@ impl Store {
     // ---- messages ----
 
     fn on_message(&mut self, envelope: Envelope, now: Monotonic) -> Result<(), StoreError> {
+        let region_id = RegionId(envelope.region_id);
+        // The files of a snapshot are here before its message is; whatever becomes of the message, they must not stay.
+        let snapshot = snapshot_meta(&envelope);
+        self.take_message(envelope, now)?;
+        if let Some(meta) = snapshot
+            && !self.peers.get(&region_id).is_some_and(|peer| peer.is_taking(meta.index))
+        {
+            self.out.refused.push(meta);
+        }
+        Ok(())
+    }
+
+    fn take_message(&mut self, envelope: Envelope, now: Monotonic) -> Result<(), StoreError> {
         let region_id = RegionId(envelope.region_id);
         let (Some(to), Some(from)) =
             (envelope.to.as_ref().map(RegionPeer::from), envelope.from.as_ref().map(RegionPeer::from))
@@ -585,10 +607,23 @@ impl Store {
             match change {
                 Change::Split { right, .. } => self.on_split(region_id, &right, now)?,
                 Change::Removed => self.remove_peer(region_id),
+                Change::RestoreRefused => self.reload_when_synced(region_id)?,
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    /// A snapshot that raft has accepted cannot be taken after all: the peer begins anew from its storage, as it would after
+    /// a restart, once everything that it handed to the log is durable.
+    fn reload_when_synced(&mut self, region_id: RegionId) -> Result<(), StoreError> {
+        let Some(peer) = self.peers.get(&region_id).filter(|peer| peer.must_reload()) else { return Ok(()) };
+        let seed = self.rng.next_u64();
+        let params = peer.reload_params(SmallRng::seed_from_u64(seed));
+        if let Some(mut before) = self.peers.remove(&region_id) {
+            before.fail_all();
+        }
+        self.insert(params)
     }
 
     fn remove_peer(&mut self, region_id: RegionId) {

@@ -10,7 +10,7 @@ pub mod grpc;
 use super::StoreError;
 use super::handle::RaftHandle;
 use super::message::Input;
-use super::snapshot::{SnapshotFiles, snapshot_meta};
+use super::snapshot::{SnapshotFiles, SnapshotReceiver, snapshot_meta};
 use basalt_common::{PeerId, RegionId, StoreId};
 use basalt_proto::raft::snapshot_chunk::Part;
 use basalt_proto::raft::{Envelope, SnapshotChunk, SnapshotMeta};
@@ -81,17 +81,51 @@ impl Inbound {
         &self,
         chunks: impl Iterator<Item = Result<SnapshotChunk, StoreError>>,
     ) -> Result<(), StoreError> {
-        let mut receiver = None;
+        let mut arriving = self.begin_snapshot();
         for chunk in chunks {
-            match (chunk?.part, &mut receiver) {
-                (Some(Part::Head(head)), None) => receiver = Some(self.files.receive(head)?),
-                (Some(Part::Data(data)), Some(receiver)) => receiver.write(&data)?,
-                _ => return Err(StoreError::Io("a snapshot's chunks are out of order".into())),
-            }
+            arriving.take(chunk?)?;
         }
-        let receiver = receiver.ok_or_else(|| StoreError::Io("a snapshot without a head".into()))?;
-        self.handle.message(receiver.finish()?);
+        arriving.announce()
+    }
+
+    /// Begins to take a snapshot.
+    pub fn begin_snapshot(&self) -> ArrivingSnapshot {
+        ArrivingSnapshot { inbound: self.clone(), receiver: None }
+    }
+}
+
+/// A snapshot of which the chunks come one by one; dropped before the end, nothing of it is left.
+pub struct ArrivingSnapshot {
+    inbound: Inbound,
+    receiver: Option<SnapshotReceiver>,
+}
+
+impl ArrivingSnapshot {
+    /// Takes the next chunk.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] when it is out of order, damaged or cannot be written.
+    pub fn take(&mut self, chunk: SnapshotChunk) -> Result<(), StoreError> {
+        match (chunk.part, &mut self.receiver) {
+            (Some(Part::Head(head)), None) => self.receiver = Some(self.inbound.files.receive(head)?),
+            (Some(Part::Data(data)), Some(receiver)) => receiver.write(&data)?,
+            _ => return Err(StoreError::Io("a snapshot's chunks are out of order".into())),
+        }
         Ok(())
+    }
+
+    /// Makes it available, and tells the store.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] when it is incomplete, and when the store takes no messages now.
+    pub fn announce(self) -> Result<(), StoreError> {
+        let receiver = self.receiver.ok_or_else(|| StoreError::Io("a snapshot without a head".into()))?;
+        let meta = receiver.meta().clone();
+        if self.inbound.handle.message(receiver.finish()?) {
+            return Ok(());
+        }
+        self.inbound.files.remove_received(&meta);
+        Err(StoreError::Io("the store is too busy for a snapshot".into()))
     }
 }
 

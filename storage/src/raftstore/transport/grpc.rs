@@ -74,7 +74,9 @@ impl Transport for GrpcTransport {
         for envelope in envelopes {
             let store = target(&envelope);
             match self.shared.local.inbound(store) {
-                Some(inbound) => inbound.handle.message(envelope),
+                Some(inbound) => {
+                    inbound.handle.message(envelope);
+                }
                 None => {
                     if self.queue(store).try_send(envelope).is_err() {
                         tracing::debug!(%store, "queue full, raft message dropped");
