@@ -294,7 +294,9 @@ impl ApplyCore {
         }
         let (index, term, peer_id) = (applier.state.applied_index, applier.state.applied_term, applier.peer_id);
         if removed {
-            self.remove_data(&applier.region, applier.peer_id)?;
+            // How far it came stays known: the removal may be committed by this peer's word alone.
+            let applied = keys::put_apply_state(region_id, &applier.state);
+            self.remove_data(&applier.region, applier.peer_id, applied)?;
             changes.push(Change::Removed);
         } else {
             self.push(keys::put_apply_state(region_id, &applier.state));
@@ -508,7 +510,10 @@ impl ApplyCore {
     fn destroy(&mut self, region_id: RegionId, peer_id: PeerId) -> Result<Applied, StoreError> {
         self.write()?;
         match self.appliers.remove(&region_id) {
-            Some(applier) => self.remove_data(&applier.region, peer_id)?,
+            Some(applier) => {
+                let forgotten = Modify::Delete { cf: Cf::Local, key: keys::apply_state_key(region_id) };
+                self.remove_data(&applier.region, peer_id, forgotten)?;
+            }
             None => {
                 // A peer without data says nothing about its region; what an earlier one knew of it stays known.
                 let earlier = keys::load_region_state(&*self.engine, region_id)?.and_then(|record| record.region);
@@ -520,11 +525,11 @@ impl ApplyCore {
         Ok(Applied { region_id, peer_id, index: 0, term: 0, changes: vec![Change::Removed] })
     }
 
-    fn remove_data(&mut self, region: &Region, peer_id: PeerId) -> Result<(), StoreError> {
+    fn remove_data(&mut self, region: &Region, peer_id: PeerId, apply_state: Modify) -> Result<(), StoreError> {
         for modify in clear_range(&region.range) {
             self.push(modify);
         }
-        self.push(Modify::Delete { cf: Cf::Local, key: keys::apply_state_key(region.id) });
+        self.push(apply_state);
         self.push(tombstone(region, peer_id));
         self.write()?;
         self.engine.flush()?;

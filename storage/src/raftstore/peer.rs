@@ -317,6 +317,13 @@ impl Peer {
         known > 0 && region.epoch.conf_ver >= known && region.peer(self.peer_id).is_none()
     }
 
+    /// Learns from a peer that applied it that an entry is committed; of no effect when this peer has another there.
+    pub fn learn_committed(&mut self, index: u64, term: u64) {
+        if self.restoring.is_none() && !self.leaving && self.node.raft.raft_log.maybe_commit(index, term) {
+            tracing::info!(region = %self.region.id, index, "learned that an entry is committed from a peer that is gone");
+        }
+    }
+
     /// Takes no part any more; its removal is ordered. False when it was before.
     pub fn leave(&mut self) -> bool {
         self.delegate.lead(0);
@@ -701,6 +708,9 @@ impl Peer {
             Ok(conf_state) => self.node.mut_store().set_conf_state(conf_state),
             Err(error) => tracing::error!(region = %self.region.id, %error, "raft refused a committed change of peers"),
         }
+        // What PD and others do on hearing of this must be found by a restart.
+        let state = Some(self.local_state());
+        out.persist_region(self.region.id, RegionAppend { reset: false, entries: Vec::new(), state });
         if let Some(region) = region {
             self.heard.retain(|id, _| region.peer(*id).is_some());
             // In a joint configuration the voters on their way out are still sent to.

@@ -84,8 +84,29 @@ pub struct Effects {
     pub pd: Vec<PdEvent>,
     pub(super) touched: BTreeSet<RegionId>,
     batch: LogBatch,
-    held: Vec<HeldReady>,
-    held_messages: Vec<Envelope>,
+    held: Held,
+}
+
+/// What leaves when a round is durable.
+#[derive(Debug, Default)]
+struct Held {
+    readies: Vec<HeldReady>,
+    messages: Vec<Envelope>,
+    /// PD builds on what it hears, and has peers removed that a restart of this store may need: it hears only of what a
+    /// restart would find.
+    reports: Vec<PdEvent>,
+}
+
+impl Held {
+    fn is_empty(&self) -> bool {
+        self.readies.is_empty() && self.messages.is_empty() && self.reports.is_empty()
+    }
+
+    fn extend(&mut self, later: Held) {
+        self.readies.extend(later.readies);
+        self.messages.extend(later.messages);
+        self.reports.extend(later.reports);
+    }
 }
 
 /// A ready of a peer that its round's sync acknowledges. It names the peer, as another may have its place by then.
@@ -113,15 +134,14 @@ impl Effects {
 
     /// Holds messages back until the round's batch is durable (or, if it has none, the batch before it).
     pub(super) fn after_persist(&mut self, of: (RegionId, PeerId), ready: u64, messages: Vec<Envelope>) {
-        self.held.push(HeldReady { region: of.0, peer: of.1, number: ready });
-        self.held_messages.extend(messages);
+        self.held.readies.push(HeldReady { region: of.0, peer: of.1, number: ready });
+        self.held.messages.extend(messages);
     }
 }
 
 struct PersistRound {
     number: u64,
-    held: Vec<HeldReady>,
-    messages: Vec<Envelope>,
+    held: Held,
 }
 
 /// What is left of a peer: this one and those with smaller ids never come back here.
@@ -129,6 +149,8 @@ struct Tombstone {
     peer_id: PeerId,
     /// The region when the peer left: who was a member then, and who was not any more.
     region: Arc<Region>,
+    /// The entry that removed the peer, and its term, where the peer applied it: it is committed.
+    removal: Option<(u64, u64)>,
 }
 
 /// What a store is opened with.
@@ -207,7 +229,9 @@ impl Store {
                 if store.log.state(region_id)?.is_some() {
                     leftover.regions.insert(region_id, RegionAppend::removal());
                 }
-                store.tombstones.insert(region_id, Tombstone { peer_id, region: Arc::new(region) });
+                let applied = keys::load_apply_state(&*engine, region_id)?;
+                let removal = applied.map(|applied| (applied.applied_index, applied.applied_term));
+                store.tombstones.insert(region_id, Tombstone { peer_id, region: Arc::new(region), removal });
                 continue;
             }
             let state = keys::load_apply_state(&*engine, region_id)?
@@ -385,20 +409,19 @@ impl Store {
             }
         }
         let batch = std::mem::take(&mut self.out.batch);
-        let held = std::mem::take(&mut self.out.held);
-        let messages = std::mem::take(&mut self.out.held_messages);
+        let mut held = std::mem::take(&mut self.out.held);
+        if !batch.is_empty() || !self.rounds.is_empty() {
+            held.reports = self.out.pd.extract_if(.., |event| matches!(event, PdEvent::Heartbeat { .. })).collect();
+        }
         if !batch.is_empty() {
             let number = self.next_persist;
             self.next_persist += 1;
-            self.rounds.push_back(PersistRound { number, held, messages });
+            self.rounds.push_back(PersistRound { number, held });
             self.out.persist = Some((number, batch));
-        } else if !held.is_empty() || !messages.is_empty() {
+        } else if !held.is_empty() {
             match self.rounds.back_mut() {
-                Some(round) => {
-                    round.held.extend(held);
-                    round.messages.extend(messages);
-                }
-                None => self.release(held, messages),
+                Some(round) => round.held.extend(held),
+                None => self.release(held),
             }
         }
         std::mem::take(&mut self.out)
@@ -412,8 +435,8 @@ impl Store {
     fn on_persisted(&mut self, number: u64) -> Result<(), StoreError> {
         while self.rounds.front().is_some_and(|round| round.number <= number) {
             let Some(round) = self.rounds.pop_front() else { break };
-            let regions: Vec<RegionId> = round.held.iter().map(|ready| ready.region).collect();
-            self.release(round.held, round.messages);
+            let regions: Vec<RegionId> = round.held.readies.iter().map(|ready| ready.region).collect();
+            self.release(round.held);
             for region in regions {
                 self.reload_when_synced(region)?;
             }
@@ -421,13 +444,14 @@ impl Store {
         Ok(())
     }
 
-    fn release(&mut self, held: Vec<HeldReady>, messages: Vec<Envelope>) {
-        for ready in held {
+    fn release(&mut self, held: Held) {
+        for ready in held.readies {
             if let Some(peer) = self.touch(ready.region).filter(|peer| peer.id() == ready.peer) {
                 peer.on_persisted(ready.number);
             }
         }
-        self.out.send.extend(messages);
+        self.out.send.extend(held.messages);
+        self.out.pd.extend(held.reports);
     }
 
     // ---- messages ----
@@ -458,7 +482,7 @@ impl Store {
         }
         let epoch = envelope.epoch.as_ref().map(Epoch::from).unwrap_or_default();
         if envelope.is_tombstone {
-            self.on_tombstone(region_id, to.id, now);
+            self.on_tombstone(&envelope, to.id, now);
             return Ok(());
         }
         let Ok(message) = Message::parse_from_bytes(&envelope.message) else {
@@ -475,9 +499,10 @@ impl Store {
             && to.id <= tombstone.peer_id
         {
             tracing::debug!(region = %region_id, peer = %to.id, "a message for a removed peer was dropped");
-            if asks_vote && is_outdated(from.id, epoch, &tombstone.region) {
-                let known = tombstone.region.epoch;
-                self.send_tombstone(&envelope, known);
+            let is_behind = epoch.conf_ver < tombstone.region.epoch.conf_ver;
+            if asks_vote && is_behind {
+                let (known, removal) = (tombstone.region.epoch, tombstone.removal);
+                self.send_tombstone(&envelope, known, removal);
             }
             return Ok(());
         }
@@ -491,7 +516,7 @@ impl Store {
         let Some(peer) = self.peers.get_mut(&region_id) else { return Ok(()) };
         if asks_vote && is_outdated(from.id, epoch, peer.region()) {
             let known = peer.region().epoch;
-            self.send_tombstone(&envelope, known);
+            self.send_tombstone(&envelope, known, None);
             return Ok(());
         }
         if occupied {
@@ -556,14 +581,20 @@ impl Store {
         others.flat_map(|(_, peer)| peer.claims()).any(|claim| claim.intersect(range).is_some())
     }
 
-    /// Tells the sender that its region has gone on without it.
-    fn send_tombstone(&mut self, envelope: &Envelope, known: Epoch) {
+    /// Tells the sender that its region has gone on, perhaps without it, or without the peer that it asks. That peer's
+    /// removal may be what the sender cannot commit, as it needs the peer's vote for it: of two voters the one that stays
+    /// may forget in a crash what it was told by the one that went.
+    fn send_tombstone(&mut self, envelope: &Envelope, known: Epoch, removal: Option<(u64, u64)>) {
+        let (index, log_term) = removal.unwrap_or_default();
+        let message = Message { index, log_term, ..Message::default() };
+        let Ok(message) = message.write_to_bytes() else { return };
         self.out.send.push(Envelope {
             region_id: envelope.region_id,
             from: envelope.to,
             to: envelope.from,
             epoch: Some(known.into()),
             is_tombstone: true,
+            message: message.into(),
             cluster_id: self.cluster_id,
             ..Envelope::default()
         });
@@ -571,10 +602,14 @@ impl Store {
 
     /// Another store says that the region removed this peer. What the peer voted with is not destroyed on one store's word:
     /// PD is asked.
-    fn on_tombstone(&mut self, region_id: RegionId, peer_id: PeerId, now: Monotonic) {
-        if let Some(peer) = self.peers.get_mut(&region_id).filter(|peer| peer.id() == peer_id) {
-            peer.ask_membership(now, &mut self.out);
+    fn on_tombstone(&mut self, envelope: &Envelope, peer_id: PeerId, now: Monotonic) {
+        let region_id = RegionId(envelope.region_id);
+        let Some(peer) = self.peers.get_mut(&region_id).filter(|peer| peer.id() == peer_id) else { return };
+        if let Ok(removal) = Message::parse_from_bytes(&envelope.message) {
+            peer.learn_committed(removal.index, removal.log_term);
         }
+        peer.ask_membership(now, &mut self.out);
+        self.out.touched.insert(region_id);
     }
 
     /// PD knows the region by a leader's report, so its peers are committed.
@@ -603,10 +638,11 @@ impl Store {
         let peer = self.peers.get_mut(&region_id).filter(|peer| peer.id() == applied.peer_id);
         let Some(peer) = peer else { return Ok(()) };
         self.out.touched.insert(region_id);
+        let last = Some((applied.index, applied.term)).filter(|(index, _)| *index > 0);
         for change in peer.on_applied(applied, now, &config, &mut self.out) {
             match change {
                 Change::Split { right, .. } => self.on_split(region_id, &right, now)?,
-                Change::Removed => self.remove_peer(region_id),
+                Change::Removed => self.remove_peer(region_id, last),
                 Change::RestoreRefused => self.reload_when_synced(region_id)?,
                 _ => {}
             }
@@ -626,12 +662,12 @@ impl Store {
         self.insert(params)
     }
 
-    fn remove_peer(&mut self, region_id: RegionId) {
+    fn remove_peer(&mut self, region_id: RegionId, removal: Option<(u64, u64)>) {
         let Some(mut peer) = self.peers.remove(&region_id) else { return };
         peer.fail_all();
         let earlier = self.tombstones.remove(&region_id).map(|tombstone| tombstone.region);
         let region = if peer.is_initialized() { None } else { earlier }.unwrap_or_else(|| peer.region().clone());
-        self.tombstones.insert(region_id, Tombstone { peer_id: peer.id(), region });
+        self.tombstones.insert(region_id, Tombstone { peer_id: peer.id(), region, removal });
         self.delegates.remove(region_id);
         // Behind what the log queue may still have of the peer.
         self.out.persist_region(region_id, RegionAppend::removal());

@@ -615,4 +615,4 @@ macro_rules! scripts {
     };
 }
 
-scripts! { removed_beside_stale replaced_peer late_log election replicate leader_change partition lease split split_late snapshot conf_change joint restart removed_peer single compaction }
+scripts! { two_to_one removed_beside_stale replaced_peer late_log election replicate leader_change partition lease split split_late snapshot conf_change joint restart removed_peer single compaction }
