@@ -56,6 +56,11 @@ impl Env {
         Env { clock: Arc::new(clock), rng: Arc::new(Mutex::new(SmallRng::seed_from_u64(seed))) }
     }
 
+    /// A process with clocks of its own, and chance from `seed`.
+    pub fn with_clock(clock: Arc<dyn Clock>, seed: u64) -> Env {
+        Env { clock, rng: Arc::new(Mutex::new(SmallRng::seed_from_u64(seed))) }
+    }
+
     /// See [`Clock::monotonic`].
     pub fn now(&self) -> Monotonic {
         self.clock.monotonic()

@@ -1,8 +1,9 @@
 //! Money moves between accounts in different regions while machines and network fail; the judge of it all.
 
-use crate::net::Faults;
 use crate::trace::Trace;
-use crate::world::{STORES, World};
+use crate::trouble::{USUAL_FAULTS, trouble};
+use crate::watch::Watch;
+use crate::world::World;
 use basalt_client::{Cluster, Error, LockRequest, LockWait, Result, ScanOptions, TxnMode, TxnOptions};
 use basalt_common::env::Env;
 use basalt_common::{KeyRange, Timestamp};
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-const ACCOUNTS: u64 = 12;
+pub const ACCOUNTS: u64 = 12;
 const WORKERS: u64 = 5;
 const READERS: u64 = 2;
 const MONEY: i64 = 100;
@@ -179,62 +180,6 @@ async fn reader(world: Arc<World>, number: u64, stop: Arc<AtomicBool>) -> u64 {
     reads
 }
 
-/// Lets machines and network fail for a while.
-pub async fn trouble(world: Arc<World>, how_long: Duration) {
-    let chance = world.env(3);
-    let admin = world.client(500).await;
-    let until = crate::clock::elapsed() + how_long;
-    while crate::clock::elapsed() < until {
-        tokio::time::sleep(Duration::from_millis(chance.random_range(50, 1200))).await;
-        let i = chance.random_range(0, STORES as u64) as usize;
-        let pause = Duration::from_millis(chance.random_range(20, 2500));
-        match chance.random_range(0, 10) {
-            0..=2 => crash_some(&world, &chance, &[i], pause).await,
-            3 => crash_some(&world, &chance, &[i, (i + 1) % STORES], pause).await,
-            4 | 5 => {
-                let Some(store) = world.store_on(i) else { continue };
-                world.net.set_cut(store, true);
-                tokio::time::sleep(pause).await;
-                world.net.set_cut(store, false);
-            }
-            6 => world.flush(i),
-            7 => {
-                let keys = vec![format!("account/{:02}{}", chance.random_range(0, ACCOUNTS), "y").into()];
-                let _ = tokio::time::timeout(pause, admin.split_regions(keys)).await;
-            }
-            8 => {
-                let Some(store) = world.store_on(i) else { continue };
-                let key = account(chance.random_range(0, ACCOUNTS));
-                let _ = tokio::time::timeout(pause, admin.transfer_leader(&key, store)).await;
-            }
-            _ => {
-                world.net.set_faults(Faults { lost: 250, doubled: 100, late: 250 });
-                tokio::time::sleep(pause).await;
-                world.net.set_faults(USUAL_FAULTS);
-            }
-        }
-    }
-}
-
-/// Of a network on a usual day.
-pub const USUAL_FAULTS: Faults = Faults { lost: 20, doubled: 20, late: 30 };
-
-async fn crash_some(world: &World, chance: &Env, machines: &[usize], pause: Duration) {
-    for &i in machines {
-        // A disk that fails first stops the store between sending and syncing, or syncing and applying.
-        let how = chance.random_range(0, 3);
-        if how > 0 {
-            world.doom(i, how == 1);
-            tokio::time::sleep(Duration::from_millis(chance.random_range(1, 300))).await;
-        }
-        world.crash(i).await;
-    }
-    tokio::time::sleep(pause).await;
-    for &i in machines {
-        world.start(i).await;
-    }
-}
-
 /// What each account begins with.
 pub fn opening_balance() -> Bytes {
     MONEY.to_string().into()
@@ -253,6 +198,7 @@ pub async fn open_accounts(cluster: &Cluster) {
 /// One simulation; says how much happened.
 pub async fn run(seed: u64, trace: Trace) -> String {
     let world = World::new(seed, trace).await;
+    tokio::spawn(Watch::run(world.clone()));
     let first = world.client(4).await;
     open_accounts(&first).await;
     if seed.is_multiple_of(2) {
@@ -265,7 +211,6 @@ pub async fn run(seed: u64, trace: Trace) -> String {
     let readers: Vec<_> = (0..READERS).map(|i| tokio::spawn(reader(world.clone(), i, stop.clone()))).collect();
     tokio::spawn(trouble(world.clone(), TROUBLE)).await.expect("no panic");
     world.heal().await;
-    world.trace.note("healed");
     tokio::time::sleep(AFTER).await;
     stop.store(true, Ordering::Relaxed);
     let mut outcomes = Outcomes::new();

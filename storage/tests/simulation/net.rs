@@ -1,4 +1,7 @@
 //! The network: one seed decides what is lost, what comes twice, and when the rest arrives.
+//!
+//! Every process sits at a [`Place`] and speaks through a [`Link`]. The way from one place to another can be cut, in one
+//! direction alone: a store may hear and not speak, or be out of reach for PD only.
 
 use crate::trace::{Trace, hash};
 use async_trait::async_trait;
@@ -10,6 +13,7 @@ use basalt_proto::coprocessor::{CoprocessorRequest, CoprocessorResponse};
 use basalt_proto::kv::{KvRequest, KvResponse};
 use basalt_proto::pd::{PdRequest, PdResponse};
 use basalt_proto::raft::Envelope;
+use basalt_storage::raftstore::StoreError;
 use basalt_storage::raftstore::snapshot::SnapshotFiles;
 use basalt_storage::raftstore::transport::{Inbound, SnapshotDone, Transport, target};
 use basalt_storage::service::StoreService;
@@ -39,19 +43,53 @@ pub struct Faults {
     pub late: u64,
 }
 
+/// Where a process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// The placement driver's machine.
+    Pd,
+    /// A store's machine.
+    Machine(usize),
+    /// Any client's machine.
+    Client,
+}
+
+/// Work that ends with the process that does it.
+#[derive(Default)]
+struct Handlers(Vec<AbortHandle>);
+
+impl Handlers {
+    /// Starts to answer, as a process does: the answer is made even if nobody waits for it any more.
+    fn spawn<T: Send + 'static>(&mut self, answer: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        let handler = tokio::spawn(answer);
+        if self.0.len() >= HANDLERS_KEPT {
+            self.0.retain(|handler| !handler.is_finished());
+        }
+        self.0.push(handler.abort_handle());
+        handler
+    }
+}
+
+impl Drop for Handlers {
+    fn drop(&mut self) {
+        self.0.iter().for_each(AbortHandle::abort);
+    }
+}
+
 struct Endpoint {
+    machine: usize,
     service: Arc<StoreService>,
     inbound: Inbound,
-    handlers: Vec<AbortHandle>,
+    handlers: Handlers,
 }
 
 struct Inner {
     chance: Env,
     trace: Trace,
-    pd: Arc<PdService>,
     faults: Mutex<Faults>,
-    /// Stores whose raft messages do not pass; clients and PD reach them.
-    cut: Mutex<BTreeSet<StoreId>>,
+    /// Ways on which nothing passes.
+    cut: Mutex<BTreeSet<(Place, Place)>>,
+    pd: Mutex<Option<(Arc<PdService>, Handlers)>>,
     stores: Mutex<BTreeMap<StoreId, Endpoint>>,
 }
 
@@ -59,11 +97,23 @@ struct Inner {
 #[derive(Clone)]
 pub struct Net(Arc<Inner>);
 
+/// The network as a process at a place uses it.
+#[derive(Clone)]
+pub struct Link {
+    net: Net,
+    at: Place,
+}
+
 impl Net {
     /// A network that carries everything, and delays it a little.
-    pub fn new(chance: Env, trace: Trace, pd: Arc<PdService>) -> Net {
-        let (faults, cut, stores) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Net(Arc::new(Inner { chance, trace, pd, faults, cut, stores }))
+    pub fn new(chance: Env, trace: Trace) -> Net {
+        let (faults, cut, pd, stores) = Default::default();
+        Net(Arc::new(Inner { chance, trace, faults, cut, pd, stores }))
+    }
+
+    /// What a process at a place uses.
+    pub fn link(&self, at: Place) -> Link {
+        Link { net: self.clone(), at }
     }
 
     /// What goes wrong from now on.
@@ -72,15 +122,31 @@ impl Net {
         *self.0.faults.lock().expect("not poisoned") = faults;
     }
 
-    /// Cuts a store off from the others, or joins it again.
-    pub fn set_cut(&self, store: StoreId, is_cut: bool) {
-        self.0.trace.note(format_args!("store {store} cut off: {is_cut}"));
+    /// Cuts ways, each in the direction that is named.
+    pub fn cut(&self, ways: &[(Place, Place)]) {
+        self.0.trace.note(format_args!("cut: {ways:?}"));
+        self.0.cut.lock().expect("not poisoned").extend(ways);
+    }
+
+    /// Opens ways again.
+    pub fn mend(&self, ways: &[(Place, Place)]) {
+        self.0.trace.note(format_args!("mended: {ways:?}"));
         let mut cut = self.0.cut.lock().expect("not poisoned");
-        if is_cut {
-            cut.insert(store)
-        } else {
-            cut.remove(&store)
-        };
+        cut.retain(|way| !ways.contains(way));
+    }
+
+    /// Opens all ways again.
+    pub fn mend_all(&self) {
+        self.0.cut.lock().expect("not poisoned").clear();
+    }
+
+    /// Whether a way to or from a place is cut.
+    pub fn is_cut(&self, place: Place) -> bool {
+        self.0.cut.lock().expect("not poisoned").iter().any(|(from, to)| *from == place || *to == place)
+    }
+
+    fn passes(&self, from: Place, to: Place) -> bool {
+        !self.0.cut.lock().expect("not poisoned").contains(&(from, to))
     }
 
     /// A number that no other process of this run was given.
@@ -89,18 +155,32 @@ impl Net {
     }
 
     /// Lets a store be reached.
-    pub fn join(&self, service: Arc<StoreService>, inbound: Inbound) {
+    pub fn join(&self, machine: usize, service: Arc<StoreService>, inbound: Inbound) {
         let id = inbound.handle.store_id();
-        let endpoint = Endpoint { service, inbound, handlers: Vec::new() };
+        let endpoint = Endpoint { machine, service, inbound, handlers: Handlers::default() };
         self.0.stores.lock().expect("not poisoned").insert(id, endpoint);
     }
 
     /// The store is gone, and so are the requests that it was working on.
     pub fn leave(&self, store: StoreId) {
-        let gone = self.0.stores.lock().expect("not poisoned").remove(&store);
-        for handler in gone.map(|endpoint| endpoint.handlers).unwrap_or_default() {
-            handler.abort();
-        }
+        self.0.stores.lock().expect("not poisoned").remove(&store);
+    }
+
+    /// PD can be reached, or is gone with the requests that it was working on.
+    pub fn set_pd(&self, pd: Option<Arc<PdService>>) {
+        *self.0.pd.lock().expect("not poisoned") = pd.map(|pd| (pd, Handlers::default()));
+    }
+
+    fn machine_of(&self, store: StoreId) -> Option<Place> {
+        let stores = self.0.stores.lock().expect("not poisoned");
+        stores.get(&store).map(|endpoint| Place::Machine(endpoint.machine))
+    }
+
+    /// Waits as long as the next message takes; false when it is lost.
+    async fn carries(&self, from: Place, to: Place) -> bool {
+        let Some(delay) = self.leg().filter(|_| self.passes(from, to)) else { return false };
+        tokio::time::sleep(delay).await;
+        true
     }
 
     /// How long the next message takes; `None` when it is lost.
@@ -142,34 +222,33 @@ impl Net {
         self.0.trace.note(format_args!("{what} {name:.60} {:016x}", hash(text.as_bytes())));
     }
 
-    /// Starts to answer, as the store's process does: the answer is made even if nobody waits for it any more.
     fn handler(&self, store: StoreId, request: KvRequest) -> Option<JoinHandle<KvResponse>> {
         let mut stores = self.0.stores.lock().expect("not poisoned");
         let endpoint = stores.get_mut(&store)?;
         let service = endpoint.service.clone();
-        let handler = tokio::spawn(async move { service.handle(request).await });
-        if endpoint.handlers.len() >= HANDLERS_KEPT {
-            endpoint.handlers.retain(|handler| !handler.is_finished());
-        }
-        endpoint.handlers.push(handler.abort_handle());
-        Some(handler)
+        Some(endpoint.handlers.spawn(async move { service.handle(request).await }))
     }
 
-    fn inbound(&self, envelope: &Envelope) -> Option<Inbound> {
-        let (from, to) = (StoreId(envelope.from.as_ref().map_or(0, |p| p.store_id)), target(envelope));
-        let cut = self.0.cut.lock().expect("not poisoned");
-        if cut.contains(&from) || cut.contains(&to) {
-            return None;
-        }
-        self.0.stores.lock().expect("not poisoned").get(&to).map(|endpoint| endpoint.inbound.clone())
+    fn pd_handler(&self, request: PdRequest) -> Option<JoinHandle<PdResponse>> {
+        let mut pd = self.0.pd.lock().expect("not poisoned");
+        let (service, handlers) = pd.as_mut()?;
+        let service = service.clone();
+        Some(handlers.spawn(async move { service.handle(request).await }))
     }
 
-    fn send_one(&self, envelope: Envelope) {
+    /// Where an envelope goes, when it gets there.
+    fn inbound(&self, from: Place, envelope: &Envelope) -> Option<Inbound> {
+        let stores = self.0.stores.lock().expect("not poisoned");
+        let endpoint = stores.get(&target(envelope))?;
+        self.passes(from, Place::Machine(endpoint.machine)).then(|| endpoint.inbound.clone())
+    }
+
+    fn send_one(&self, from: Place, envelope: Envelope) {
         let Some(delay) = self.leg() else { return self.note_raft("lost", &envelope) };
         let net = self.clone();
         tokio::spawn(async move {
             tokio::time::sleep(delay).await;
-            match net.inbound(&envelope) {
+            match net.inbound(from, &envelope) {
                 Some(inbound) => {
                     net.note_raft("raft", &envelope);
                     inbound.handle.message(envelope);
@@ -180,56 +259,76 @@ impl Net {
     }
 }
 
-impl Transport for Net {
+impl Transport for Link {
     fn send(&self, envelopes: Vec<Envelope>) {
-        let doubled = self.0.faults.lock().expect("not poisoned").doubled;
+        let net = &self.net;
+        let doubled = net.0.faults.lock().expect("not poisoned").doubled;
         for envelope in envelopes {
-            if self.0.chance.random_range(0, 1000) < doubled {
-                self.send_one(envelope.clone());
+            if net.0.chance.random_range(0, 1000) < doubled {
+                net.send_one(self.at, envelope.clone());
             }
-            self.send_one(envelope);
+            net.send_one(self.at, envelope);
         }
     }
 
     fn send_snapshot(&self, envelope: Envelope, files: Arc<SnapshotFiles>, done: SnapshotDone) {
-        let Some(delay) = self.leg() else { return self.note_raft("snapshot lost", &envelope) };
-        let net = self.clone();
+        let (net, at) = (self.net.clone(), self.at);
+        let doubled = net.0.faults.lock().expect("not poisoned").doubled;
+        if net.0.chance.random_range(0, 1000) < doubled {
+            // A sender that gave the first up too early.
+            let (net, envelope, files) = (net.clone(), envelope.clone(), files.clone());
+            tokio::spawn(async move { drop(net.stream_snapshot(at, envelope, &files).await) });
+        }
         tokio::spawn(async move {
-            tokio::time::sleep(delay * 10).await;
-            let Some(inbound) = net.inbound(&envelope) else { return net.note_raft("snapshot dropped", &envelope) };
-            net.note_raft("snapshot", &envelope);
-            match files.chunks(envelope, CHUNK_BYTES).and_then(|chunks| inbound.take_snapshot(chunks)) {
+            match net.stream_snapshot(at, envelope, &files).await {
                 Ok(()) => done.arrived(),
-                Err(error) => net.0.trace.note(format_args!("snapshot refused: {error}")),
+                Err(error) => net.0.trace.note(format_args!("snapshot did not arrive: {error}")),
             }
         });
     }
 }
 
-#[async_trait]
-impl KvRpc for Net {
-    async fn call(&self, store: StoreId, request: KvRequest) -> Result<KvResponse, RpcError> {
-        let target = format!("store {store}");
-        match self.leg() {
-            Some(delay) => tokio::time::sleep(delay).await,
-            None => {
-                self.note("question lost", &request);
-                return Err(self.lost(&target).await);
+impl Net {
+    /// Chunk by chunk; the stream breaks off when one is lost, and when the receiving process is another than at the start.
+    async fn stream_snapshot(&self, at: Place, envelope: Envelope, files: &SnapshotFiles) -> Result<(), StoreError> {
+        let broken = || StoreError::Io("the stream broke off".into());
+        self.note_raft("snapshot", &envelope);
+        let first = self.inbound(at, &envelope).ok_or_else(broken)?;
+        let mut arriving = first.begin_snapshot();
+        for chunk in files.chunks(envelope.clone(), CHUNK_BYTES)? {
+            tokio::time::sleep(self.leg().ok_or_else(broken)? * 3).await;
+            let same = |now: Inbound| Arc::ptr_eq(&now.files, &first.files);
+            if !self.inbound(at, &envelope).is_some_and(same) {
+                return Err(broken());
             }
+            arriving.take(chunk?)?;
         }
-        self.note(&target, &request);
-        let Some(handler) = self.handler(store, request) else {
-            return Err(RpcError::Unreachable { target, reason: "down".into() });
-        };
+        let announced = arriving.announce();
+        self.note_raft("snapshot announced", &envelope);
+        announced
+    }
+}
+
+#[async_trait]
+impl KvRpc for Link {
+    async fn call(&self, store: StoreId, request: KvRequest) -> Result<KvResponse, RpcError> {
+        let (net, target) = (&self.net, format!("store {store}"));
+        let down = || RpcError::Unreachable { target: target.clone(), reason: "down".into() };
+        let place = net.machine_of(store).ok_or_else(down)?;
+        if !net.carries(self.at, place).await {
+            net.note("question lost", &request);
+            return Err(net.lost(&target).await);
+        }
+        net.note(&target, &request);
+        let handler = net.handler(store, request).ok_or_else(down)?;
         let Ok(response) = handler.await else {
             return Err(RpcError::NoAnswer { target, reason: "crashed".into() });
         };
-        self.note("answer", &response);
-        match self.leg() {
-            Some(delay) => tokio::time::sleep(delay).await,
-            None => return Err(self.lost(&target).await),
+        net.note("answer", &response);
+        match net.carries(place, self.at).await {
+            true => Ok(response),
+            false => Err(net.lost(&target).await),
         }
-        Ok(response)
     }
 
     async fn coprocess(
@@ -242,18 +341,22 @@ impl KvRpc for Net {
 }
 
 #[async_trait]
-impl PdRpc for Net {
+impl PdRpc for Link {
     async fn call(&self, request: PdRequest) -> Result<PdResponse, RpcError> {
-        match self.leg() {
-            Some(delay) => tokio::time::sleep(delay).await,
-            None => return Err(self.lost("PD").await),
+        let net = &self.net;
+        if !net.carries(self.at, Place::Pd).await {
+            return Err(net.lost("PD").await);
         }
-        self.note("PD", &request);
-        let response = self.0.pd.handle(request).await;
-        match self.leg() {
-            Some(delay) => tokio::time::sleep(delay).await,
-            None => return Err(self.lost("PD").await),
+        net.note("PD", &request);
+        let Some(handler) = net.pd_handler(request) else {
+            return Err(RpcError::Unreachable { target: "PD".into(), reason: "down".into() });
+        };
+        let Ok(response) = handler.await else {
+            return Err(RpcError::NoAnswer { target: "PD".into(), reason: "crashed".into() });
+        };
+        match net.carries(Place::Pd, self.at).await {
+            true => Ok(response),
+            false => Err(net.lost("PD").await),
         }
-        Ok(response)
     }
 }

@@ -5,9 +5,11 @@
 //! writes over another's increment), and when nothing fails any more nobody waits for longer than the others take in front of
 //! him, or for a circle (a waiter that is forgotten, or a circle that nobody ends, stands until its timeout).
 
-use crate::bank::{USUAL_FAULTS, account, money, open_accounts, trouble};
+use crate::bank::{account, money, open_accounts};
 use crate::clock;
 use crate::trace::Trace;
+use crate::trouble::{USUAL_FAULTS, trouble};
+use crate::watch::Watch;
 use crate::world::World;
 use basalt_client::{Cluster, Error, LockRequest, LockWait, Result, Transaction, TxnMode, TxnOptions};
 use basalt_common::env::Env;
@@ -117,6 +119,7 @@ impl Worker {
 /// One simulation; says how much happened.
 pub async fn run(seed: u64, trace: Trace) -> String {
     let world = World::new(seed, trace).await;
+    tokio::spawn(Watch::run(world.clone()));
     let first = world.client(4).await;
     open_accounts(&first).await;
     world.until_replicated().await;
@@ -132,7 +135,6 @@ pub async fn run(seed: u64, trace: Trace) -> String {
     }
     tokio::spawn(trouble(world.clone(), TROUBLE)).await.expect("no panic");
     world.heal().await;
-    world.trace.note("healed");
     tokio::time::sleep(SETTLING).await;
     is_calm.store(true, Ordering::Relaxed);
     tokio::time::sleep(CALM).await;
