@@ -136,6 +136,11 @@ pub struct RaftConfig {
     pub log_entries_max: u64,
     /// A follower this many entries behind no longer holds the log back; it will get a snapshot.
     pub log_lag_entries_max: u64,
+    /// Entries of one region's log that are kept for a follower that is getting a snapshot; above it, that follower needs
+    /// another.
+    pub log_held_entries_max: u64,
+    /// Bytes of entries handed to apply and not applied. Above it a store takes no more, and its leaders slow down.
+    pub apply_waiting_bytes_max: u64,
     /// Ticks between looks at whether logs can be compacted.
     pub log_compact_ticks: u64,
     /// Bytes of raft log on disk above which the data engine is flushed, so that the log can be cut.
@@ -188,6 +193,8 @@ impl Default for RaftConfig {
             apply_batch_bytes_max: 1 << 20,
             log_entries_max: 4_096,
             log_lag_entries_max: 65_536,
+            log_held_entries_max: 262_144,
+            apply_waiting_bytes_max: 64 << 20,
             log_compact_ticks: 30,
             log_flush_bytes: 256 << 20,
             read_retry_ticks: 3,

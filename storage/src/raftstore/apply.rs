@@ -25,6 +25,7 @@ use super::peer_storage::{conf_state_of, initial_apply_state};
 use super::snapshot::SnapshotFiles;
 use crate::engine::{Cf, DATA_CFS, Engine, EngineRange, Modify, Snapshot};
 use crate::error::RegionError;
+use crate::raftlog::entry_bytes;
 use basalt_common::{Epoch, KeyRange, Peer, PeerId, PeerRole, Region, RegionId, StoreId};
 use basalt_proto::raft::change_peers_command::Kind;
 use basalt_proto::raft::{
@@ -75,6 +76,16 @@ pub enum ApplyTask {
         /// The peer that goes.
         peer_id: PeerId,
     },
+}
+
+impl ApplyTask {
+    /// About how much memory it holds until it is done.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            ApplyTask::Entries { entries, .. } => entries.iter().map(entry_bytes).sum(),
+            _ => 0,
+        }
+    }
 }
 
 /// What was applied to one region.
@@ -143,6 +154,15 @@ pub struct ExportJob {
     pub meta: SnapshotMeta,
     /// The data.
     pub data: Arc<dyn Snapshot>,
+}
+
+/// The context of an entry that carries an admin command; a change of peers has another.
+pub const ADMIN_CONTEXT: &[u8] = b"admin";
+
+/// Whether an entry carries an admin command, by what is outside of it. One written before there was a mark for it counts
+/// as a write, which costs time and nothing else.
+pub fn is_admin(entry: &Entry) -> bool {
+    entry.get_entry_type() != EntryType::EntryNormal || !entry.context.is_empty()
 }
 
 /// What apply knows of one region.

@@ -12,14 +12,14 @@
 //! simulated clock, each piece as late as a seed says. Everything above the queues is the same for both, and is here.
 //!
 //! Small work that nobody waits behind is done by the crank itself: it costs nobody anything, and saves a lone client two
-//! thread wake-ups. As soon as others wait, the work goes to the queues, whose length makes the batches. A disk that was
-//! slow the last time is left to the log queue, so that heartbeats keep going out.
+//! thread wake-ups. As soon as others wait, the work goes to the queues, whose length makes the batches. A disk whose last
+//! sync was slow is left to the log queue, so that heartbeats keep going out.
 
 pub mod task;
 pub mod threads;
 
 use super::StoreError;
-use super::apply::{ApplyCore, ApplyTask, ExportJob};
+use super::apply::{ApplyCore, ApplyTask, ExportJob, is_admin};
 use super::handle::RaftHandle;
 use super::message::Input;
 use super::snapshot::SnapshotFiles;
@@ -34,10 +34,11 @@ use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// A sync that took longer than this the last time is not waited for by the crank.
+/// After a sync that took longer than this the crank waits for none, until one took less.
 const INLINE_SYNC_MAX: Duration = Duration::from_millis(2);
 /// The crank applies at most this many bytes of entries itself.
 const INLINE_APPLY_BYTES_MAX: usize = 16 << 10;
@@ -102,6 +103,8 @@ pub(super) struct Worker {
     files: Arc<SnapshotFiles>,
     transport: Arc<dyn Transport>,
     handle: RaftHandle,
+    /// How long the last sync took, whoever waited for it, microseconds.
+    last_sync_us: Arc<AtomicU64>,
 }
 
 impl Worker {
@@ -120,7 +123,7 @@ impl Worker {
         }
         let timer = metrics::RAFT_LOG_APPEND_SECONDS.start_timer();
         self.log.append(&batch)?;
-        timer.observe_duration();
+        self.last_sync_us.store((timer.stop_and_record() * 1e6) as u64, Ordering::Relaxed);
         Ok(Input::Persisted(number))
     }
 
@@ -157,6 +160,19 @@ impl Worker {
     }
 }
 
+/// Whether applying takes no longer than handing it over would: what reads or removes a region, or flushes, never does.
+fn is_small(tasks: &[ApplyTask]) -> bool {
+    let mut bytes = 0;
+    tasks.iter().all(|task| match task {
+        ApplyTask::Register(_) => true,
+        ApplyTask::Entries { entries, .. } => {
+            bytes += entries.iter().map(|e| e.data.len()).sum::<usize>();
+            bytes <= INLINE_APPLY_BYTES_MAX && !entries.iter().any(is_admin)
+        }
+        ApplyTask::Restore { .. } | ApplyTask::Export { .. } | ApplyTask::Destroy { .. } => false,
+    })
+}
+
 /// The state machine with its inputs, its clock and its queues.
 pub(super) struct Crank<Q> {
     store: Store,
@@ -174,7 +190,6 @@ pub(super) struct Crank<Q> {
     log_waiting: u64,
     /// Batches of tasks that the apply queue has.
     apply_waiting: usize,
-    last_sync: Duration,
 }
 
 impl<Q: Queues> Crank<Q> {
@@ -184,7 +199,8 @@ impl<Q: Queues> Crank<Q> {
         let tick = handle.config().tick;
         let inputs_max = handle.config().round_inputs_max;
         let apply = Arc::new(Mutex::new(apply));
-        let worker = Worker { log, apply, engine, files, transport: transport.clone(), handle };
+        let (transport_too, last_sync_us) = (transport.clone(), Arc::default());
+        let worker = Worker { log, apply, engine, files, transport: transport_too, handle, last_sync_us };
         Crank {
             store,
             queues: queues(&worker),
@@ -199,7 +215,6 @@ impl<Q: Queues> Crank<Q> {
             tick,
             log_waiting: 0,
             apply_waiting: 0,
-            last_sync: Duration::ZERO,
         }
     }
 
@@ -304,27 +319,18 @@ impl<Q: Queues> Crank<Q> {
     }
 
     fn persist(&mut self, work: LogWork, now: Monotonic) -> Result<(), StoreError> {
-        if self.log_waiting == 0 && self.last_sync < INLINE_SYNC_MAX && self.may_do_at_once() {
-            let before = self.env.now();
+        let is_fast = self.worker.last_sync_us.load(Ordering::Relaxed) < INLINE_SYNC_MAX.as_micros() as u64;
+        if self.log_waiting == 0 && is_fast && self.may_do_at_once() {
             let persisted = self.worker.append(work, std::iter::empty())?;
-            self.last_sync = self.env.now().since(before);
             return self.store.handle(persisted, now);
         }
-        // One sync by the log queue later, the crank may try for itself again.
-        self.last_sync = Duration::ZERO;
         self.log_waiting = work.0;
         self.queues.log(work);
         Ok(())
     }
 
     fn apply(&mut self, tasks: Vec<ApplyTask>, now: Monotonic) -> Result<(), StoreError> {
-        let bytes_of = |task: &ApplyTask| match task {
-            ApplyTask::Entries { entries, .. } => entries.iter().map(|e| e.data.len()).sum::<usize>(),
-            ApplyTask::Register(_) => 0,
-            ApplyTask::Restore { .. } | ApplyTask::Export { .. } | ApplyTask::Destroy { .. } => usize::MAX / 2,
-        };
-        let bytes = tasks.iter().map(bytes_of).fold(0usize, usize::saturating_add);
-        if self.apply_waiting == 0 && bytes <= INLINE_APPLY_BYTES_MAX && self.may_do_at_once() {
+        if self.apply_waiting == 0 && is_small(&tasks) && self.may_do_at_once() {
             let (applied, exports) = self.worker.apply(tasks)?;
             exports.into_iter().for_each(|export| self.queues.snapshot(export));
             return self.store.handle(applied, now);

@@ -7,7 +7,7 @@
 mod mend;
 mod reads;
 
-use super::apply::{ApplyTask, Change};
+use super::apply::{ADMIN_CONTEXT, ApplyTask, Change};
 use super::delegate::ReadDelegate;
 use super::message::{PeerStatus, ProposalReply, Proposed, RegionHash, Reply};
 use super::peer_storage::PeerStorage;
@@ -92,6 +92,8 @@ pub struct Peer {
     last_heartbeat: Option<Monotonic>,
     written_bytes: u64,
     heard: BTreeMap<PeerId, Monotonic>,
+    /// The index of the snapshot that a peer was sent last, and at which tick.
+    snapshots_sent: BTreeMap<PeerId, (u64, u64)>,
     strangers: BTreeMap<PeerId, RegionPeer>,
     hash: Option<RegionHash>,
     /// When a leader was last heard of, and when PD was last asked about it.
@@ -154,6 +156,7 @@ impl Peer {
             last_heartbeat: None,
             written_bytes: 0,
             heard: BTreeMap::new(),
+            snapshots_sent: BTreeMap::new(),
             strangers: BTreeMap::new(),
             hash: None,
             leader_heard: None,
@@ -407,7 +410,9 @@ impl Peer {
             (Ok(()), Some(Ok(change))) => {
                 self.node.propose_conf_change(data, change).map_err(|_| busy("raft takes no proposals now"))
             }
-            (Ok(()), None) => self.node.propose(Vec::new(), data).map_err(|_| busy("raft takes no proposals now")),
+            (Ok(()), None) => {
+                self.node.propose(ADMIN_CONTEXT.to_vec(), data).map_err(|_| busy("raft takes no proposals now"))
+            }
         };
         if let Err(error) = proposed {
             return reply.send(Err(error));
@@ -524,6 +529,9 @@ impl Peer {
     /// Learns whether a snapshot arrived.
     pub fn report_snapshot(&mut self, to: PeerId, arrived: bool) {
         let status = if arrived { SnapshotStatus::Finish } else { SnapshotStatus::Failure };
+        if !arrived {
+            self.snapshots_sent.remove(&to);
+        }
         self.node.report_snapshot(to.0, status);
         self.node.mut_store().forget_snapshot();
     }
@@ -570,7 +578,8 @@ impl Peer {
             }
             self.persist(ready, out);
         }
-        if self.node.mut_store().take_snapshot_wanted() {
+        let applied = self.applied_index;
+        if self.node.mut_store().take_snapshot_wanted(applied) {
             out.apply.push(ApplyTask::Export { region_id: self.region.id });
         }
     }
@@ -775,6 +784,7 @@ impl Peer {
         }
         let followers = self.node.raft.prs().iter().map(|(_, p)| p.matched);
         let to = followers.filter(|m| m + config.log_lag_entries_max >= applied).min().unwrap_or(applied).min(applied);
+        let to = to.min(self.needed_by_snapshots(config).unwrap_or(to));
         if to <= first {
             return;
         }
@@ -784,6 +794,21 @@ impl Peer {
         let ctx =
             RegionCtx { region_id: self.region.id, epoch: self.region.epoch, peer_id: self.peer_id, deadline: None };
         self.propose_admin(&ctx, command, Reply::ignore(), now, config);
+    }
+
+    /// The oldest index at which a follower will begin that is about to get a snapshot, or got one and is not heard of yet.
+    /// Without what follows it the snapshot is of no use, and a region that is written all the time would never get a new
+    /// replica. One that takes too long, in entries or in time, is given up.
+    fn needed_by_snapshots(&mut self, config: &RaftConfig) -> Option<u64> {
+        let (ticks, oldest) = (self.ticks, self.applied_index.saturating_sub(config.log_held_entries_max));
+        let ticks_max = (config.snapshot_timeout.as_millis() / config.tick.as_millis().max(1)) as u64;
+        let progress = self.node.raft.prs();
+        self.snapshots_sent.retain(|to, (index, at)| {
+            let waits = progress.get(to.0).is_some_and(|progress| progress.matched < *index);
+            waits && ticks - *at <= ticks_max
+        });
+        let sent = self.snapshots_sent.values().map(|(index, _)| *index);
+        sent.chain(self.node.store().snapshot_index()).filter(|index| *index >= oldest).min()
     }
 
     /// Reports to PD.
@@ -811,8 +836,12 @@ impl Peer {
         });
     }
 
-    fn send(&self, message: Message, out: &mut Effects) {
+    fn send(&mut self, message: Message, out: &mut Effects) {
         let is_snapshot = message.get_msg_type() == MessageType::MsgSnapshot;
+        if is_snapshot {
+            let index = message.get_snapshot().get_metadata().index;
+            self.snapshots_sent.insert(PeerId(message.to), (index, self.ticks));
+        }
         let Some(envelope) = self.envelope(message) else { return };
         if is_snapshot { out.snapshots.push(envelope) } else { out.send.push(envelope) }
     }

@@ -27,8 +27,8 @@ enum Exported {
     None,
     /// Raft asked; the peer must order it.
     Wanted,
-    /// It is being made.
-    Ordered,
+    /// It is being made, at this index or a later one.
+    Ordered(u64),
     /// It can be sent.
     Ready(Box<Snapshot>),
 }
@@ -211,12 +211,21 @@ impl PeerStorage {
         }
     }
 
-    /// True once after raft asked for a snapshot that is not there yet.
-    pub fn take_snapshot_wanted(&mut self) -> bool {
+    /// Where the snapshot that is being made, or can be sent, ends.
+    pub fn snapshot_index(&self) -> Option<u64> {
+        match &*self.exported.borrow() {
+            Exported::Ordered(index) => Some(*index),
+            Exported::Ready(snapshot) => Some(snapshot.get_metadata().index),
+            Exported::None | Exported::Wanted => None,
+        }
+    }
+
+    /// True once after raft asked for a snapshot that is not there yet. It will be of what was `applied`, or of more.
+    pub fn take_snapshot_wanted(&mut self, applied: u64) -> bool {
         let exported = self.exported.get_mut();
         let wanted = matches!(exported, Exported::Wanted);
         if wanted {
-            *exported = Exported::Ordered;
+            *exported = Exported::Ordered(applied);
         }
         wanted
     }
@@ -341,7 +350,7 @@ impl Storage for PeerStorage {
         let mut exported = self.exported.borrow_mut();
         match &*exported {
             Exported::Ready(snapshot) if snapshot.get_metadata().index >= request_index => return Ok(*snapshot.clone()),
-            Exported::Ordered => {}
+            Exported::Ordered(_) => {}
             _ => *exported = Exported::Wanted,
         }
         Err(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable))

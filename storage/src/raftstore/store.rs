@@ -31,6 +31,7 @@ use rand::rngs::SmallRng;
 use rand::{RngCore, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What PD is told.
 #[derive(Debug)]
@@ -187,6 +188,8 @@ pub struct Store {
     votes_kept: BTreeMap<RegionId, Envelope>,
     next_persist: u64,
     rounds: VecDeque<PersistRound>,
+    /// Bytes of entries in each batch of tasks that apply has, oldest first.
+    apply_waiting: VecDeque<u64>,
     out: Effects,
 }
 
@@ -217,6 +220,7 @@ impl Store {
             votes_kept: BTreeMap::new(),
             next_persist: 1,
             rounds: VecDeque::new(),
+            apply_waiting: VecDeque::new(),
             out: Effects::default(),
         };
         let mut leftover = LogBatch::default();
@@ -333,6 +337,7 @@ impl Store {
         let config = self.config.clone();
         match input {
             Input::Message(envelope) => return self.on_message(*envelope, now),
+            Input::Propose { reply, .. } if self.is_apply_behind() => reply.send(Err(apply_is_behind())),
             Input::Propose { ctx, term, data, reply } => match self.touch(ctx.region_id) {
                 Some(peer) => peer.propose((ctx, term, data), reply, now, &config),
                 None => reply.send(Err(RegionError::RegionNotFound(ctx.region_id))),
@@ -356,6 +361,7 @@ impl Store {
             }
             Input::Persisted(number) => return self.on_persisted(number),
             Input::Applied(applied) => {
+                self.apply_waiting.pop_front();
                 for applied in applied {
                     self.on_applied(applied, now)?;
                 }
@@ -424,7 +430,16 @@ impl Store {
                 None => self.release(held),
             }
         }
+        if !self.out.apply.is_empty() {
+            self.apply_waiting.push_back(self.out.apply.iter().map(ApplyTask::bytes).sum());
+        }
         std::mem::take(&mut self.out)
+    }
+
+    /// Whether apply has so much to do that no more is taken: of a leader it is refused, of a follower dropped, and raft
+    /// sends it again.
+    fn is_apply_behind(&self) -> bool {
+        self.apply_waiting.iter().sum::<u64>() > self.config.apply_waiting_bytes_max
     }
 
     fn touch(&mut self, region: RegionId) -> Option<&mut Peer> {
@@ -513,6 +528,7 @@ impl Store {
         // The region may have been split since its snapshot was made: what counts is what the snapshot holds.
         let occupied = kind == MessageType::MsgSnapshot
             && snapshot_range(message.get_snapshot()).is_some_and(|range| self.is_occupied(region_id, &range));
+        let is_apply_behind = self.is_apply_behind();
         let Some(peer) = self.peers.get_mut(&region_id) else { return Ok(()) };
         if asks_vote && is_outdated(from.id, epoch, peer.region()) {
             let known = peer.region().epoch;
@@ -521,6 +537,10 @@ impl Store {
         }
         if occupied {
             tracing::debug!(region = %region_id, "a snapshot overlaps another region here; it must come again");
+            return Ok(());
+        }
+        if kind == MessageType::MsgAppend && !message.entries.is_empty() && is_apply_behind {
+            tracing::debug!(region = %region_id, "apply is behind, entries were dropped");
             return Ok(());
         }
         peer.learn_sender(from, epoch);
@@ -704,6 +724,10 @@ impl Store {
         }
         Ok(())
     }
+}
+
+fn apply_is_behind() -> RegionError {
+    RegionError::ServerIsBusy { reason: "apply is behind", backoff: Duration::from_millis(50) }
 }
 
 /// Whether a sender was a member no more when the region was as it is known here, and does not know it.

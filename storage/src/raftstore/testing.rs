@@ -179,8 +179,13 @@ type Outcome = Result<String, Box<dyn Error>>;
 impl Cluster {
     /// Stores 1..=n, region 1 over everything with voters 11, 12, … on the first `voters` of them.
     fn start(&mut self, stores: u64, voters: u64) -> Outcome {
-        let config =
-            RaftConfig { log_entries_max: 8, log_lag_entries_max: 16, log_compact_ticks: 5, ..Default::default() };
+        let config = RaftConfig {
+            log_entries_max: 8,
+            log_lag_entries_max: 16,
+            log_compact_ticks: 5,
+            apply_waiting_bytes_max: 2_000,
+            ..Default::default()
+        };
         self.config = Arc::new(config);
         let peer = |i| Peer { id: PeerId(10 + i), store_id: StoreId(i), role: PeerRole::Voter };
         let region = Region {
@@ -322,6 +327,15 @@ impl Cluster {
         let ctx =
             RegionCtx { region_id: RegionId(region), epoch: peer.region.epoch, peer_id: peer.peer_id, deadline: None };
         Ok((ctx, peer.term))
+    }
+
+    /// Writes that nobody waits for.
+    fn puts(&mut self, store: u64, region: u64, count: u64) -> Outcome {
+        for i in 0..count {
+            self.put(store, region, &format!("k{i}"), "v", None)?;
+            self.writes.pop();
+        }
+        Ok(String::new())
     }
 
     fn put(&mut self, store: u64, region: u64, key: &str, value: &str, version: Option<u64>) -> Outcome {
@@ -491,6 +505,10 @@ impl goldenscript::Runner for Cluster {
                 let (key, value) = args.next_key().ok_or("key=value is missing")?;
                 self.put(store, region, key, value, version)?
             }
+            "puts" => {
+                let (store, region, count) = (number()?, number()?, number()?);
+                self.puts(store, region, count)?
+            }
             "read" => {
                 let (store, region) = (number()?, number()?);
                 self.read(store, region)?
@@ -615,4 +633,4 @@ macro_rules! scripts {
     };
 }
 
-scripts! { two_to_one removed_beside_stale replaced_peer late_log election replicate leader_change partition lease split split_late snapshot conf_change joint restart removed_peer single compaction }
+scripts! { busy_region apply_behind two_to_one removed_beside_stale replaced_peer late_log election replicate leader_change partition lease split split_late snapshot conf_change joint restart removed_peer single compaction }
