@@ -26,6 +26,7 @@ use crate::error::{Error, Result};
 use crate::lock_resolver::Bypass;
 use crate::region_cache::CachedRegion;
 use crate::retry::Retry;
+use crate::rpc::RpcError;
 use basalt_common::{KeyRange, Peer, RegionId, StoreId, Timestamp};
 use basalt_proto::coprocessor as cop;
 use basalt_proto::errors::LockInfo;
@@ -318,26 +319,28 @@ impl Shared {
                 return Ok(Ended::Left(task.ranges.clone()));
             }
         };
-        let mut held = Held { items: Vec::new(), bytes: 0, output, is_open: false };
+        let mut held = Held { items: Vec::new(), bytes: 0, output, is_open: false, has_summary: false };
         loop {
             let response = match tokio::time::timeout(CALL_TIMEOUT, responses.next()).await {
                 Ok(Some(Ok(response))) => response,
-                Ok(None) => {
+                Ok(None) if held.has_summary => {
                     held.release().await?;
                     return Ok(Ended::Complete);
                 }
-                Ok(Some(Err(e))) => {
-                    held.must_be_closed(&e.to_string())?;
+                broken => {
+                    let no_answer = |reason: &str| RpcError::NoAnswer {
+                        target: format!("store {}", peer.store_id),
+                        reason: reason.to_owned(),
+                    };
+                    let error = match broken {
+                        Ok(Some(Err(error))) => error,
+                        // Whoever answered is gone: a summary comes with the last of the data.
+                        Ok(_) => no_answer("its answer ends before the summary"),
+                        Err(_) => no_answer("no answer in time"),
+                    };
+                    held.must_be_closed(&error.to_string())?;
                     retry.attempts += 1;
-                    self.cluster.on_rpc_error(&route, peer, &e, retry).await?;
-                    return Ok(Ended::Left(task.ranges.clone()));
-                }
-                Err(_) => {
-                    held.must_be_closed("no answer in time")?;
-                    let target = format!("store {}", peer.store_id);
-                    let e = crate::rpc::RpcError::NoAnswer { target, reason: "timeout".into() };
-                    retry.attempts += 1;
-                    self.cluster.on_rpc_error(&route, peer, &e, retry).await?;
+                    self.cluster.on_rpc_error(&route, peer, &error, retry).await?;
                     return Ok(Ended::Left(task.ranges.clone()));
                 }
             };
@@ -443,10 +446,13 @@ struct Held<'a> {
     output: &'a Output,
     /// Something of this request was handed on: it cannot be repeated.
     is_open: bool,
+    /// The summary came, and with it all there is.
+    has_summary: bool,
 }
 
 impl Held<'_> {
     async fn push(&mut self, item: CoprocessorItem) -> Result<()> {
+        self.has_summary |= item.response.summary.is_some();
         self.bytes += item.response.batch.len();
         self.items.push(item);
         if self.bytes > COPROCESSOR_HOLD_BYTES_MAX {

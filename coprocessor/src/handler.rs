@@ -25,9 +25,10 @@ use basalt_storage::replicated::RegionSnapshot;
 use basalt_storage::service::coprocessor::Coprocessor;
 use datafusion_execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion_execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use futures::StreamExt;
 use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
 use prost::Message;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::runtime::Runtime;
@@ -107,8 +108,9 @@ impl Coprocessor for CoprocessorHandler {
         let work = async move {
             tokio::select! {
                 () = tx.closed() => {}
-                result = shared.answer(&request, snapshot, &tx) => {
-                    if let Err(error) = result {
+                result = AssertUnwindSafe(shared.answer(&request, snapshot, &tx)).catch_unwind() => {
+                    let panicked = |_| Err(Error::Internal("a fragment panicked; the store's log says where".to_string()));
+                    if let Err(error) = result.unwrap_or_else(panicked) {
                         // A closed channel means that the client is gone.
                         let _ = tx.send(error.into()).await;
                     }

@@ -5,6 +5,7 @@
 //! and the network ([`world::Net`]).
 
 mod bank;
+mod fragments;
 mod locks;
 mod reads;
 mod serializable;

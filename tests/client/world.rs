@@ -19,7 +19,7 @@ use basalt_storage::engine::memory::MemoryEngine;
 use basalt_storage::error::RegionError;
 use basalt_storage::replicated::{RegionCtx, RegionSnapshot, Replicated, ReplicatedWrite};
 use basalt_storage::service::admin::{AdminError, RegionAdmin};
-use basalt_storage::service::coprocessor::NoCoprocessor;
+use basalt_storage::service::coprocessor::{Coprocessor, NoCoprocessor};
 use basalt_storage::service::{StoreIdentity, StoreService};
 use basalt_storage::txn::{ConcurrencyManager, Scheduler};
 use futures::StreamExt;
@@ -212,6 +212,11 @@ pub struct World {
 impl World {
     /// A cluster with regions that start at `splits`.
     pub async fn new(seed: u64, splits: &[&str]) -> World {
+        World::with_coprocessor(seed, splits, Arc::new(NoCoprocessor)).await
+    }
+
+    /// The same, whose store runs fragments by `coprocessor`.
+    pub async fn with_coprocessor(seed: u64, splits: &[&str], coprocessor: Arc<dyn Coprocessor>) -> World {
         let env = Env::real();
         let chance = Env::simulated(seed, 0);
         let meta_store = Arc::new(MemoryMetaStore::new());
@@ -238,7 +243,7 @@ impl World {
         let config = TxnConfig::default();
         let scheduler = Scheduler::new(regions.clone(), ConcurrencyManager::new(), config, env.clone());
         let identity = StoreIdentity { cluster_id: pd.cluster_id(), store_id: STORE };
-        let service = StoreService::new(identity, scheduler, Arc::new(NoAdmin), Arc::new(NoCoprocessor), env.clone());
+        let service = StoreService::new(identity, scheduler, Arc::new(NoAdmin), coprocessor, env.clone());
         let calls = AtomicU64::new(0);
         let net = Arc::new(Net { service, env: chance, faults: Mutex::default(), calls });
         let pd: Arc<dyn PdRpc> = Arc::new(LocalPd(pd));
