@@ -19,7 +19,7 @@ pub(super) fn check(
     now: Monotonic,
 ) -> Option<Operator> {
     let leader = info.leader?;
-    let moves: Vec<(StoreId, StoreId)> = scheduler.leader_moves().collect();
+    let moves: Vec<(StoreId, StoreId)> = scheduler.leader_moves(now).collect();
     if moves.len() >= cfg.leader_moves_max {
         return None;
     }

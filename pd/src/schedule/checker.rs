@@ -65,7 +65,8 @@ pub(super) fn check(
     }
     let mut steps = vec![Step::RemovePeer(*surplus)];
     if info.leader.is_some_and(|l| l.id == surplus.id) {
-        steps.insert(0, Step::TransferLeader(**others.first()?));
+        let heir = others.iter().min_by_key(|p| (cluster.leader_count(p.store_id), p.id))?;
+        steps.insert(0, Step::TransferLeader(**heir));
     }
     operator("remove replica", steps)
 }
@@ -113,10 +114,12 @@ impl View<'_> {
         let candidates = self.cluster.stores().filter(|s| self.state(s) == StoreState::Up && !s.stats.is_busy);
         candidates
             .map(|s| StoreId(s.store.id))
-            .filter(|id| region.peer_on(*id).is_none() && scheduler.adds_to(*id) < self.cfg.adds_per_store_max)
+            .filter(|id| {
+                region.peer_on(*id).is_none() && scheduler.adds_to(*id, self.now) < self.cfg.adds_per_store_max
+            })
             .min_by_key(|id| {
                 let failed = scheduler.failed_lately(region.id, *id, self.now);
-                (failed, self.cluster.region_count(*id) + scheduler.adds_to(*id), *id)
+                (failed, self.cluster.region_count(*id) + scheduler.adds_to(*id, self.now), *id)
             })
     }
 }

@@ -101,9 +101,9 @@ impl Scheduler {
         }
     }
 
-    /// Additions under way to a store.
-    fn adds_to(&self, store: StoreId) -> usize {
-        self.operators.values().filter(|o| o.adds_to(store)).count()
+    /// Additions under way to a store. What is past its time holds no place: its region may not be heard of any more.
+    fn adds_to(&self, store: StoreId, now: Monotonic) -> usize {
+        self.operators.values().filter(|o| now <= o.deadline && o.adds_to(store)).count()
     }
 
     /// Whether a learner of the region was given up on the store not long ago.
@@ -112,7 +112,7 @@ impl Scheduler {
     }
 
     /// Leader moves under way.
-    fn leader_moves(&self) -> impl Iterator<Item = (StoreId, StoreId)> {
-        self.operators.values().filter_map(Operator::leader_move)
+    fn leader_moves(&self, now: Monotonic) -> impl Iterator<Item = (StoreId, StoreId)> {
+        self.operators.values().filter(move |o| now <= o.deadline).filter_map(Operator::leader_move)
     }
 }
