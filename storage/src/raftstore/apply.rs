@@ -64,6 +64,8 @@ pub enum ApplyTask {
         /// `SnapshotMeta`, encoded.
         data: Bytes,
     },
+    /// Remove a received snapshot that is not taken. Here, so that it never goes while it is being restored.
+    Refuse(Box<SnapshotMeta>),
     /// Take a snapshot for a follower.
     Export {
         /// Of which region.
@@ -140,8 +142,8 @@ pub enum Change {
         /// The raft group as of the snapshot.
         conf_state: Box<ConfState>,
     },
-    /// A snapshot's files turned out damaged; nothing was touched.
-    RestoreRefused,
+    /// A snapshot's files turned out damaged; nothing was touched. How the region stands, if it has data here.
+    RestoreRefused(Option<Box<Applier>>),
     /// A snapshot was taken; its export began.
     Exported,
     /// This store's peer was removed.
@@ -230,6 +232,7 @@ impl ApplyCore {
                     done.extend(self.apply_entries(region_id, entries, proposed)?);
                 }
                 ApplyTask::Restore { region_id, peer_id, data } => done.push(self.restore(region_id, peer_id, data)?),
+                ApplyTask::Refuse(meta) => self.files.remove_received(&meta),
                 ApplyTask::Export { region_id } => done.extend(self.export(region_id)?),
                 ApplyTask::Destroy { region_id, peer_id } => done.push(self.destroy(region_id, peer_id)?),
             }
@@ -409,6 +412,12 @@ impl ApplyCore {
         let regions: Vec<Arc<Region>> = regions.into_iter().map(Arc::new).collect();
         for region in &regions[1..] {
             let Some(peer) = region.peer_on(self.store_id) else { continue };
+            let record = keys::load_region_state(&*self.engine, region.id)?;
+            if record.is_some_and(|r| r.state() == PeerState::PeerTombstone && peer.id.0 <= r.peer_id) {
+                // It was removed before this replica heard that it was made.
+                clear_range(&region.range).into_iter().for_each(|modify| self.push(modify));
+                continue;
+            }
             let conf_state = conf_state_of(region);
             let new = Applier { region: region.clone(), peer_id: peer.id, state: initial_apply_state(), conf_state };
             self.push(keys::put_apply_state(region.id, &new.state));
@@ -499,9 +508,10 @@ impl ApplyCore {
     /// Replaces the region's data: check, mark, clear, ingest, unmark. A crash in between starts again from the mark.
     fn restore(&mut self, region_id: RegionId, peer_id: PeerId, data: Bytes) -> Result<Applied, StoreError> {
         self.write()?;
+        let standing = self.appliers.get(&region_id).cloned().map(Box::new);
         let refused = |error: StoreError| {
             tracing::warn!(region = %region_id, %error, "a received snapshot cannot be used; it must come again");
-            Applied { region_id, peer_id, index: 0, term: 0, changes: vec![Change::RestoreRefused] }
+            Applied { region_id, peer_id, index: 0, term: 0, changes: vec![Change::RestoreRefused(standing)] }
         };
         let meta = match SnapshotMeta::decode(data) {
             Ok(meta) => meta,
@@ -530,6 +540,8 @@ impl ApplyCore {
     fn destroy(&mut self, region_id: RegionId, peer_id: PeerId) -> Result<Applied, StoreError> {
         self.write()?;
         match self.appliers.remove(&region_id) {
+            // What has its place here by now is another peer's.
+            Some(other) if other.peer_id != peer_id => drop(self.appliers.insert(region_id, other)),
             Some(applier) => {
                 let forgotten = Modify::Delete { cf: Cf::Local, key: keys::apply_state_key(region_id) };
                 self.remove_data(&applier.region, peer_id, forgotten)?;

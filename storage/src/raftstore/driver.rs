@@ -29,7 +29,7 @@ use crate::engine::Engine;
 use crate::raftlog::{LogBatch, RaftLog};
 use basalt_common::env::{Env, Monotonic};
 use basalt_common::metrics;
-use basalt_proto::raft::{Envelope, SnapshotMeta};
+use basalt_proto::raft::Envelope;
 use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -78,8 +78,6 @@ pub(super) enum SnapshotWork {
     Export(ExportJob),
     /// Send them, with their message.
     Send(Envelope),
-    /// Remove those that were received and are not taken.
-    Refuse(Vec<SnapshotMeta>),
 }
 
 /// Takes what the crank does not do itself.
@@ -152,10 +150,6 @@ impl Worker {
                 self.transport.send_snapshot(envelope, self.files.clone(), done);
                 None
             }
-            SnapshotWork::Refuse(received) => {
-                received.iter().for_each(|meta| self.files.remove_received(meta));
-                None
-            }
         }
     }
 }
@@ -169,7 +163,9 @@ fn is_small(tasks: &[ApplyTask]) -> bool {
             bytes += entries.iter().map(|e| e.data.len()).sum::<usize>();
             bytes <= INLINE_APPLY_BYTES_MAX && !entries.iter().any(is_admin)
         }
-        ApplyTask::Restore { .. } | ApplyTask::Export { .. } | ApplyTask::Destroy { .. } => false,
+        ApplyTask::Restore { .. } | ApplyTask::Refuse(_) | ApplyTask::Export { .. } | ApplyTask::Destroy { .. } => {
+            false
+        }
     })
 }
 
@@ -301,9 +297,6 @@ impl<Q: Queues> Crank<Q> {
         }
         for envelope in effects.snapshots {
             self.queues.snapshot(SnapshotWork::Send(envelope));
-        }
-        if !effects.refused.is_empty() {
-            self.queues.snapshot(SnapshotWork::Refuse(effects.refused));
         }
         if let Some(work) = effects.persist {
             self.persist(work, now)?;

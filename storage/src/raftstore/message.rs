@@ -188,6 +188,8 @@ pub enum Input {
     },
     /// Report a region to PD now.
     Heartbeat(RegionId),
+    /// A snapshot that was received could not be handed in.
+    SnapshotRefused(Box<SnapshotMeta>),
     /// Nothing happened: whoever waits for inputs is to look around.
     Wake,
 }

@@ -6,8 +6,9 @@
 
 mod mend;
 mod reads;
+mod sound;
 
-use super::apply::{ADMIN_CONTEXT, ApplyTask, Change};
+use super::apply::{ADMIN_CONTEXT, Applier, ApplyTask, Change};
 use super::delegate::ReadDelegate;
 use super::message::{PeerStatus, ProposalReply, Proposed, RegionHash, Reply};
 use super::peer_storage::PeerStorage;
@@ -66,6 +67,7 @@ pub struct Peer {
     store_id: StoreId,
     cluster_id: u64,
     peer_id: PeerId,
+    life: u64,
     region: Arc<Region>,
     node: RawNode<PeerStorage>,
     delegate: Arc<ReadDelegate>,
@@ -75,8 +77,8 @@ pub struct Peer {
     applied_term: u64,
     persists_outstanding: usize,
     restoring: Option<Ready>,
-    /// What it restored from turned out damaged.
-    refused: bool,
+    /// What it restored from turned out damaged; how the region stands, if it has data here.
+    refused: Option<Option<Box<Applier>>>,
     /// A snapshot's ready and index, from when its data is in the engine until the log begins behind it.
     restored: Option<(u64, u64)>,
     proposed: VecDeque<Proposed>,
@@ -106,11 +108,11 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// A peer that continues from its storage.
+    /// A peer that continues from its storage. `life` tells it from others that have its id, or its place, later.
     ///
     /// # Errors
     /// What the raft crate says of a storage that contradicts itself.
-    pub fn new(params: PeerParams, config: &RaftConfig) -> raft::Result<Self> {
+    pub fn new(params: PeerParams, life: u64, config: &RaftConfig) -> raft::Result<Self> {
         let raft_config = raft::Config {
             id: params.peer_id.0,
             election_tick: config.election_ticks,
@@ -134,6 +136,7 @@ impl Peer {
             store_id: params.store_id,
             cluster_id: params.cluster_id,
             peer_id: params.peer_id,
+            life,
             region: params.region,
             node,
             delegate,
@@ -143,7 +146,7 @@ impl Peer {
             applied_term: params.applied_term,
             persists_outstanding: 0,
             restoring: None,
-            refused: false,
+            refused: None,
             restored: None,
             proposed: VecDeque::new(),
             guarded_until: 0,
@@ -176,6 +179,11 @@ impl Peer {
     /// The peer's id.
     pub fn id(&self) -> PeerId {
         self.peer_id
+    }
+
+    /// See [`Peer::new`].
+    pub fn life(&self) -> u64 {
+        self.life
     }
 
     /// What reading threads look at.
@@ -267,6 +275,10 @@ impl Peer {
             MessageType::MsgPropose | MessageType::MsgReadIndex | MessageType::MsgTransferLeader => return,
             _ => {}
         }
+        if let Some(flaw) = sound::flaw(&message, self.node.raft.raft_log.last_index()) {
+            tracing::warn!(region = %self.region.id, from = message.from, flaw, "a raft message was dropped");
+            return;
+        }
         self.heard.insert(PeerId(message.from), now);
         if let Err(error) = self.node.step(message) {
             tracing::debug!(region = %self.region.id, %error, "raft message ignored");
@@ -277,7 +289,10 @@ impl Peer {
     /// One step of raft's clock; retries reads and renews the lease.
     pub fn tick(&mut self, now: Monotonic, config: &RaftConfig, out: &mut Effects) {
         self.ticks += 1;
-        if self.restoring.is_none() && !self.leaving {
+        if self.leaving {
+            return;
+        }
+        if self.restoring.is_none() {
             self.node.tick();
             self.draw_election_timeout(config);
         }
@@ -317,7 +332,11 @@ impl Peer {
     /// regions of one `conf_ver` have the same peers.
     pub fn is_removed_from(&self, region: &Region) -> bool {
         let known = if self.is_initialized() { self.region.epoch.conf_ver } else { self.conf_ver_heard };
-        known > 0 && region.epoch.conf_ver >= known && region.peer(self.peer_id).is_none()
+        // On its way out, it is needed for the quorum until the joint configuration is left.
+        !self.node.store().conf_state().voters_outgoing.contains(&self.peer_id.0)
+            && known > 0
+            && region.epoch.conf_ver >= known
+            && region.peer(self.peer_id).is_none()
     }
 
     /// Learns from a peer that applied it that an entry is committed; of no effect when this peer has another there.
@@ -329,7 +348,7 @@ impl Peer {
 
     /// Takes no part any more; its removal is ordered. False when it was before.
     pub fn leave(&mut self) -> bool {
-        self.delegate.lead(0);
+        self.fail_all();
         !std::mem::replace(&mut self.leaving, true)
     }
 
@@ -509,19 +528,27 @@ impl Peer {
 
     /// Whether the peer must begin anew from its storage, and can: everything that it handed to the log is durable.
     pub fn must_reload(&self) -> bool {
-        self.refused && !self.leaving && self.persists_outstanding == 0
+        self.refused.is_some() && !self.leaving && self.persists_outstanding == 0
     }
 
-    /// What a peer that begins anew from this one's storage starts from.
+    /// What a peer that begins anew from this one's storage starts from: what apply says, since what it reported while a
+    /// snapshot was being taken did not move raft.
     pub fn reload_params(&self, rng: SmallRng) -> PeerParams {
+        let mut storage = self.node.store().clone();
+        let (mut region, mut applied) = (self.region.clone(), (self.applied_index, self.applied_term));
+        if let Some(Some(standing)) = &self.refused {
+            region = standing.region.clone();
+            applied = (standing.state.applied_index, standing.state.applied_term);
+            storage.resume(&standing.state, standing.conf_state.clone());
+        }
         PeerParams {
             store_id: self.store_id,
             cluster_id: self.cluster_id,
-            region: self.region.clone(),
+            region,
             peer_id: self.peer_id,
-            storage: self.node.store().clone(),
-            applied_index: self.applied_index,
-            applied_term: self.applied_term,
+            storage,
+            applied_index: applied.0,
+            applied_term: applied.1,
             rng,
         }
     }
@@ -604,7 +631,7 @@ impl Peer {
         if must_sync || self.persists_outstanding > 0 {
             self.persists_outstanding += 1;
             let messages = messages.into_iter().filter_map(|m| self.envelope(m)).collect::<Vec<_>>();
-            out.after_persist((self.region.id, self.peer_id), number, messages);
+            out.after_persist((self.region.id, self.life), number, messages);
         } else {
             self.node.on_persist_ready(number);
             for message in messages {
@@ -673,9 +700,9 @@ impl Peer {
                     self.on_restored(region.clone(), (index, term, conf_state), out);
                     for_store.push(Change::Restored { region, index, term, conf_state: Default::default() });
                 }
-                Change::RestoreRefused => {
-                    self.refused = true;
-                    for_store.push(Change::RestoreRefused);
+                Change::RestoreRefused(standing) => {
+                    self.refused = Some(standing);
+                    for_store.push(Change::RestoreRefused(None));
                 }
                 Change::Exported => for_store.push(Change::Exported),
                 Change::Removed => {
@@ -713,8 +740,15 @@ impl Peer {
     }
 
     fn on_conf_change(&mut self, change: &ConfChangeV2, region: Option<Arc<Region>>, out: &mut Effects) {
-        match self.node.apply_conf_change(change) {
-            Ok(conf_state) => self.node.mut_store().set_conf_state(conf_state),
+        // A snapshot that raft has taken brings the peers of a later moment. This change is covered by it, and made after it
+        // would undo what followed.
+        let applied = match self.snapshot_taken() {
+            Some(_) => Ok(None),
+            None => self.node.apply_conf_change(change).map(Some),
+        };
+        match applied {
+            Ok(None) => {}
+            Ok(Some(conf_state)) => self.node.mut_store().set_conf_state(conf_state),
             Err(error) => tracing::error!(region = %self.region.id, %error, "raft refused a committed change of peers"),
         }
         // What PD and others do on hearing of this must be found by a restart.
@@ -755,7 +789,7 @@ impl Peer {
         self.restored = Some((number, index));
         self.persists_outstanding += 1;
         let messages = messages.into_iter().filter_map(|m| self.envelope(m)).collect::<Vec<_>>();
-        out.after_persist((self.region.id, self.peer_id), number, messages);
+        out.after_persist((self.region.id, self.life), number, messages);
         for lost in self.proposed.drain(..) {
             lost.reply.fail(RegionError::Undetermined);
         }
@@ -826,7 +860,7 @@ impl Peer {
         let truncated = self.node.store().truncated_index();
         let behind = |p: &&RegionPeer| self.node.raft.prs().get(p.id.0).is_none_or(|pr| pr.matched <= truncated.max(1));
         let pending = self.region.peers.iter().filter(|p| p.id != self.peer_id).filter(behind).copied().collect();
-        out.pd.push(PdEvent::Heartbeat {
+        out.reports.push(PdEvent::Heartbeat {
             region: self.region.clone(),
             leader,
             term: self.node.raft.term,

@@ -147,6 +147,18 @@ impl PeerStorage {
         self.hard_state = hard_state;
     }
 
+    /// The configuration as last set.
+    pub fn conf_state(&self) -> &ConfState {
+        &self.conf_state
+    }
+
+    /// Takes over how far apply has come.
+    pub fn resume(&mut self, apply: &ApplyState, conf_state: ConfState) {
+        self.truncate(apply.truncated_index, apply.truncated_term);
+        self.conf_state = conf_state;
+        self.hard_state.commit = self.hard_state.commit.max(apply.applied_index);
+    }
+
     /// Sets the configuration after it was applied.
     pub fn set_conf_state(&mut self, conf_state: ConfState) {
         self.conf_state = conf_state;

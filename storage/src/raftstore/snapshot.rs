@@ -116,7 +116,7 @@ impl SnapshotFiles {
     /// # Errors
     /// [`StoreError::Io`] when the envelope holds no snapshot.
     pub fn chunks(&self, envelope: Envelope, chunk_bytes: usize) -> Result<SnapshotChunks, StoreError> {
-        let meta = snapshot_meta(&envelope).ok_or_else(|| StoreError::Io("the message holds no snapshot".into()))?;
+        let meta = snapshot_in(&envelope).ok_or_else(|| StoreError::Io("the message holds no snapshot".into()))?;
         let dir = self.folder_of("send", &meta);
         let files: Vec<PathBuf> = meta.files.iter().map(|f| dir.join(format!("{}.sst", f.cf))).collect();
         let head = SnapshotHead { envelope: Some(envelope), meta: Some(meta) };
@@ -132,7 +132,7 @@ impl SnapshotFiles {
             return Err(StoreError::Io("a snapshot's head is incomplete".into()));
         };
         let known = |f: &SnapshotFile| DATA_CFS.iter().any(|cf| cf.name() == f.cf);
-        if !meta.files.iter().all(known) || snapshot_meta(&envelope).as_ref() != Some(&meta) {
+        if !meta.files.iter().all(known) || snapshot_in(&envelope).as_ref() != Some(&meta) {
             return Err(StoreError::Io("a snapshot's head contradicts its message".into()));
         }
         let done = self.folder_of("recv", &meta);
@@ -185,19 +185,20 @@ impl SnapshotFiles {
     }
 }
 
-/// What the snapshot of a raft message says of itself.
-pub fn snapshot_meta(envelope: &Envelope) -> Option<SnapshotMeta> {
+/// What the snapshot in an envelope says of itself.
+pub fn snapshot_in(envelope: &Envelope) -> Option<SnapshotMeta> {
     let message = raft::eraftpb::Message::parse_from_bytes(&envelope.message).ok()?;
-    meta_of(message.get_snapshot())
+    snapshot_meta(message.get_snapshot())
 }
 
-fn meta_of(snapshot: &raft::eraftpb::Snapshot) -> Option<SnapshotMeta> {
+/// What a snapshot says of itself.
+pub fn snapshot_meta(snapshot: &raft::eraftpb::Snapshot) -> Option<SnapshotMeta> {
     SnapshotMeta::decode(snapshot.data.clone()).ok()
 }
 
 /// The range that a snapshot has the data of.
 pub fn snapshot_range(snapshot: &raft::eraftpb::Snapshot) -> Option<KeyRange> {
-    let meta = meta_of(snapshot)?;
+    let meta = snapshot_meta(snapshot)?;
     meta.region.as_ref().map(|region| Region::from(region).range)
 }
 

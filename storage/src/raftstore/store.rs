@@ -73,8 +73,6 @@ pub enum PdEvent {
 pub struct Effects {
     /// Messages that may leave now.
     pub send: Vec<Envelope>,
-    /// Snapshots that were received and are not taken: their files can go.
-    pub refused: Vec<SnapshotMeta>,
     /// What must be durable, and its number; `Input::Persisted` answers.
     pub persist: Option<(u64, LogBatch)>,
     /// Work for apply; `Input::Applied` answers.
@@ -83,6 +81,8 @@ pub struct Effects {
     pub snapshots: Vec<Envelope>,
     /// Reports for PD, and questions.
     pub pd: Vec<PdEvent>,
+    /// Reports of the round, not sorted yet into those that may leave and those that wait.
+    pub(super) reports: Vec<PdEvent>,
     pub(super) touched: BTreeSet<RegionId>,
     batch: LogBatch,
     held: Held,
@@ -110,11 +110,12 @@ impl Held {
     }
 }
 
-/// A ready of a peer that its round's sync acknowledges. It names the peer, as another may have its place by then.
+/// A ready of a peer that its round's sync acknowledges. It names the peer's life, as another peer, or the same one begun
+/// anew, may have its place by then.
 #[derive(Debug, Clone, Copy)]
 struct HeldReady {
     region: RegionId,
-    peer: PeerId,
+    life: u64,
     number: u64,
 }
 
@@ -125,7 +126,6 @@ impl Effects {
             && self.persist.is_none()
             && self.apply.is_empty()
             && self.snapshots.is_empty()
-            && self.refused.is_empty()
             && self.pd.is_empty()
     }
 
@@ -134,8 +134,8 @@ impl Effects {
     }
 
     /// Holds messages back until the round's batch is durable (or, if it has none, the batch before it).
-    pub(super) fn after_persist(&mut self, of: (RegionId, PeerId), ready: u64, messages: Vec<Envelope>) {
-        self.held.readies.push(HeldReady { region: of.0, peer: of.1, number: ready });
+    pub(super) fn after_persist(&mut self, of: (RegionId, u64), ready: u64, messages: Vec<Envelope>) {
+        self.held.readies.push(HeldReady { region: of.0, life: of.1, number: ready });
         self.held.messages.extend(messages);
     }
 }
@@ -188,8 +188,11 @@ pub struct Store {
     votes_kept: BTreeMap<RegionId, Envelope>,
     next_persist: u64,
     rounds: VecDeque<PersistRound>,
-    /// Bytes of entries in each batch of tasks that apply has, oldest first.
+    /// Peers begun so far.
+    lives: u64,
+    /// Bytes of entries in each batch of tasks that apply has, oldest first, and in all of them.
     apply_waiting: VecDeque<u64>,
+    apply_waiting_bytes: u64,
     out: Effects,
 }
 
@@ -220,7 +223,9 @@ impl Store {
             votes_kept: BTreeMap::new(),
             next_persist: 1,
             rounds: VecDeque::new(),
+            lives: 0,
             apply_waiting: VecDeque::new(),
+            apply_waiting_bytes: 0,
             out: Effects::default(),
         };
         let mut leftover = LogBatch::default();
@@ -230,7 +235,8 @@ impl Store {
             let peer_id = PeerId(record.peer_id);
             if record.state() == PeerState::PeerTombstone {
                 // A crash may have come between the tombstone and the removal of the log.
-                if store.log.state(region_id)?.is_some() {
+                // One without entries is the vote of a later peer that has no data yet.
+                if store.log.state(region_id)?.is_some_and(|log| log.state.last_index > 0) {
                     leftover.regions.insert(region_id, RegionAppend::removal());
                 }
                 let applied = keys::load_apply_state(&*engine, region_id)?;
@@ -322,7 +328,8 @@ impl Store {
 
     fn insert(&mut self, params: PeerParams) -> Result<(), StoreError> {
         let region_id = params.region.id;
-        let peer = Peer::new(params, &self.config).map_err(|e| StoreError::Corrupt(e.to_string()))?;
+        self.lives += 1;
+        let peer = Peer::new(params, self.lives, &self.config).map_err(|e| StoreError::Corrupt(e.to_string()))?;
         self.delegates.insert(region_id, peer.delegate().clone());
         self.peers.insert(region_id, peer);
         self.out.touched.insert(region_id);
@@ -361,7 +368,7 @@ impl Store {
             }
             Input::Persisted(number) => return self.on_persisted(number),
             Input::Applied(applied) => {
-                self.apply_waiting.pop_front();
+                self.apply_waiting_bytes -= self.apply_waiting.pop_front().unwrap_or(0);
                 for applied in applied {
                     self.on_applied(applied, now)?;
                 }
@@ -392,6 +399,7 @@ impl Store {
                     peer.report(now, &config, &mut self.out);
                 }
             }
+            Input::SnapshotRefused(meta) => self.refuse(*meta),
             Input::Wake => {}
         }
         Ok(())
@@ -416,8 +424,11 @@ impl Store {
         }
         let batch = std::mem::take(&mut self.out.batch);
         let mut held = std::mem::take(&mut self.out.held);
-        if !batch.is_empty() || !self.rounds.is_empty() {
-            held.reports = self.out.pd.extract_if(.., |event| matches!(event, PdEvent::Heartbeat { .. })).collect();
+        let reports = std::mem::take(&mut self.out.reports);
+        if batch.is_empty() && self.rounds.is_empty() {
+            self.out.pd.extend(reports);
+        } else {
+            held.reports = reports;
         }
         if !batch.is_empty() {
             let number = self.next_persist;
@@ -431,7 +442,9 @@ impl Store {
             }
         }
         if !self.out.apply.is_empty() {
-            self.apply_waiting.push_back(self.out.apply.iter().map(ApplyTask::bytes).sum());
+            let bytes = self.out.apply.iter().map(ApplyTask::bytes).sum();
+            self.apply_waiting.push_back(bytes);
+            self.apply_waiting_bytes += bytes;
         }
         std::mem::take(&mut self.out)
     }
@@ -439,7 +452,7 @@ impl Store {
     /// Whether apply has so much to do that no more is taken: of a leader it is refused, of a follower dropped, and raft
     /// sends it again.
     fn is_apply_behind(&self) -> bool {
-        self.apply_waiting.iter().sum::<u64>() > self.config.apply_waiting_bytes_max
+        self.apply_waiting_bytes > self.config.apply_waiting_bytes_max
     }
 
     fn touch(&mut self, region: RegionId) -> Option<&mut Peer> {
@@ -461,7 +474,7 @@ impl Store {
 
     fn release(&mut self, held: Held) {
         for ready in held.readies {
-            if let Some(peer) = self.touch(ready.region).filter(|peer| peer.id() == ready.peer) {
+            if let Some(peer) = self.touch(ready.region).filter(|peer| peer.life() == ready.life) {
                 peer.on_persisted(ready.number);
             }
         }
@@ -473,19 +486,6 @@ impl Store {
 
     fn on_message(&mut self, envelope: Envelope, now: Monotonic) -> Result<(), StoreError> {
         let region_id = RegionId(envelope.region_id);
-        // The files of a snapshot are here before its message is; whatever becomes of the message, they must not stay.
-        let snapshot = snapshot_meta(&envelope);
-        self.take_message(envelope, now)?;
-        if let Some(meta) = snapshot
-            && !self.peers.get(&region_id).is_some_and(|peer| peer.is_taking(meta.index))
-        {
-            self.out.refused.push(meta);
-        }
-        Ok(())
-    }
-
-    fn take_message(&mut self, envelope: Envelope, now: Monotonic) -> Result<(), StoreError> {
-        let region_id = RegionId(envelope.region_id);
         let (Some(to), Some(from)) =
             (envelope.to.as_ref().map(RegionPeer::from), envelope.from.as_ref().map(RegionPeer::from))
         else {
@@ -495,7 +495,6 @@ impl Store {
             tracing::warn!(region = %region_id, "a raft message for another cluster or store was dropped");
             return Ok(());
         }
-        let epoch = envelope.epoch.as_ref().map(Epoch::from).unwrap_or_default();
         if envelope.is_tombstone {
             self.on_tombstone(&envelope, to.id, now);
             return Ok(());
@@ -504,6 +503,32 @@ impl Store {
             tracing::warn!(region = %region_id, "a raft message does not decode");
             return Ok(());
         };
+        let is_snapshot = message.get_msg_type() == MessageType::MsgSnapshot;
+        let snapshot = if is_snapshot { snapshot_meta(message.get_snapshot()) } else { None };
+        self.take_message(&envelope, (from, to), message, now)?;
+        // The files of a snapshot are here before its message is; whatever becomes of the message, they must not stay.
+        if let Some(meta) = snapshot
+            && !self.peers.get(&region_id).is_some_and(|peer| peer.is_taking(meta.index))
+        {
+            self.refuse(meta);
+        }
+        Ok(())
+    }
+
+    /// A received snapshot is not taken. Its files go behind whatever apply does with them now.
+    fn refuse(&mut self, meta: SnapshotMeta) {
+        self.out.apply.push(ApplyTask::Refuse(Box::new(meta)));
+    }
+
+    fn take_message(
+        &mut self,
+        envelope: &Envelope,
+        (from, to): (RegionPeer, RegionPeer),
+        message: Message,
+        now: Monotonic,
+    ) -> Result<(), StoreError> {
+        let region_id = RegionId(envelope.region_id);
+        let epoch = envelope.epoch.as_ref().map(Epoch::from).unwrap_or_default();
         let kind = message.get_msg_type();
         let asks_vote = matches!(kind, MessageType::MsgRequestVote | MessageType::MsgRequestPreVote);
         let election = self.config.tick * self.config.election_ticks as u32;
@@ -517,11 +542,11 @@ impl Store {
             let is_behind = epoch.conf_ver < tombstone.region.epoch.conf_ver;
             if asks_vote && is_behind {
                 let (known, removal) = (tombstone.region.epoch, tombstone.removal);
-                self.send_tombstone(&envelope, known, removal);
+                self.send_tombstone(envelope, known, removal);
             }
             return Ok(());
         }
-        if !self.prepare_peer(&envelope, to, &message)? {
+        if !self.prepare_peer(envelope, to, &message)? {
             return Ok(());
         }
         let config = self.config.clone();
@@ -532,7 +557,7 @@ impl Store {
         let Some(peer) = self.peers.get_mut(&region_id) else { return Ok(()) };
         if asks_vote && is_outdated(from.id, epoch, peer.region()) {
             let known = peer.region().epoch;
-            self.send_tombstone(&envelope, known, None);
+            self.send_tombstone(envelope, known, None);
             return Ok(());
         }
         if occupied {
@@ -663,7 +688,7 @@ impl Store {
             match change {
                 Change::Split { right, .. } => self.on_split(region_id, &right, now)?,
                 Change::Removed => self.remove_peer(region_id, last),
-                Change::RestoreRefused => self.reload_when_synced(region_id)?,
+                Change::RestoreRefused(_) => self.reload_when_synced(region_id)?,
                 _ => {}
             }
         }
@@ -685,9 +710,11 @@ impl Store {
     fn remove_peer(&mut self, region_id: RegionId, removal: Option<(u64, u64)>) {
         let Some(mut peer) = self.peers.remove(&region_id) else { return };
         peer.fail_all();
-        let earlier = self.tombstones.remove(&region_id).map(|tombstone| tombstone.region);
-        let region = if peer.is_initialized() { None } else { earlier }.unwrap_or_else(|| peer.region().clone());
-        self.tombstones.insert(region_id, Tombstone { peer_id: peer.id(), region, removal });
+        // A peer without data says nothing about its region; what an earlier one knew of it stays known.
+        let earlier = self.tombstones.remove(&region_id).filter(|_| !peer.is_initialized());
+        let own = Tombstone { peer_id: peer.id(), region: peer.region().clone(), removal };
+        let tombstone = earlier.map_or(own, |earlier| Tombstone { peer_id: peer.id(), ..earlier });
+        self.tombstones.insert(region_id, tombstone);
         self.delegates.remove(region_id);
         // Behind what the log queue may still have of the peer.
         self.out.persist_region(region_id, RegionAppend::removal());
@@ -706,6 +733,9 @@ impl Store {
         }
         for region in right {
             let Some(own) = region.peer_on(self.id) else { continue };
+            if self.tombstones.get(&region.id).is_some_and(|tombstone| own.id <= tombstone.peer_id) {
+                continue;
+            }
             let earlier = self.peers.remove(&region.id).map(|p| p.hard_state());
             let conf_state = conf_state_of(region);
             let applier = Applier { region: region.clone(), peer_id: own.id, state: initial_apply_state(), conf_state };

@@ -606,6 +606,25 @@ impl goldenscript::Runner for Cluster {
                 }
                 String::new()
             }
+            // damage STORE: a byte of each file of a snapshot that was received is another
+            "damage" => {
+                let store = number()?;
+                let node = self.nodes.get(&StoreId(store)).ok_or("no such store")?;
+                let mut damaged = 0;
+                for folder in std::fs::read_dir(node.dir.path())? {
+                    for file in std::fs::read_dir(folder?.path())? {
+                        let path = file?.path();
+                        if path.extension().is_some_and(|e| e == "sst") {
+                            let mut bytes = std::fs::read(&path)?;
+                            let middle = bytes.len() / 2;
+                            bytes[middle] ^= 1;
+                            std::fs::write(&path, bytes)?;
+                            damaged += 1;
+                        }
+                    }
+                }
+                format!("files damaged: {damaged}\n")
+            }
             "snapshots" => format!("snapshots sent: {}\n", self.net.lock().snapshots),
             name => return Err(format!("unknown command {name}").into()),
         };
@@ -633,4 +652,4 @@ macro_rules! scripts {
     };
 }
 
-scripts! { busy_region apply_behind two_to_one removed_beside_stale replaced_peer late_log election replicate leader_change partition lease split split_late snapshot conf_change joint restart removed_peer single compaction }
+scripts! { damaged_snapshot busy_region apply_behind two_to_one removed_beside_stale replaced_peer late_log election replicate leader_change partition lease split split_late snapshot conf_change joint restart removed_peer single compaction }

@@ -10,7 +10,7 @@ pub mod grpc;
 use super::StoreError;
 use super::handle::RaftHandle;
 use super::message::Input;
-use super::snapshot::{SnapshotFiles, SnapshotReceiver, snapshot_meta};
+use super::snapshot::{SnapshotFiles, SnapshotReceiver, snapshot_in};
 use basalt_common::{PeerId, RegionId, StoreId};
 use basalt_proto::raft::snapshot_chunk::Part;
 use basalt_proto::raft::{Envelope, SnapshotChunk, SnapshotMeta};
@@ -43,7 +43,7 @@ impl SnapshotDone {
     /// A report to the store that sends.
     pub fn new(handle: RaftHandle, files: Arc<SnapshotFiles>, envelope: &Envelope) -> Self {
         let to = PeerId(envelope.to.as_ref().map_or(0, |p| p.id));
-        let meta = snapshot_meta(envelope);
+        let meta = snapshot_in(envelope);
         SnapshotDone { handle, files, meta, region_id: RegionId(envelope.region_id), to, arrived: false }
     }
 
@@ -124,7 +124,7 @@ impl ArrivingSnapshot {
         if self.inbound.handle.message(receiver.finish()?) {
             return Ok(());
         }
-        self.inbound.files.remove_received(&meta);
+        self.inbound.handle.mailbox().report(Input::SnapshotRefused(Box::new(meta)));
         Err(StoreError::Io("the store is too busy for a snapshot".into()))
     }
 }

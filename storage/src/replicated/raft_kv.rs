@@ -151,6 +151,10 @@ impl Replicated for RaftKv {
         }
         let grant = self.handle.read(*ctx, self.wait(ctx)).await?;
         let data = self.engine.snapshot();
+        // Between the grant and the snapshot the peer may have lost its leadership, and its data.
+        if delegate.term() != grant.term {
+            return Err(RegionError::NotLeader { region: ctx.region_id, leader: None });
+        }
         let region = delegate.region();
         if region.epoch != ctx.epoch {
             return Err(RegionError::EpochNotMatch(vec![(*region).clone()]));

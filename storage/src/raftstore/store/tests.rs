@@ -3,8 +3,10 @@
 use super::*;
 use crate::engine::memory::MemoryEngine;
 use crate::raftlog::memory::MemoryRaftLog;
+use crate::raftstore::message::Reply;
+use crate::replicated::RegionCtx;
 use basalt_common::PeerRole;
-use basalt_proto::raft::SnapshotMeta;
+use basalt_proto::raft::{AdminCommand, SnapshotMeta};
 use prost::Message as _;
 
 const HERE: StoreId = StoreId(4);
@@ -100,4 +102,50 @@ fn neighbors_snapshots_do_not_wait_for_each_other() {
         store.handle(snapshot(&region, &region), Monotonic::default()).unwrap();
     }
     assert_eq!(restored(&mut store), [7, 9]);
+}
+
+/// A store whose only region it leads alone.
+fn leading(dir: &tempfile::TempDir) -> Store {
+    let peer = RegionPeer { id: PeerId(74), store_id: HERE, role: PeerRole::Voter };
+    let whole = Region { range: KeyRange::all(), peers: vec![peer], ..region(7, "", "") };
+    let engine = MemoryEngine::new();
+    engine.write(&bootstrap_region(&whole, HERE).unwrap()).unwrap();
+    let params = StoreParams {
+        id: HERE,
+        cluster_id: 1,
+        config: Arc::default(),
+        log: Arc::new(MemoryRaftLog::default()),
+        engine: Arc::new(engine),
+        files: Arc::new(SnapshotFiles::open(dir.path()).unwrap()),
+        delegates: Arc::default(),
+        rng: SmallRng::seed_from_u64(1),
+    };
+    Store::open(params, Monotonic::default()).unwrap()
+}
+
+#[test]
+fn reports_leave_when_what_they_waited_for_is_durable_however_much_follows() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = leading(&dir);
+    let reports = |effects: &Effects| effects.pd.iter().filter(|e| matches!(e, PdEvent::Heartbeat { .. })).count();
+    let now = Monotonic::default();
+    let first = store.take_effects(now);
+    let number = first.persist.as_ref().expect("a leader has an entry to write").0;
+    assert_eq!(reports(&first), 0, "that it leads must not be reported before it is written");
+    // The log queue never runs empty: a round is outstanding whenever one is acknowledged.
+    let mut left = 0;
+    for round in 0..10 {
+        store.handle(Input::Campaign(RegionId(7)), now).unwrap();
+        let ctx = RegionCtx { region_id: RegionId(7), epoch: Epoch::default(), peer_id: PeerId(0), deadline: None };
+        let command = AdminCommand { kind: None };
+        store.handle(Input::Admin { ctx, command, reply: Reply::ignore() }, now).unwrap();
+        if round > 0 {
+            store.handle(Input::Persisted(number + round - 1), now).unwrap();
+        }
+        let effects = store.take_effects(now);
+        left += reports(&effects);
+        let applied = effects.apply.iter().map(|_| Vec::new());
+        applied.for_each(|applied| store.handle(Input::Applied(applied), now).unwrap());
+    }
+    assert!(left > 0, "no report left in ten rounds");
 }
