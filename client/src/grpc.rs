@@ -34,6 +34,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long PD may take to name addresses before the remembered ones are used.
+const ADDRESS_TIMEOUT: Duration = Duration::from_secs(1);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Messages handed to a stream that HTTP/2 has not taken yet.
@@ -264,6 +266,8 @@ pub struct GrpcKv {
 struct Stores {
     pd: PdClient,
     channels: Mutex<BTreeMap<StoreId, Channel>>,
+    /// As PD named them last: while it is away, stores are still where they were.
+    addresses: Mutex<BTreeMap<u64, String>>,
 }
 
 struct KvWire {
@@ -274,7 +278,8 @@ struct KvWire {
 impl GrpcKv {
     /// A client of the stores that PD knows. Connects when it is used.
     pub fn new(pd: PdClient) -> GrpcKv {
-        GrpcKv { stores: Arc::new(Stores { pd, channels: Mutex::default() }), links: Mutex::default() }
+        let stores = Stores { pd, channels: Mutex::default(), addresses: Mutex::default() };
+        GrpcKv { stores: Arc::new(stores), links: Mutex::default() }
     }
 
     fn link(&self, store: StoreId) -> Arc<Link<KvWire>> {
@@ -285,11 +290,19 @@ impl GrpcKv {
 }
 
 impl Stores {
+    async fn address(&self, store: StoreId) -> Result<String, String> {
+        let asked = tokio::time::timeout(ADDRESS_TIMEOUT, self.pd.stores()).await;
+        if let Ok(Ok(stores)) = asked {
+            let stores = stores.into_iter().filter_map(|s| s.store);
+            *self.addresses.lock() = stores.map(|store| (store.id, store.address)).collect();
+        }
+        let known = self.addresses.lock().get(&store.0).cloned();
+        known.ok_or_else(|| format!("PD is away or does not know store {store}"))
+    }
+
     /// The channel to a store, connected; a broken one is replaced, at the address that PD names now.
     async fn connect(&self, store: StoreId) -> Result<Channel, String> {
-        let stores = self.pd.stores().await.map_err(|e| e.to_string())?;
-        let found = stores.into_iter().filter_map(|s| s.store).find(|s| s.id == store.0);
-        let address = found.ok_or_else(|| format!("PD does not know store {store}"))?.address;
+        let address = self.address(store).await?;
         let channel = endpoint(&address)?.connect().await.map_err(|e| describe(&e))?;
         self.channels.lock().insert(store, channel.clone());
         Ok(channel)

@@ -1,5 +1,6 @@
 //! `basalt cluster` from its first start to its end: names, states, what each verb does, and a power loss.
 
+use basalt_tests::up::pause;
 use basalt_tests::{Cluster, alone, mysql, until};
 use rustix::process::{Pid, Signal, kill_process};
 use std::time::Duration;
@@ -48,6 +49,32 @@ fn all_processes_die_at_once_and_come_back_with_all_data() {
     assert!(states(&cluster).iter().all(|(_, state)| state == "stopped"), "{:?}", cluster.status());
     cluster.up_again();
     assert!(contents(cluster.port).starts_with("501\t"));
+}
+
+/// Whichever process comes back last: stores need PD for nothing that they know.
+#[test]
+fn everything_dies_and_pd_comes_back_last() {
+    let _alone = alone();
+    let cluster = Cluster::start(3, 1, "");
+    mysql(cluster.port, &[], "create database d; create table d.t (id int primary key, v int, key by_v (v))")
+        .expect_ok();
+    let rows: Vec<String> = (0..ROWS).map(|n| format!("({n}, {})", n % 7)).collect();
+    cluster.mysql(&format!("insert into d.t values {}", rows.join(","))).expect_ok();
+    let before = contents(cluster.port);
+    for process in cluster.status() {
+        let pid = Pid::from_raw(process.pid.expect("it runs") as i32).expect("not zero");
+        kill_process(pid, Signal::KILL).expect("it can be killed");
+    }
+    until("all are dead", Duration::from_secs(5), || states(&cluster).iter().all(|(_, state)| state == "dead"));
+    for store in ["storage-1", "storage-2", "storage-3"] {
+        cluster.run(&["start", store]).expect_ok();
+    }
+    pause(Duration::from_secs(3));
+    assert!(["storage-1", "storage-2", "storage-3"].iter().all(|store| state(&cluster, store) == "running"));
+    cluster.run(&["start", "pd-1"]).expect_ok();
+    cluster.run(&["start", "sql-1"]).expect_ok();
+    assert_eq!(contents(cluster.port), before);
+    cluster.mysql("insert into d.t values (1000, 1)").expect_ok();
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use basalt_tests::cmd::{self, Output};
 use basalt_tests::up::pause;
-use basalt_tests::{alone, free_port, mysql};
+use basalt_tests::{alone, free_port, mysql, until};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -153,9 +153,29 @@ fn what_is_not_understood_is_refused() {
     refused(&["ctl", "stores", "--status", &address()], "nobody answers");
 }
 
-/// The driver is not there yet, or gone: said after a while, not waited for without end.
+/// Whoever comes before the placement driver waits for it, says so, can be stopped meanwhile, and serves when it is there.
 #[test]
-fn without_a_placement_driver() {
-    let nobody = address();
-    refused(&["sql", "--listen", &address(), "--status", &address(), "--pd", &nobody], &nobody);
+fn before_the_placement_driver() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (pd_at, sql_port) = (address(), free_port());
+    let sql_at = format!("127.0.0.1:{sql_port}");
+    let wait = |arguments: &[&str], log: &str| {
+        let common = ["--status", &address(), "--pd", &pd_at, "--log-file", log].map(String::from);
+        Process(basalt().args(arguments).args(common).stdout(Stdio::null()).spawn().expect("the binary starts"))
+    };
+    let (store_log, sql_log) = (path("storage.log"), path("sql.log"));
+    let store = wait(&["storage", "--data", &path("store"), "--listen", &address()], &store_log);
+    let sql = wait(&["sql", "--listen", &sql_at], &sql_log);
+    let other = wait(&["sql", "--listen", &address()], &path("other.log"));
+    let says =
+        |log: &str| std::fs::read_to_string(log).is_ok_and(|log| log.contains("waiting for the placement driver"));
+    until("both say that they wait", Duration::from_secs(30), || says(&store_log) && says(&sql_log));
+    assert!(other.stop(), "who waits can be stopped");
+    let pd = Process::start(basalt().args(["pd", "--data", &path("pd"), "--listen", &pd_at, "--status", &address()]));
+    until("both serve", Duration::from_secs(30), || mysql(sql_port, &["-N"], "select 1").ok);
+    mysql(sql_port, &[], "create database d; create table d.t (id int primary key); insert into d.t values (1)")
+        .expect_ok();
+    assert!(sql.stop() && store.stop() && pd.stop(), "each role stops with 0");
 }

@@ -12,13 +12,17 @@ use basalt_client::grpc::{GrpcKv, GrpcPd};
 use basalt_client::rpc::{KvRpc, PdRpc};
 use basalt_client::{Cluster, PdClient, TsoMode};
 use basalt_common::env::Env;
+use basalt_proto::pd::ClusterInfoResponse;
 use basalt_sql::session::{SqlServer, SqlServerOptions, StartAccounts};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Clients at once, unless the settings say otherwise.
 const MAX_CONNECTIONS: u32 = 2000;
+/// Between two attempts to reach PD at start, each of which takes a while by itself.
+const PD_PAUSE: Duration = Duration::from_millis(200);
 
 /// What a SQL server is started with.
 pub fn options(
@@ -46,6 +50,19 @@ pub fn options(
     })
 }
 
+/// What PD says of the cluster. It is waited for as long as it takes: after everything died, processes come back in any order.
+async fn known_cluster(client: &PdClient, address: &str) -> Result<ClusterInfoResponse> {
+    loop {
+        match client.cluster_info().await {
+            Err(error @ basalt_client::Error::PdUnavailable(_)) => {
+                tracing::warn!(%error, "waiting for the placement driver at {address}");
+                tokio::time::sleep(PD_PAUSE).await;
+            }
+            known => return known.with_context(|| format!("PD at {address}")),
+        }
+    }
+}
+
 /// Runs the role until it is asked to stop.
 pub fn run(args: cli::Sql) -> Result<()> {
     let file = File::load(args.common.config.as_deref())?;
@@ -61,7 +78,10 @@ pub fn run(args: cli::Sql) -> Result<()> {
         let env = Env::real();
         let pd: Arc<dyn PdRpc> = Arc::new(GrpcPd::new(vec![pd_address.clone()]));
         let client = PdClient::new(env.clone(), pd.clone(), TsoMode::Batched);
-        let info = client.cluster_info().await.with_context(|| format!("PD at {pd_address} does not answer"))?;
+        let info = tokio::select! {
+            info = known_cluster(&client, &pd_address) => info?,
+            stopped = shutdown::requested() => return stopped,
+        };
         let kv: Arc<dyn KvRpc> = Arc::new(GrpcKv::new(client.clone()));
         let cluster = Cluster::with_pd(env, kv.clone(), client);
         let spill = SpillFolder::create()?;

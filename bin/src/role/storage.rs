@@ -147,7 +147,7 @@ pub fn run(args: cli::Storage) -> Result<()> {
         let pd: Arc<dyn PdRpc> = Arc::new(GrpcPd::new(vec![pd_address]));
         let local = Arc::new(LocalTransport::new(raft.snapshot_chunk_bytes));
         let transport = Arc::new(GrpcTransport::new(local.clone(), PdCaller::new(pd.clone()), raft.clone()));
-        let store = open(StoreParams {
+        let opening = open(StoreParams {
             folder: &data,
             settings: &file.storage,
             pd,
@@ -156,8 +156,12 @@ pub fn run(args: cli::Storage) -> Result<()> {
             address: file.advertise.unwrap_or_else(|| listen.clone()),
             status_address: status_address.clone(),
             env: Env::real(),
-        })
-        .await?;
+        });
+        // A store that the cluster does not know yet waits for PD as long as it takes.
+        let store = tokio::select! {
+            store = opening => store?,
+            stopped = shutdown::requested() => return stopped,
+        };
         local.join(store.node.inbound().clone());
         let status = status::serve(status_listener, Status { role: "storage", listen: listen.clone(), admin: None });
         let stop = CancellationToken::new();

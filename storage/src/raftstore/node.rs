@@ -3,8 +3,10 @@
 //! ```text
 //! start: identity? ─ no ─▶ PD: cluster id, a store id ─▶ written and flushed
 //!        cluster bootstrapped? ─ no ─▶ first region, with this store's peer, written, flushed, told to PD
-//!        register with PD ─▶ open the regions ─▶ start the driver ─▶ report
+//!        open the regions ─▶ start the driver ─▶ register with PD ─▶ report
 //! ```
+//! A store that has an identity and regions starts without PD, so that a cluster of which everything died comes back in
+//! whatever order its processes do; it registers when PD is there.
 //! Two stores may bootstrap at the same time: PD takes one, and the other removes what it wrote. A crash between writing
 //! the first region and telling PD is found at the next start, by asking PD whether it knows that region.
 //!
@@ -36,7 +38,7 @@ use basalt_client::rpc::PdRpc;
 use basalt_common::env::Env;
 use basalt_common::{Epoch, KeyRange, Peer, PeerId, PeerRole, Region, RegionId, StoreId, Timestamp};
 use basalt_proto::meta;
-use basalt_proto::raft::StoreIdent;
+use basalt_proto::raft::{PeerState, StoreIdent};
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use pd::{Bootstrapped, PdCaller};
@@ -113,10 +115,20 @@ impl Node {
     pub fn start(params: NodeParams) -> BoxFuture<'static, Result<Arc<Node>, StoreError>> {
         Box::pin(async move {
             let mut pd = PdCaller::new(params.pd.clone());
-            let info = pd.cluster_info().await?;
-            pd.set_cluster(info.cluster_id);
-            let ident = load_or_make_ident(&*params.engine, &pd, info.cluster_id).await?;
-            let id = StoreId(ident.store_id);
+            let known = keys::load_ident(&*params.engine)?;
+            let is_settled = is_settled(&*params.engine, &*params.log)?;
+            let settled = known.filter(|_| is_settled);
+            let (ident, bootstrapped) = match settled {
+                Some(ident) => (ident, None),
+                None => {
+                    let info = pd.cluster_info().await?;
+                    pd.set_cluster(info.cluster_id);
+                    let ident = load_or_make_ident(&*params.engine, &pd, info.cluster_id).await?;
+                    (ident, Some(info.bootstrapped))
+                }
+            };
+            pd.set_cluster(ident.cluster_id);
+            let (id, cluster_id) = (StoreId(ident.store_id), ident.cluster_id);
             let about = meta::Store {
                 id: id.0,
                 address: params.address.clone(),
@@ -125,15 +137,18 @@ impl Node {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 started_unix_ms: params.env.wall_ms(),
             };
-            settle_first_region((&*params.engine, &*params.log), &pd, &about, info.bootstrapped).await?;
-            pd.put_store(about).await?;
+            if let Some(bootstrapped) = bootstrapped {
+                settle_first_region((&*params.engine, &*params.log), &pd, &about, bootstrapped).await?;
+                // The regions' leaders are reported to a PD that knows the store.
+                pd.put_store(about.clone()).await?;
+            }
 
             let files = Arc::new(SnapshotFiles::open(&params.snapshot_dir)?);
             let delegates = Arc::new(Delegates::default());
             let store = Store::open(
                 StoreParams {
                     id,
-                    cluster_id: info.cluster_id,
+                    cluster_id,
                     config: params.config.clone(),
                     log: params.log.clone(),
                     engine: params.engine.clone(),
@@ -164,17 +179,26 @@ impl Node {
             };
             let running = Running::start(&params.driver, driver, wake.unwrap_or_default(), params.on_fatal.clone())?;
             let kv = Arc::new(RaftKv::new(handle.clone(), params.engine.clone(), params.env.clone(), pd.clone()));
+            let (caller, on_fatal) = (pd.clone(), params.on_fatal.clone());
             let reports = reports::Reports::new(&params, id, handle.clone(), pd);
             let keeper = housekeeping::Housekeeper::new(&params, handle.clone());
+            let register = async move {
+                if bootstrapped.is_none()
+                    && let Err(refused) = caller.put_store(about).await
+                {
+                    on_fatal(&refused);
+                }
+            };
             let tasks = vec![
+                tokio::spawn(register),
                 tokio::spawn(reports.clone().run_events(pd_rx)),
                 tokio::spawn(reports.run_store_heartbeats()),
                 tokio::spawn(keeper.run()),
             ];
-            tracing::info!(store = %id, cluster = info.cluster_id, "store is open");
+            tracing::info!(store = %id, cluster = cluster_id, "store is open");
             Ok(Arc::new(Node {
                 id,
-                cluster_id: info.cluster_id,
+                cluster_id,
                 handle,
                 kv,
                 inbound,
@@ -295,14 +319,14 @@ async fn load_or_make_ident(engine: &dyn Engine, pd: &PdCaller, cluster_id: u64)
     Ok(ident)
 }
 
-/// Makes the cluster's first region, or finds out whether an earlier attempt succeeded.
-async fn settle_first_region(
-    (engine, log): (&dyn Engine, &dyn RaftLog),
-    pd: &PdCaller,
-    about: &meta::Store,
-    bootstrapped: bool,
-) -> Result<(), StoreError> {
-    let store_id = StoreId(about.id);
+/// Whether the store has regions, and no open question about the cluster's first.
+fn is_settled(engine: &dyn Engine, log: &dyn RaftLog) -> Result<bool, StoreError> {
+    let any = keys::load_region_states(engine)?.iter().any(|(_, record)| record.state() != PeerState::PeerTombstone);
+    Ok(any && first_region_in_doubt(engine, log)?.is_none())
+}
+
+/// A first region that this store made and never used: perhaps PD took another store's.
+fn first_region_in_doubt(engine: &dyn Engine, log: &dyn RaftLog) -> Result<Option<Region>, StoreError> {
     let mut candidate = None;
     for (region_id, record) in keys::load_region_states(engine)? {
         let region = record.region.as_ref().map(Region::from);
@@ -314,6 +338,18 @@ async fn settle_first_region(
             candidate = Some(region);
         }
     }
+    Ok(candidate)
+}
+
+/// Makes the cluster's first region, or finds out whether an earlier attempt succeeded.
+async fn settle_first_region(
+    (engine, log): (&dyn Engine, &dyn RaftLog),
+    pd: &PdCaller,
+    about: &meta::Store,
+    bootstrapped: bool,
+) -> Result<(), StoreError> {
+    let store_id = StoreId(about.id);
+    let candidate = first_region_in_doubt(engine, log)?;
     if bootstrapped {
         let Some(region) = candidate else { return Ok(()) };
         let known = pd.region(region.id).await?;

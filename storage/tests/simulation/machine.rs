@@ -91,7 +91,7 @@ impl Lateness for Pace {
             }
         };
         let times = if queue == Queue::Snapshot { 3 } else { 1 };
-        Duration::from_millis(self.chance.random_range(0, max_ms * times + 1))
+        Duration::from_millis(self.chance.random_range(0, (max_ms * times).min(30_000) + 1))
     }
 
     fn may_do_at_once(&self) -> bool {

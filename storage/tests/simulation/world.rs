@@ -404,7 +404,7 @@ impl World {
     /// anything beside its regions.
     pub async fn until_equal(&self) -> usize {
         let mut differs = String::new();
-        for _ in 0..600 {
+        for _ in 0..1200 {
             match self.compare().await {
                 Ok(entries) => return entries,
                 Err(difference) => differs = difference,

@@ -1,4 +1,5 @@
-//! The few calls that a store makes to PD, with retries while PD is away.
+//! The few calls that a store makes to PD. Those without which it cannot start wait for PD as long as it takes, and say so;
+//! the others have a bound.
 
 use crate::raftstore::StoreError;
 use basalt_client::rpc::PdRpc;
@@ -10,8 +11,10 @@ use basalt_proto::pd::{self, PdRequest, get_region_request, pd_request, pd_respo
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Calls at start are tried this often before the store gives up.
-const ATTEMPTS_MAX: u32 = 60;
+/// How long a call is repeated that somebody waits for while the store runs.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often it is said that PD is still waited for.
+const SAY_SO_INTERVAL: Duration = Duration::from_secs(10);
 /// Pause after the first failed attempt; grows to [`PAUSE_MAX`].
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 /// Longest pause between attempts.
@@ -66,34 +69,51 @@ impl PdCaller {
         }
     }
 
-    /// As many attempts as it takes, within a budget.
-    async fn insist(&self, cmd: pd_request::Cmd) -> Result<Result<pd_response::Cmd, pd::PdError>, StoreError> {
+    /// As many attempts as it takes, and within `patience` if there is one.
+    async fn insist(
+        &self,
+        cmd: pd_request::Cmd,
+        patience: Option<Duration>,
+    ) -> Result<Result<pd_response::Cmd, pd::PdError>, StoreError> {
+        let began = tokio::time::Instant::now();
+        let mut say_so_at = SAY_SO_INTERVAL;
         let mut pause = PAUSE_FIRST;
-        for _ in 1..ATTEMPTS_MAX {
-            match self.attempt(cmd.clone()).await {
+        loop {
+            let reason = match self.attempt(cmd.clone()).await {
                 Ok(Ok(cmd)) => return Ok(Ok(cmd)),
                 Ok(Err(error)) if !matches!(error.kind(), Kind::NotLeader | Kind::Unavailable) => {
                     return Ok(Err(error));
                 }
-                Ok(Err(error)) => tracing::debug!(error = error.message, "PD cannot answer yet"),
-                Err(error) => tracing::debug!(%error, "PD does not answer yet"),
+                Ok(Err(error)) => StoreError::Pd(error.message),
+                Err(error) => error,
+            };
+            let waited = began.elapsed();
+            if patience.is_some_and(|patience| waited >= patience) {
+                return Err(reason);
+            }
+            if waited >= say_so_at {
+                tracing::warn!(error = %reason, "waiting for the placement driver for {} s", waited.as_secs());
+                say_so_at = waited + SAY_SO_INTERVAL;
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
-        self.attempt(cmd).await
     }
 
-    async fn insist_ok(&self, cmd: pd_request::Cmd) -> Result<pd_response::Cmd, StoreError> {
-        self.insist(cmd).await?.map_err(|e| StoreError::Pd(e.message))
+    async fn insist_ok(
+        &self,
+        cmd: pd_request::Cmd,
+        patience: Option<Duration>,
+    ) -> Result<pd_response::Cmd, StoreError> {
+        self.insist(cmd, patience).await?.map_err(|e| StoreError::Pd(e.message))
     }
 
     /// The cluster, and whether it has a first region.
     ///
     /// # Errors
-    /// [`StoreError::Pd`] when PD does not answer in time.
+    /// [`StoreError::Pd`] when PD refuses; it is waited for.
     pub async fn cluster_info(&self) -> Result<pd::ClusterInfoResponse, StoreError> {
-        match self.insist_ok(pd_request::Cmd::ClusterInfo(pd::ClusterInfoRequest {})).await? {
+        match self.insist_ok(pd_request::Cmd::ClusterInfo(pd::ClusterInfoRequest {}), None).await? {
             pd_response::Cmd::ClusterInfo(info) => Ok(info),
             _ => Err(wrong_answer()),
         }
@@ -102,9 +122,9 @@ impl PdCaller {
     /// The first of `count` new ids.
     ///
     /// # Errors
-    /// [`StoreError::Pd`] when PD does not answer in time.
+    /// [`StoreError::Pd`] when PD refuses; it is waited for.
     pub async fn alloc_ids(&self, count: u32) -> Result<u64, StoreError> {
-        match self.insist_ok(pd_request::Cmd::AllocId(pd::AllocIdRequest { count })).await? {
+        match self.insist_ok(pd_request::Cmd::AllocId(pd::AllocIdRequest { count }), None).await? {
             pd_response::Cmd::AllocId(ids) => Ok(ids.first_id),
             _ => Err(wrong_answer()),
         }
@@ -113,10 +133,10 @@ impl PdCaller {
     /// Offers a first region.
     ///
     /// # Errors
-    /// [`StoreError::Pd`] when PD does not answer in time or refuses.
+    /// [`StoreError::Pd`] when PD refuses; it is waited for.
     pub async fn bootstrap(&self, store: meta::Store, region: &Region) -> Result<Bootstrapped, StoreError> {
         let request = pd::BootstrapRequest { store: Some(store), region: Some(region.into()) };
-        match self.insist(pd_request::Cmd::Bootstrap(request)).await? {
+        match self.insist(pd_request::Cmd::Bootstrap(request), None).await? {
             Ok(_) => Ok(Bootstrapped::ByUs),
             Err(error) if error.kind() == Kind::AlreadyBootstrapped => {
                 // Perhaps by this store, whose answer was lost.
@@ -131,17 +151,18 @@ impl PdCaller {
     /// Registers the store.
     ///
     /// # Errors
-    /// [`StoreError::Pd`] when PD does not answer in time or refuses.
+    /// [`StoreError::Pd`] when PD refuses; it is waited for.
     pub async fn put_store(&self, store: meta::Store) -> Result<(), StoreError> {
-        self.insist_ok(pd_request::Cmd::PutStore(pd::PutStoreRequest { store: Some(store) })).await.map(|_| ())
+        let request = pd::PutStoreRequest { store: Some(store) };
+        self.insist_ok(pd_request::Cmd::PutStore(request), None).await.map(|_| ())
     }
 
     /// A region as PD knows it.
     ///
     /// # Errors
-    /// [`StoreError::Pd`] when PD does not answer in time.
+    /// [`StoreError::Pd`] when PD refuses; it is waited for.
     pub async fn region(&self, id: RegionId) -> Result<Option<Region>, StoreError> {
-        Self::region_of(self.insist(get_region(id)).await?)
+        Self::region_of(self.insist(get_region(id), None).await?)
     }
 
     /// The same in one attempt.
@@ -189,7 +210,7 @@ impl PdCaller {
     /// # Errors
     /// [`StoreError::Pd`] when PD does not answer in time.
     pub async fn timestamp(&self) -> Result<Timestamp, StoreError> {
-        match self.insist_ok(pd_request::Cmd::Tso(pd::TsoRequest { count: 1 })).await? {
+        match self.insist_ok(pd_request::Cmd::Tso(pd::TsoRequest { count: 1 }), Some(PATIENCE)).await? {
             pd_response::Cmd::Tso(tso) => Ok(Timestamp(tso.last_ts)),
             _ => Err(wrong_answer()),
         }

@@ -1,7 +1,8 @@
 //! The transport between processes: one raft stream for each store that is written to, one stream for each snapshot.
 //!
-//! A store's address is asked of PD when a stream is opened, so a store that moved is found again. An envelope for a store
-//! of this process takes the short way.
+//! A store's address is asked of PD when a stream is opened, so a store that moved is found again; while PD is away the last
+//! one that it named is used, so that stores find each other without it. A peer that vanished without a word is noticed by
+//! HTTP/2's pings. An envelope for a store of this process takes the short way.
 
 use super::{Inbound, LocalTransport, SnapshotDone, Transport, target};
 use crate::config::RaftConfig;
@@ -31,6 +32,12 @@ const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long PD may take to name addresses before the remembered ones are used.
+const ADDRESS_TIMEOUT: Duration = Duration::from_secs(1);
+/// Between two pings of a stream's other end.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
+/// A ping that has no answer for so long ends the stream.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Batches on their way through one stream.
 const STREAM_BATCHES_MAX: usize = 64;
 /// Snapshot chunks on their way through one stream.
@@ -42,6 +49,19 @@ struct Shared {
     config: Arc<RaftConfig>,
     runtime: Handle,
     queues: Mutex<BTreeMap<StoreId, mpsc::Sender<Envelope>>>,
+    /// As PD named them last.
+    addresses: Mutex<BTreeMap<u64, String>>,
+}
+
+impl Shared {
+    async fn address(&self, store: StoreId) -> Result<String, StoreError> {
+        let asked = tokio::time::timeout(ADDRESS_TIMEOUT, self.pd.stores()).await;
+        if let Ok(Ok(stores)) = asked {
+            *self.addresses.lock() = stores.into_iter().map(|store| (store.id, store.address)).collect();
+        }
+        let known = self.addresses.lock().get(&store.0).cloned();
+        known.ok_or_else(|| StoreError::Io(format!("PD is away or does not know store {store}")))
+    }
 }
 
 /// See the module. Cheap to clone.
@@ -53,8 +73,9 @@ pub struct GrpcTransport {
 impl GrpcTransport {
     /// A transport whose tasks run on the current runtime. Stores of this process join `local`.
     pub fn new(local: Arc<LocalTransport>, pd: PdCaller, config: Arc<RaftConfig>) -> Self {
-        let queues = Mutex::default();
-        GrpcTransport { shared: Arc::new(Shared { local, pd, config, runtime: Handle::current(), queues }) }
+        let (queues, addresses) = (Mutex::default(), Mutex::default());
+        let runtime = Handle::current();
+        GrpcTransport { shared: Arc::new(Shared { local, pd, config, runtime, queues, addresses }) }
     }
 
     fn queue(&self, store: StoreId) -> mpsc::Sender<Envelope> {
@@ -100,12 +121,15 @@ impl Transport for GrpcTransport {
 }
 
 async fn connect(shared: &Shared, store: StoreId) -> Result<RaftTransportClient<Channel>, StoreError> {
-    let known = shared.pd.stores().await?;
-    let found = known.into_iter().find(|s| s.id == store.0);
-    let address = found.map(|s| s.address).ok_or_else(|| StoreError::Io(format!("PD does not know store {store}")))?;
+    let address = shared.address(store).await?;
     let io = |e: tonic::transport::Error| StoreError::Io(format!("{address}: {e}"));
     let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(io)?;
-    let endpoint = endpoint.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true);
+    let endpoint = endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .keep_alive_while_idle(true);
     let channel = endpoint.connect().await.map_err(io)?;
     Ok(RaftTransportClient::new(channel)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
