@@ -13,6 +13,10 @@
 //! memory_limit = "12GiB"             # of the process; over it the largest statement is ended; default 80 % of the machine
 //! advertise = "10.0.0.7:7000"        # storage: the address that others use, when it is not `listen`
 //!
+//! [schedule]                        # pd
+//! store_down_after = "20s"          # a store not heard of for so long gets no new replicas and leaders
+//! store_replace_after = "10min"     # and for so long has its replicas replaced, where another store can take them
+//!
 //! [storage]
 //! region_split_size = "96MiB"
 //! region_max_size = "144MiB"
@@ -26,10 +30,12 @@
 //! ```
 //! Unknown keys are errors: a misspelled setting must not be a setting that is silently ignored.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use basalt_pd::PdConfig;
 use bytesize::ByteSize;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What holds where nothing is said.
 pub mod defaults {
@@ -59,8 +65,47 @@ pub struct File {
     pub init_file: Option<PathBuf>,
     pub trusted_network: bool,
     pub memory_limit: Option<ByteSize>,
+    pub schedule: ScheduleSection,
     pub storage: StorageSection,
     pub sql: SqlSection,
+}
+
+/// `[schedule]`.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScheduleSection {
+    pub store_down_after: Option<Span>,
+    pub store_replace_after: Option<Span>,
+}
+
+impl ScheduleSection {
+    /// PD's settings, with its own where nothing is said.
+    ///
+    /// # Errors
+    /// When a store would be lost before it is down.
+    pub fn pd_config(&self) -> Result<PdConfig> {
+        let mut config = PdConfig::default();
+        let set = |to: &mut Duration, from: Option<Span>| from.into_iter().for_each(|span| *to = span.0);
+        set(&mut config.store_down_after, self.store_down_after);
+        set(&mut config.store_replace_after, self.store_replace_after);
+        let (down, replace) = (config.store_down_after, config.store_replace_after);
+        ensure!(
+            down >= Duration::from_secs(1) && replace >= down,
+            "[schedule] store_down_after ({down:?}) is at least 1s, and store_replace_after ({replace:?}) no shorter"
+        );
+        Ok(config)
+    }
+}
+
+/// A length of time with its unit, as `90s` or `10min`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span(pub Duration);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        humantime::parse_duration(&text).map(Span).map_err(|e| serde::de::Error::custom(format!("`{text}`: {e}")))
+    }
 }
 
 /// `[storage]`.
@@ -109,6 +154,18 @@ mod tests {
         assert_eq!(size("\"1GB\"").unwrap(), Some(ByteSize(1_000_000_000)));
         assert_eq!(size("7").unwrap(), Some(ByteSize(7)));
         assert!(size("\"64 elephants\"").is_err() && size("\"x\"").is_err() && size("-1").is_err());
+    }
+
+    #[test]
+    fn times_have_units_and_their_order() {
+        let config =
+            |text: &str| toml::from_str::<File>(&format!("[schedule]\n{text}")).map(|f| f.schedule.pd_config());
+        let set = config("store_down_after = \"2s\"\nstore_replace_after = \"10min\"").unwrap().unwrap();
+        assert_eq!((set.store_down_after, set.store_replace_after), (Duration::from_secs(2), Duration::from_secs(600)));
+        assert!(config("store_down_after = \"2\"").is_err() && config("store_down_after = 2").is_err());
+        let error = config("store_replace_after = \"5s\"").unwrap().unwrap_err().to_string();
+        assert!(error.contains("store_replace_after (5s)"), "{error}");
+        assert!(config("store_down_after = \"10ms\"").unwrap().is_err());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! System tests: the real binary, real clients, real signals. One module a promise of the README.
 
 mod answers;
+mod away;
 mod bad_usage;
 mod bank;
 mod cluster_life;

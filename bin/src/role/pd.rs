@@ -16,23 +16,24 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// Opens PD on a folder.
-pub async fn open(folder: &Path, env: Env) -> Result<Arc<PdService>> {
+pub async fn open(folder: &Path, env: Env, config: PdConfig) -> Result<Arc<PdService>> {
     data_folder(folder, Kind::Pd)?;
     let store = RocksMetaStore::open(folder).with_context(|| format!("PD cannot use {}", folder.display()))?;
-    PdService::open(env, Arc::new(store), PdConfig::default()).await.context("PD cannot start")
+    PdService::open(env, Arc::new(store), config).await.context("PD cannot start")
 }
 
 /// Runs the role until it is asked to stop.
 pub fn run(args: cli::Pd) -> Result<()> {
     let file = File::load(args.common.config.as_deref())?;
     logging::init(&args.common, &file)?;
+    let config = file.schedule.pd_config()?;
     runtime()?.block_on(async {
         let listen = args.listen.or(file.listen).unwrap_or_else(|| defaults::PD_LISTEN.into());
         let status_address = args.status.or(file.status).unwrap_or_else(|| defaults::PD_STATUS.into());
         let data = args.data.or(file.data).unwrap_or_else(|| defaults::PD_DATA.into());
         let listener = bind(&listen, args.trusted_network || file.trusted_network).await?;
         let status_listener = status::bind(&status_address).await?;
-        let service = open(&data, Env::real()).await?;
+        let service = open(&data, Env::real(), config).await?;
         let stop = CancellationToken::new();
         let keeper = tokio::spawn({
             let (service, stop) = (service.clone(), stop.clone());
