@@ -41,7 +41,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const SEEDS: Range<u64> = 1..241;
 const WAITS_SEEDS: Range<u64> = 1..41;
 /// Seeds that are run twice.
-const TRACED_SEEDS: Range<u64> = 1..31;
+const TRACED_SEEDS: Range<u64> = 1..11;
 /// Further seeds that once showed a mistake.
 const FOUND_SOMETHING: [u64; 1] = [263];
 
