@@ -50,6 +50,9 @@ pub mod defaults {
     pub const STORAGE_STATUS: &str = "127.0.0.1:7500";
 }
 
+/// Stores are heard of every three seconds: one that is well must not pass for down between two heartbeats.
+const STORE_DOWN_AFTER_MIN: Duration = Duration::from_secs(7);
+
 /// What a TOML file may hold.
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -90,8 +93,8 @@ impl ScheduleSection {
         set(&mut config.store_replace_after, self.store_replace_after);
         let (down, replace) = (config.store_down_after, config.store_replace_after);
         ensure!(
-            down >= Duration::from_secs(1) && replace >= down,
-            "[schedule] store_down_after ({down:?}) is at least 1s, and store_replace_after ({replace:?}) no shorter"
+            down >= STORE_DOWN_AFTER_MIN && replace >= down,
+            "[schedule] store_down_after ({down:?}) is at least {STORE_DOWN_AFTER_MIN:?}, and store_replace_after ({replace:?}) no shorter"
         );
         Ok(config)
     }
@@ -160,12 +163,12 @@ mod tests {
     fn times_have_units_and_their_order() {
         let config =
             |text: &str| toml::from_str::<File>(&format!("[schedule]\n{text}")).map(|f| f.schedule.pd_config());
-        let set = config("store_down_after = \"2s\"\nstore_replace_after = \"10min\"").unwrap().unwrap();
-        assert_eq!((set.store_down_after, set.store_replace_after), (Duration::from_secs(2), Duration::from_secs(600)));
+        let set = config("store_down_after = \"8s\"\nstore_replace_after = \"10min\"").unwrap().unwrap();
+        assert_eq!((set.store_down_after, set.store_replace_after), (Duration::from_secs(8), Duration::from_secs(600)));
         assert!(config("store_down_after = \"2\"").is_err() && config("store_down_after = 2").is_err());
         let error = config("store_replace_after = \"5s\"").unwrap().unwrap_err().to_string();
         assert!(error.contains("store_replace_after (5s)"), "{error}");
-        assert!(config("store_down_after = \"10ms\"").unwrap().is_err());
+        assert!(config("store_down_after = \"2s\"").unwrap().is_err());
     }
 
     #[test]

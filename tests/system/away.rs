@@ -8,7 +8,7 @@ use basalt_tests::{Cluster, alone, mysql, until};
 use serde_json::Value;
 use std::time::Duration;
 
-const SETTINGS: &str = "[schedule]\nstore_down_after = \"2s\"\nstore_replace_after = \"4s\"\n";
+const SETTINGS: &str = "[schedule]\nstore_down_after = \"7s\"\nstore_replace_after = \"8s\"\n";
 const ROWS: u32 = 600;
 
 /// Regions, their replicas, and whether these hold the same.
@@ -49,7 +49,7 @@ fn away(stores: u32) {
     // Down and not lost yet, then lost; regions are split meanwhile.
     insert(port, ROWS..2 * ROWS);
     mysql(port, &[], "split table d.t between (0) and (600) regions 20").expect_ok();
-    pause(Duration::from_secs(6));
+    pause(Duration::from_secs(9));
     if stores > 3 {
         until_whole("the lost replicas are made anew", &cluster);
     }
