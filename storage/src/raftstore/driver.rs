@@ -174,7 +174,6 @@ pub(super) struct Crank<Q> {
     store: Store,
     worker: Worker,
     queues: Q,
-    transport: Arc<dyn Transport>,
     pd: mpsc::Sender<PdEvent>,
     pd_late: VecDeque<PdEvent>,
     env: Env,
@@ -195,13 +194,11 @@ impl<Q: Queues> Crank<Q> {
         let tick = handle.config().tick;
         let inputs_max = handle.config().round_inputs_max;
         let apply = Arc::new(Mutex::new(apply));
-        let (transport_too, last_sync_us) = (transport.clone(), Arc::default());
-        let worker = Worker { log, apply, engine, files, transport: transport_too, handle, last_sync_us };
+        let worker = Worker { log, apply, engine, files, transport, handle, last_sync_us: Arc::default() };
         Crank {
             store,
             queues: queues(&worker),
             worker,
-            transport,
             pd,
             pd_late: VecDeque::new(),
             next_tick: env.now().after(tick),
@@ -290,7 +287,7 @@ impl<Q: Queues> Crank<Q> {
 
     fn dispatch(&mut self, effects: Effects, now: Monotonic) -> Result<(), StoreError> {
         if !effects.send.is_empty() {
-            self.transport.send(effects.send);
+            self.worker.transport.send(effects.send);
         }
         for event in effects.pd {
             self.report(event);

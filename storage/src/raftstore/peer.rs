@@ -742,14 +742,13 @@ impl Peer {
     fn on_conf_change(&mut self, change: &ConfChangeV2, region: Option<Arc<Region>>, out: &mut Effects) {
         // A snapshot that raft has taken brings the peers of a later moment. This change is covered by it, and made after it
         // would undo what followed.
-        let applied = match self.snapshot_taken() {
-            Some(_) => Ok(None),
-            None => self.node.apply_conf_change(change).map(Some),
-        };
-        match applied {
-            Ok(None) => {}
-            Ok(Some(conf_state)) => self.node.mut_store().set_conf_state(conf_state),
-            Err(error) => tracing::error!(region = %self.region.id, %error, "raft refused a committed change of peers"),
+        if self.snapshot_taken().is_none() {
+            match self.node.apply_conf_change(change) {
+                Ok(conf_state) => self.node.mut_store().set_conf_state(conf_state),
+                Err(error) => {
+                    tracing::error!(region = %self.region.id, %error, "raft refused a committed change of peers");
+                }
+            }
         }
         // What PD and others do on hearing of this must be found by a restart.
         let state = Some(self.local_state());

@@ -24,7 +24,6 @@ use protobuf::Message as _;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const META: &str = "meta";
@@ -127,7 +126,7 @@ impl SnapshotFiles {
     ///
     /// # Errors
     /// [`StoreError::Io`] when the head is incomplete or no file can be made.
-    pub fn receive(self: &Arc<Self>, head: SnapshotHead) -> Result<SnapshotReceiver, StoreError> {
+    pub fn receive(&self, head: SnapshotHead) -> Result<SnapshotReceiver, StoreError> {
         let (Some(envelope), Some(meta)) = (head.envelope, head.meta) else {
             return Err(StoreError::Io("a snapshot's head is incomplete".into()));
         };
@@ -139,7 +138,7 @@ impl SnapshotFiles {
         let stream = self.streams.fetch_add(1, Ordering::Relaxed);
         let tmp = done.with_extension(format!("{stream}.tmp"));
         fs::create_dir_all(&tmp).map_err(|e| io(&tmp, &e))?;
-        Ok(SnapshotReceiver { files: self.clone(), envelope, meta, tmp, done, at: 0, open: None })
+        Ok(SnapshotReceiver { envelope, meta, tmp, done, at: 0, open: None })
     }
 
     /// The files of a received snapshot, by family, read and checked.
@@ -160,11 +159,6 @@ impl SnapshotFiles {
             found.push((cf, copy));
         }
         Ok(found)
-    }
-
-    fn is_whole(&self, meta: &SnapshotMeta, dir: &Path) -> bool {
-        let checks = |file: &SnapshotFile| check_file(&dir.join(format!("{}.sst", file.cf)), file).is_ok();
-        fs::read(dir.join(META)).is_ok_and(|found| found == meta.encode_to_vec()) && meta.files.iter().all(checks)
     }
 
     /// The meta of a received snapshot of a region at an index.
@@ -249,7 +243,6 @@ struct Arriving {
 
 /// A snapshot that is arriving.
 pub struct SnapshotReceiver {
-    files: Arc<SnapshotFiles>,
     envelope: Envelope,
     meta: SnapshotMeta,
     tmp: PathBuf,
@@ -313,7 +306,7 @@ impl SnapshotReceiver {
         file.write_all(&self.meta.encode_to_vec()).and_then(|()| file.sync_all()).map_err(|e| io(&path, &e))?;
         sync_folder(&self.tmp)?;
         // Another stream may have brought the same before, or a removal may have left half of it.
-        if !self.files.is_whole(&self.meta, &self.done) {
+        if !is_whole(&self.done, &self.meta) {
             remove(&self.done);
             fs::rename(&self.tmp, &self.done).map_err(|e| io(&self.done, &e))?;
         }
@@ -329,6 +322,12 @@ impl Drop for SnapshotReceiver {
     fn drop(&mut self) {
         remove(&self.tmp);
     }
+}
+
+/// Whether a folder holds all of a snapshot.
+fn is_whole(dir: &Path, meta: &SnapshotMeta) -> bool {
+    let checks = |file: &SnapshotFile| check_file(&dir.join(format!("{}.sst", file.cf)), file).is_ok();
+    fs::read(dir.join(META)).is_ok_and(|found| found == meta.encode_to_vec()) && meta.files.iter().all(checks)
 }
 
 fn check_file(path: &Path, file: &SnapshotFile) -> Result<(), StoreError> {
