@@ -524,6 +524,35 @@ async fn waiters_get_a_released_lock_in_turn() {
 }
 
 #[tokio::test]
+async fn one_that_has_locks_goes_before_those_that_have_none_but_not_for_long() {
+    let store = store();
+    let lock = |start_ts, txn_keys| PessimisticLock { txn_keys, ..wanted(start_ts, start_ts, &["k"]) };
+    let give_back = async |start_ts| {
+        let (key, ts) = ([UserKey::from(&b"k"[..])], Timestamp(start_ts));
+        store.scheduler.pessimistic_rollback(&store.ctx, &key, ts, ts).await.expect("its own lock");
+        settle().await;
+    };
+    store.scheduler.pessimistic_lock(&store.ctx, lock(10, 0), NO_WAIT).await.expect("the key is free");
+    let empty = spawn_lock(&store, lock(20, 0)).await;
+    let holder = spawn_lock(&store, lock(30, 1)).await;
+    give_back(10).await;
+    assert!(holder.is_finished() && !empty.is_finished(), "others may wait for what it has");
+    empty.abort();
+    settle().await;
+    // The same, when it has waited for longer.
+    let (scheduler, ctx) = (Arc::clone(&store.scheduler), store.ctx);
+    let has_waited = Waits { waited: Duration::from_millis(1_100), ..waits(Duration::from_secs(3_600)) };
+    let wanted = lock(20, 0);
+    let empty = tokio::spawn(async move { scheduler.pessimistic_lock(&ctx, wanted, has_waited).await });
+    settle().await;
+    let next_holder = spawn_lock(&store, lock(40, 1)).await;
+    give_back(30).await;
+    assert!(empty.is_finished() && !next_holder.is_finished(), "passed over for long enough");
+    give_back(20).await;
+    assert!(matches!(next_holder.await, Ok(Ok(_))));
+}
+
+#[tokio::test]
 async fn after_a_commit_the_first_waiter_has_the_lock_and_the_newest_value() {
     let store = store();
     let lock = |start_ts| wanted(start_ts, start_ts, &["k"]);
