@@ -134,8 +134,12 @@ pub struct RaftConfig {
     pub apply_batch_bytes_max: usize,
     /// Entries of one region's log after which it is compacted.
     pub log_entries_max: u64,
+    /// Bytes of one region's log after which it is compacted, though they are fewer entries.
+    pub log_bytes_max: u64,
     /// A follower this many entries behind no longer holds the log back; it will get a snapshot.
     pub log_lag_entries_max: u64,
+    /// When the log has so many bytes, a follower that is a small part of that behind does not, either.
+    pub log_lag_bytes_max: u64,
     /// Entries of one region's log that are kept for a follower that is getting a snapshot; above it, that follower needs
     /// another.
     pub log_held_entries_max: u64,
@@ -192,7 +196,9 @@ impl Default for RaftConfig {
             entry_cache_bytes_max: 1 << 20,
             apply_batch_bytes_max: 1 << 20,
             log_entries_max: 4_096,
+            log_bytes_max: 32 << 20,
             log_lag_entries_max: 65_536,
+            log_lag_bytes_max: 512 << 20,
             log_held_entries_max: 262_144,
             apply_waiting_bytes_max: 64 << 20,
             log_compact_ticks: 30,

@@ -1,9 +1,10 @@
-//! PD's records in a RocksDB of their own; every batch is synced.
+//! PD's records in a RocksDB of their own; every batch is synced. Damage in the log that it keeps is an error at start: cut there,
+//! windows of timestamps and ids would go back.
 
 use super::{MetaChange, MetaError, MetaStore};
 use async_trait::async_trait;
 use bytes::Bytes;
-use rocksdb::{DB, Direction, IteratorMode, Options, WriteBatch, WriteOptions};
+use rocksdb::{DB, DBRecoveryMode, Direction, IteratorMode, Options, WriteBatch, WriteOptions};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,13 +26,14 @@ impl RocksMetaStore {
         let mut options = Options::default();
         options.create_if_missing(true);
         options.set_paranoid_checks(true);
+        options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
         options.set_write_buffer_size(WRITE_BUFFER_BYTES);
         options.set_keep_log_file_num(LOG_FILES_MAX);
         let db = DB::open(&options, path).map_err(|e| {
             let message = e.to_string();
             match message.contains("LOCK") || message.contains("lock hold") {
                 true => MetaError::InUse(path.to_path_buf()),
-                false => MetaError::Failed(message),
+                false => MetaError::Failed(format!("{}: {message}", path.display())),
             }
         })?;
         Ok(RocksMetaStore { db: Arc::new(db) })
@@ -96,6 +98,30 @@ mod tests {
         assert_eq!(keys, ["a/2", "a/3"]);
         assert_eq!(store.get("b").expect("reads").as_deref(), Some(&b"z"[..]));
         assert_eq!(store.get("a/1").expect("reads"), None);
+    }
+
+    #[tokio::test]
+    async fn damage_is_an_error() {
+        for part in 0..8 {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            let store = RocksMetaStore::open(folder.path()).expect("opens");
+            for n in 0..32u8 {
+                let put = MetaChange::Put(format!("tso/{n}"), Bytes::from(vec![n; 100]));
+                store.write(vec![put]).await.expect("writes");
+            }
+            drop(store);
+            let files = std::fs::read_dir(folder.path()).expect("a folder").map(|e| e.expect("readable").path());
+            let wal = files.filter(|p| p.extension().is_some_and(|e| e == "log")).max().expect("there is a log");
+            let mut bytes = std::fs::read(&wal).expect("readable");
+            let at = bytes.len() * part / 8 + 9;
+            bytes[at] ^= 0x10;
+            std::fs::write(&wal, bytes).expect("writable");
+            match RocksMetaStore::open(folder.path()) {
+                Err(MetaError::Failed(text)) => assert!(text.contains("Corruption"), "{text}"),
+                Err(error) => panic!("part {part}: {error}"),
+                Ok(store) => assert_eq!(store.scan("tso/").expect("scans").len(), 32, "part {part} was cut off"),
+            }
+        }
     }
 
     #[tokio::test]

@@ -141,6 +141,9 @@ pub trait RaftLog: Send + Sync + 'static {
     /// Removes the entries below `index`. Not synced.
     fn compact(&self, region: RegionId, index: u64) -> Result<(), LogError>;
 
+    /// Has the disk give up what was removed, where it does not by itself. May take long.
+    fn reclaim(&self) {}
+
     /// Bytes on disk.
     fn disk_bytes(&self) -> u64;
 }

@@ -6,6 +6,10 @@
 //! ```
 //! Every append is one write batch with a synced write-ahead log. Leftovers of a truncated tail stay where they are until
 //! they are overwritten or compacted; `last_index` hides them.
+//!
+//! A write that was cut short at the end of the write-ahead log was not acknowledged, and is dropped at the next start. Damage
+//! anywhere else is an error: RocksDB's default would end the log there without a word, and with it entries and votes that
+//! this store has promised to keep. That needs log files that are not used again, whose old bytes nobody could tell from damage.
 
 use super::{LogBatch, LogError, LogState, RaftLog, entry_bytes};
 use basalt_common::RegionId;
@@ -13,7 +17,9 @@ use basalt_proto::raft::RaftLocalState;
 use prost::Message as _;
 use protobuf::Message as _;
 use raft::eraftpb::Entry;
-use rocksdb::{DB, DBCompressionType, Direction, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions};
+use rocksdb::{
+    DB, DBCompressionType, DBRecoveryMode, Direction, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions,
+};
 use std::path::Path;
 
 /// Memtables of the log, bytes each. Most entries are compacted away before they reach a file.
@@ -45,7 +51,8 @@ impl RocksRaftLog {
         options.set_compression_type(DBCompressionType::None);
         options.set_max_background_jobs(2);
         options.set_keep_log_file_num(2);
-        options.set_recycle_log_file_num(4);
+        options.set_recycle_log_file_num(0);
+        options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
         options.set_enable_pipelined_write(false);
         let db = DB::open(&options, path).map_err(|e| open_error(path, &e))?;
         let mut synced = WriteOptions::default();
@@ -155,6 +162,10 @@ impl RaftLog for RocksRaftLog {
         self.db.write_opt(out, &self.unsynced).map_err(|e| io(&e))
     }
 
+    fn reclaim(&self) {
+        self.db.compact_range(None::<&[u8]>, None::<&[u8]>);
+    }
+
     fn disk_bytes(&self) -> u64 {
         let property = |name: &str| self.db.property_int_value(name).ok().flatten().unwrap_or(0);
         property("rocksdb.total-sst-files-size") + property("rocksdb.cur-size-all-mem-tables")
@@ -189,12 +200,72 @@ fn io(error: &rocksdb::Error) -> LogError {
 }
 
 fn open_error(path: &Path, error: &rocksdb::Error) -> LogError {
-    if error.to_string().contains("lock") { LogError::InUse(path.display().to_string()) } else { io(error) }
+    match io(error) {
+        _ if error.to_string().contains("lock") => LogError::InUse(path.display().to_string()),
+        LogError::Corrupt(text) => LogError::Corrupt(format!(
+            "the raft log in {} is damaged ({text}); if the other replicas are well, remove this store's folder: it comes back as a new store and gets them again",
+            path.display()
+        )),
+        other => other,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::RegionAppend;
     use super::*;
+    use std::path::PathBuf;
+
+    const BATCHES: u64 = 64;
+
+    fn fill(folder: &Path) {
+        let log = RocksRaftLog::open(folder).expect("opens");
+        for index in 1..=BATCHES {
+            let entry = Entry { index, term: 1, data: vec![index as u8; 200].into(), ..Default::default() };
+            let state = Some(RaftLocalState { last_index: index, ..RaftLocalState::default() });
+            let append = RegionAppend { reset: false, entries: vec![entry], state };
+            log.append(&LogBatch { regions: [(RegionId(1), append)].into() }).expect("appends");
+        }
+    }
+
+    /// The write-ahead log that everything is in.
+    fn wal(folder: &Path) -> PathBuf {
+        let files = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("readable").path());
+        let logs = files.filter(|path| path.extension().is_some_and(|e| e == "log"));
+        logs.max_by_key(|path| path.metadata().map_or(0, |m| m.len())).expect("there is a log")
+    }
+
+    /// How many batches are there after the file was changed, or why the log does not open.
+    fn after(change: impl FnOnce(&mut Vec<u8>)) -> Result<u64, LogError> {
+        let folder = tempfile::tempdir().expect("a folder");
+        fill(folder.path());
+        let wal = wal(folder.path());
+        let mut bytes = std::fs::read(&wal).expect("readable");
+        change(&mut bytes);
+        std::fs::write(&wal, bytes).expect("writable");
+        let log = RocksRaftLog::open(folder.path())?;
+        let found = log.entries(RegionId(1), 1, BATCHES + 1, u64::MAX >> 1)?.len() as u64;
+        assert_eq!(log.state(RegionId(1))?.map_or(0, |s| s.state.last_index), found);
+        Ok(found)
+    }
+
+    #[test]
+    fn damage_is_an_error_and_only_a_torn_end_is_cut() {
+        let len = after(|_| {}).map(|found| assert_eq!(found, BATCHES)).and_then(|()| {
+            let mut len = 0;
+            after(|bytes| len = bytes.len()).map(|_| len)
+        });
+        let len = len.expect("an untouched log opens");
+        for part in 0..16 {
+            match after(|bytes| bytes[len * part / 16 + 9] ^= 0x10) {
+                Err(LogError::Corrupt(text)) => assert!(text.contains("raft log in"), "{text}"),
+                Err(error) => panic!("part {part}: {error}"),
+                Ok(found) => assert_eq!(found, BATCHES, "part {part} was cut off in silence"),
+            }
+        }
+        let torn = after(|bytes| bytes.truncate(len - 50)).expect("a torn end is no damage");
+        assert_eq!(torn, BATCHES - 1);
+    }
 
     #[test]
     fn key_formats_are_fixed() {

@@ -93,6 +93,8 @@ pub struct Peer {
     ticks: u64,
     last_heartbeat: Option<Monotonic>,
     written_bytes: u64,
+    /// What was proposed here since the log was cut, about.
+    log_bytes: u64,
     heard: BTreeMap<PeerId, Monotonic>,
     /// The index of the snapshot that a peer was sent last, and at which tick.
     snapshots_sent: BTreeMap<PeerId, (u64, u64)>,
@@ -158,6 +160,7 @@ impl Peer {
             ticks: 0,
             last_heartbeat: None,
             written_bytes: 0,
+            log_bytes: 0,
             heard: BTreeMap::new(),
             snapshots_sent: BTreeMap::new(),
             strangers: BTreeMap::new(),
@@ -396,6 +399,7 @@ impl Peer {
             return reply.send(Err(error));
         }
         self.written_bytes += data.len() as u64;
+        self.log_bytes += data.len() as u64;
         let mut message = Message { from: self.node.raft.id, ..Default::default() };
         message.set_msg_type(MessageType::MsgPropose);
         message.set_entries(vec![Entry { data, ..Default::default() }].into());
@@ -690,7 +694,10 @@ impl Peer {
         for change in applied.changes {
             match change {
                 Change::Conf { change, region } => self.on_conf_change(&change, region, out),
-                Change::Truncated { index, term } => self.node.mut_store().truncate(index, term),
+                Change::Truncated { index, term } => {
+                    self.log_bytes = 0;
+                    self.node.mut_store().truncate(index, term);
+                }
                 Change::Hashed(hash) => self.hash = Some(hash),
                 Change::Split { left, right } => {
                     self.set_region(left.clone());
@@ -812,11 +819,15 @@ impl Peer {
     fn propose_compaction(&mut self, now: Monotonic, config: &RaftConfig) {
         let first = self.node.store().truncated_index() + 1;
         let applied = self.applied_index;
-        if applied < first + config.log_entries_max || self.restoring.is_some() {
+        let is_short = applied < first + config.log_entries_max && self.log_bytes < config.log_bytes_max;
+        if is_short || self.restoring.is_some() {
             return;
         }
+        // A follower that is away may hold back a part of it, and not all that is ever written.
+        let is_huge = self.log_bytes >= config.log_lag_bytes_max;
+        let lag = if is_huge { config.log_lag_entries_max / 64 } else { config.log_lag_entries_max };
         let followers = self.node.raft.prs().iter().map(|(_, p)| p.matched);
-        let to = followers.filter(|m| m + config.log_lag_entries_max >= applied).min().unwrap_or(applied).min(applied);
+        let to = followers.filter(|m| m + lag >= applied).min().unwrap_or(applied).min(applied);
         let to = to.min(self.needed_by_snapshots(config).unwrap_or(to));
         if to <= first {
             return;

@@ -2,7 +2,8 @@
 //!
 //! A region's log is cut, as far as its replicas are concerned, by an entry of its own; the disk gives up only what the
 //! *flushed* apply state covers, because a restart applies everything above it again. An engine that is written little
-//! flushes seldom, so when the log has grown too long, the engine is flushed.
+//! flushes seldom, so when the log has grown too long, the engine is flushed. What is left of the cut part in files goes as
+//! newer ones are merged with them; a store that is written no more has to see to that itself.
 
 use super::{Driver, NodeParams};
 use crate::engine::Engine;
@@ -32,19 +33,33 @@ impl Housekeeper {
 
     /// Runs until aborted.
     pub(super) async fn run(self) {
+        // How long the log was, and how long it was when its disk space was given back.
+        let (mut before, mut reclaimed) = (0, 0);
         loop {
             tokio::time::sleep(INTERVAL).await;
             let peers = self.handle.status(None).await.unwrap_or_default();
             let regions: Vec<RegionId> = peers.iter().map(|p| p.region.id).collect();
             let (engine, log) = (self.engine.clone(), self.log.clone());
             let bytes_max = self.handle.config().log_flush_bytes;
-            let round = move || compact_logs(&*engine, &*log, &regions, bytes_max);
+            let bytes = self.log.disk_bytes();
+            let reclaims = bytes > bytes_max && bytes == before && bytes != reclaimed;
+            let round = move || {
+                compact_logs(&*engine, &*log, &regions, bytes_max)?;
+                if reclaims {
+                    log.reclaim();
+                }
+                Ok::<_, StoreError>(())
+            };
             let done = match self.driver {
                 Driver::Threads => tokio::task::spawn_blocking(round).await.unwrap_or(Ok(())),
                 Driver::Task(_) => round(),
             };
             if let Err(error) = done {
                 tracing::warn!(%error, "raft logs cannot be cut");
+            }
+            before = bytes;
+            if reclaims {
+                reclaimed = self.log.disk_bytes();
             }
         }
     }
