@@ -3,13 +3,18 @@
 //! Pure code takes `now` as an argument. Code at the edges asks its [`Env`]. Asynchronous waits use `tokio::time`, which
 //! a test can pause; [`Env::simulated`] reads the same paused clock.
 
+#![expect(
+    unsafe_code,
+    reason = "the clock that counts suspended time has no safe call in what the workspace builds with"
+)]
+
 use parking_lot::Mutex;
 use rand::rngs::SmallRng;
 use rand::{Rng, RngCore, SeedableRng};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A point on the process's monotonic clock, in nanoseconds since an arbitrary start.
+/// A point on the process's monotonic clock, in nanoseconds since an arbitrary start. It goes on while the machine sleeps.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]
 pub struct Monotonic(pub u64);
 
@@ -27,7 +32,8 @@ impl Monotonic {
 
 /// The two clocks of a process.
 pub trait Clock: Send + Sync {
-    /// Never goes back, does not jump; for leases and timeouts.
+    /// Never goes back, does not jump, and does not stand still while the machine is suspended, as others' clocks do not: a lease
+    /// is over when it would be over for them. For leases and timeouts.
     fn monotonic(&self) -> Monotonic;
     /// Microseconds since 1970; may jump either way.
     fn wall_micros(&self) -> u64;
@@ -42,12 +48,9 @@ pub struct Env {
 
 impl Env {
     /// The machine's clocks and a seed from the operating system.
-    #[expect(clippy::disallowed_methods, reason = "this is where the monotonic clock is read")]
     pub fn real() -> Env {
-        Env {
-            clock: Arc::new(SystemClock { start: std::time::Instant::now() }),
-            rng: Arc::new(Mutex::new(SmallRng::from_os_rng())),
-        }
+        let clock = SystemClock { start_ns: since_boot_ns() };
+        Env { clock: Arc::new(clock), rng: Arc::new(Mutex::new(SmallRng::from_os_rng())) }
     }
 
     /// tokio's (pausable) clock, the wall clock starting at `wall_start_ms`, and chance from `seed`.
@@ -93,12 +96,21 @@ impl Env {
 }
 
 struct SystemClock {
-    start: std::time::Instant,
+    start_ns: u64,
+}
+
+/// `CLOCK_BOOTTIME`, ns. The standard library's `Instant` is `CLOCK_MONOTONIC`, which stands still while the machine is suspended.
+fn since_boot_ns() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call writes one `timespec` to where the pointer says, and keeps nothing.
+    let done = unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
+    assert_eq!(done, 0, "every Linux since 2.6.39 has the clock");
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 impl Clock for SystemClock {
     fn monotonic(&self) -> Monotonic {
-        Monotonic(self.start.elapsed().as_nanos() as u64)
+        Monotonic(since_boot_ns().saturating_sub(self.start_ns))
     }
     #[expect(clippy::disallowed_methods, reason = "this is where the wall clock is read")]
     fn wall_micros(&self) -> u64 {
