@@ -251,11 +251,8 @@ mod tests {
 
     #[test]
     fn damage_is_an_error_and_only_a_torn_end_is_cut() {
-        let len = after(|_| {}).map(|found| assert_eq!(found, BATCHES)).and_then(|()| {
-            let mut len = 0;
-            after(|bytes| len = bytes.len()).map(|_| len)
-        });
-        let len = len.expect("an untouched log opens");
+        let mut len = 0;
+        assert_eq!(after(|bytes| len = bytes.len()).expect("an untouched log opens"), BATCHES);
         for part in 0..16 {
             match after(|bytes| bytes[len * part / 16 + 9] ^= 0x10) {
                 Err(LogError::Corrupt(text)) => assert!(text.contains("raft log in"), "{text}"),

@@ -39,10 +39,12 @@ pub struct LockWaits {
     places: AtomicU64,
 }
 
+type Queue = BTreeMap<Place, Waiter>;
+
 #[derive(Default)]
 struct State {
     /// By encoded key, then in the order of arrival.
-    queues: BTreeMap<Bytes, BTreeMap<Place, Waiter>>,
+    queues: BTreeMap<Bytes, Queue>,
     graph: WaitForGraph,
 }
 
@@ -234,7 +236,7 @@ impl LockWaits {
         }
         let mut state = self.state.lock();
         for key in keys {
-            self.wake_first(&mut state, key);
+            self.wake(&mut state, key, next);
         }
     }
 
@@ -271,18 +273,18 @@ impl LockWaits {
                 let _ = waiter.wake.send(news);
             }
         }
-        let first = state.queues.get(key).map(|queue| queue.first_key_value());
+        let first = state.queues.get(key).map(Queue::first_key_value);
         match first {
             Some(None) => drop(state.queues.remove(key)),
-            Some(Some((_, first))) if sharers.is_some() && first.is_shared => self.wake_first(&mut state, key),
+            Some(Some((_, first))) if sharers.is_some() && first.is_shared => self.wake(&mut state, key, first_of),
             _ => {}
         }
     }
 
-    fn wake_first(&self, state: &mut State, key: &Bytes) {
+    fn wake(&self, state: &mut State, key: &Bytes, whose_turn: fn(&Queue) -> Option<Place>) {
         let State { queues, graph, .. } = state;
         let Some(queue) = queues.get_mut(key) else { return };
-        while let Some((place, waiter)) = next(queue).and_then(|place| queue.remove_entry(&place)) {
+        while let Some((place, waiter)) = whose_turn(queue).and_then(|place| queue.remove_entry(&place)) {
             self.count.fetch_sub(1, SeqCst);
             graph.remove(waiter.start_ts, place.id);
             if waiter.wake.send(Wake::Turn).is_ok() {
@@ -295,13 +297,19 @@ impl LockWaits {
     }
 }
 
-/// Whose turn it is.
-fn next(queue: &BTreeMap<Place, Waiter>) -> Option<Place> {
-    let (first, _) = queue.first_key_value()?;
-    let comes_first = !first.is_newcomer || first.since.elapsed() > PASSED_OVER_MAX;
-    let holds_locks = |(_, waiter): &(&Place, &Waiter)| waiter.keys > 0;
-    let before_it = if comes_first { None } else { queue.iter().find(holds_locks) };
-    Some(*before_it.map_or(first, |(place, _)| place))
+/// Who came first.
+fn first_of(queue: &Queue) -> Option<Place> {
+    queue.keys().next().copied()
+}
+
+/// Whose turn it is when a lock is free.
+fn next(queue: &Queue) -> Option<Place> {
+    let first = first_of(queue)?;
+    if !first.is_newcomer || first.since.elapsed() > PASSED_OVER_MAX {
+        return Some(first);
+    }
+    let has_locks = queue.iter().find(|(_, waiter)| waiter.keys > 0);
+    Some(has_locks.map_or(first, |(place, _)| *place))
 }
 
 fn deadlock(wait: &Wait, circle: Circle) -> KeyError {
@@ -356,7 +364,7 @@ impl Drop for Waiting {
             }
         } else if matches!(woken.try_recv(), Ok(Wake::Turn)) {
             // Woken and gone: somebody else must have the baton.
-            self.waits.wake_first(&mut state, &self.key);
+            self.waits.wake(&mut state, &self.key, next);
         }
     }
 }
@@ -384,7 +392,7 @@ impl Drop for Baton {
     fn drop(&mut self) {
         if self.is_held {
             let mut state = self.waits.state.lock();
-            self.waits.wake_first(&mut state, &self.key);
+            self.waits.wake(&mut state, &self.key, next);
         }
     }
 }

@@ -553,6 +553,21 @@ async fn one_that_has_locks_goes_before_those_that_have_none_but_not_for_long() 
 }
 
 #[tokio::test]
+async fn whoever_shares_hands_on_to_the_first_that_shares_whatever_others_have() {
+    let store = store();
+    let lock = |start_ts, txn_keys| PessimisticLock { txn_keys, ..wanted(start_ts, start_ts, &["k"]) };
+    let share = |start_ts, txn_keys| PessimisticLock { is_shared: true, ..lock(start_ts, txn_keys) };
+    store.scheduler.pessimistic_lock(&store.ctx, lock(10, 0), NO_WAIT).await.expect("the key is free");
+    let sharer = spawn_lock(&store, share(20, 1)).await;
+    let second = spawn_lock(&store, share(30, 0)).await;
+    let alone = spawn_lock(&store, lock(40, 1)).await;
+    let key = [UserKey::from(&b"k"[..])];
+    store.scheduler.pessimistic_rollback(&store.ctx, &key, Timestamp(10), Timestamp(10)).await.expect("its own lock");
+    settle().await;
+    assert!(sharer.is_finished() && second.is_finished() && !alone.is_finished());
+}
+
+#[tokio::test]
 async fn after_a_commit_the_first_waiter_has_the_lock_and_the_newest_value() {
     let store = store();
     let lock = |start_ts| wanted(start_ts, start_ts, &["k"]);
