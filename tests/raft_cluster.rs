@@ -132,7 +132,7 @@ impl Cluster {
                 };
                 let encoded = UserKey::from(key.as_bytes()).encode().with_ts(Timestamp(1));
                 let put = Modify::Put { cf: Cf::Write, key: encoded.into(), value: value.as_bytes().to_vec().into() };
-                let write = ReplicatedWrite { modifies: vec![put], term: snapshot.term };
+                let write = ReplicatedWrite { modifies: vec![put], term: snapshot.term, gc: None };
                 return Ok(node.kv().write(&ctx, write).await);
             }
         }

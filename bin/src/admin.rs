@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use basalt_client::rpc::{KvRpc, PdRpc};
-use basalt_common::{Peer, Region, StoreId};
+use basalt_common::{Peer, Region, StoreId, Timestamp};
 use basalt_proto::pd::{self, pd_request, pd_response};
 use basalt_proto::{errors, kv, meta};
 use bytes::Bytes;
@@ -55,6 +55,19 @@ impl Admin {
             })
         });
         Ok(Value::Array(rows.collect()))
+    }
+
+    /// How far garbage collection is, and who holds it.
+    pub async fn gc(&self) -> Result<Value> {
+        let ask = pd::GcRequest { advance: false, resolved_to: 0 };
+        let pd_response::Cmd::Gc(gc) = self.pd(pd_request::Cmd::Gc(ask)).await? else {
+            bail!("PD answered another question");
+        };
+        let at = |ts: u64| Timestamp(ts).physical_ms();
+        Ok(json!([{
+            "safe_point_unix_ms": at(gc.safe_point), "collected_to_unix_ms": at(gc.collect_to),
+            "held_by": gc.held_by, "held_at_unix_ms": at(gc.held_at),
+        }]))
     }
 
     /// Every region and its leader, in key order.

@@ -200,6 +200,8 @@ pub enum CtlVerb {
     Stores,
     /// List the regions
     Regions,
+    /// Show how far garbage collection is, and who holds it back
+    Gc,
     /// Compare the replicas of every region
     CheckReplicas,
     /// Split the region that holds a key at that key

@@ -17,6 +17,10 @@
 //! store_down_after = "20s"          # a store not heard of for so long gets no new replicas and leaders
 //! store_replace_after = "10min"     # and for so long has its replicas replaced, where another store can take them
 //!
+//! [gc]                              # pd
+//! life_time = "10min"               # old versions are kept for so long, and for as long as somebody reads them
+//! longest_snapshot = "24h"          # but nobody's reading keeps them for longer than this
+//!
 //! [storage]
 //! region_split_size = "96MiB"
 //! region_max_size = "144MiB"
@@ -53,6 +57,9 @@ pub mod defaults {
 /// Stores are heard of every three seconds: one that is well must not pass for down between two heartbeats.
 const STORE_DOWN_AFTER_MIN: Duration = Duration::from_secs(7);
 
+/// SQL servers tell what they read several times within it.
+const GC_LIFE_MIN: Duration = Duration::from_secs(10);
+
 /// What a TOML file may hold.
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -69,6 +76,7 @@ pub struct File {
     pub trusted_network: bool,
     pub memory_limit: Option<ByteSize>,
     pub schedule: ScheduleSection,
+    pub gc: GcSection,
     pub storage: StorageSection,
     pub sql: SqlSection,
 }
@@ -81,16 +89,32 @@ pub struct ScheduleSection {
     pub store_replace_after: Option<Span>,
 }
 
-impl ScheduleSection {
+/// `[gc]`.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GcSection {
+    pub life_time: Option<Span>,
+    pub longest_snapshot: Option<Span>,
+}
+
+impl File {
     /// PD's settings, with its own where nothing is said.
     ///
     /// # Errors
-    /// When a store would be lost before it is down.
+    /// When a store would be lost before it is down or passes for down while it is well, or when versions would be gone before
+    /// those who read them can say so.
     pub fn pd_config(&self) -> Result<PdConfig> {
         let mut config = PdConfig::default();
         let set = |to: &mut Duration, from: Option<Span>| from.into_iter().for_each(|span| *to = span.0);
-        set(&mut config.store_down_after, self.store_down_after);
-        set(&mut config.store_replace_after, self.store_replace_after);
+        set(&mut config.store_down_after, self.schedule.store_down_after);
+        set(&mut config.store_replace_after, self.schedule.store_replace_after);
+        set(&mut config.gc_life, self.gc.life_time);
+        set(&mut config.gc_limit, self.gc.longest_snapshot);
+        let (life, limit) = (config.gc_life, config.gc_limit);
+        ensure!(
+            life >= GC_LIFE_MIN && limit >= life,
+            "[gc] life_time ({life:?}) is at least {GC_LIFE_MIN:?}, and longest_snapshot ({limit:?}) no shorter"
+        );
         let (down, replace) = (config.store_down_after, config.store_replace_after);
         ensure!(
             down >= STORE_DOWN_AFTER_MIN && replace >= down,
@@ -161,14 +185,16 @@ mod tests {
 
     #[test]
     fn times_have_units_and_their_order() {
-        let config =
-            |text: &str| toml::from_str::<File>(&format!("[schedule]\n{text}")).map(|f| f.schedule.pd_config());
+        let config = |text: &str| toml::from_str::<File>(&format!("[schedule]\n{text}")).map(|f| f.pd_config());
         let set = config("store_down_after = \"8s\"\nstore_replace_after = \"10min\"").unwrap().unwrap();
         assert_eq!((set.store_down_after, set.store_replace_after), (Duration::from_secs(8), Duration::from_secs(600)));
         assert!(config("store_down_after = \"2\"").is_err() && config("store_down_after = 2").is_err());
         let error = config("store_replace_after = \"5s\"").unwrap().unwrap_err().to_string();
         assert!(error.contains("store_replace_after (5s)"), "{error}");
         assert!(config("store_down_after = \"2s\"").unwrap().is_err());
+        let gc = |text: &str| toml::from_str::<File>(&format!("[gc]\n{text}")).unwrap().pd_config();
+        assert_eq!(gc("life_time = \"30s\"").unwrap().gc_life, Duration::from_secs(30));
+        assert!(gc("life_time = \"1s\"").is_err() && gc("longest_snapshot = \"1min\"").is_err());
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub fn run(args: Ctl) -> Result<()> {
     let (method, path) = match &args.verb {
         CtlVerb::Stores => ("GET", "/api/stores".to_string()),
         CtlVerb::Regions => ("GET", "/api/regions".to_string()),
+        CtlVerb::Gc => ("GET", "/api/gc".to_string()),
         CtlVerb::CheckReplicas => ("GET", "/api/check-replicas".to_string()),
         CtlVerb::Split { key } => ("POST", format!("/api/split/{key}")),
         CtlVerb::TransferLeader { region, store } => ("POST", format!("/api/transfer-leader/{region}/{store}")),

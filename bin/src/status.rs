@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `GET /` | what this process is and where to look |
 //! | `GET /metrics` | Prometheus text format |
-//! | `GET /api/stores`, `/api/regions`, `/api/check-replicas` | JSON, on SQL servers and `basalt up` |
+//! | `GET /api/stores`, `/api/regions`, `/api/gc`, `/api/check-replicas` | JSON, on SQL servers and `basalt up` |
 //! | `POST /api/split/{hex key}`, `/api/transfer-leader/{region}/{store}` | the same |
 //!
 //! It has no authentication and therefore binds loopback only.
@@ -49,6 +49,7 @@ pub fn serve(listener: TcpListener, status: Status) -> tokio::task::JoinHandle<(
     let router = Router::new()
         .route("/", get(page))
         .route("/metrics", get(metrics))
+        .route("/api/gc", get(|State(s): State<Status>| async move { answer(admin(&s)?.gc().await) }))
         .route("/api/stores", get(|State(s): State<Status>| async move { answer(admin(&s)?.stores().await) }))
         .route("/api/regions", get(|State(s): State<Status>| async move { answer(admin(&s)?.regions().await) }))
         .route(
@@ -97,7 +98,7 @@ fn answer(result: Result<serde_json::Value>) -> Result<Json<serde_json::Value>, 
 
 async fn page(State(status): State<Status>) -> String {
     format!(
-        "basalt {} ({})\nserves on {}\n\n/metrics\n/api/stores\n/api/regions\n/api/check-replicas\n",
+        "basalt {} ({})\nserves on {}\n\n/metrics\n/api/stores\n/api/regions\n/api/gc\n/api/check-replicas\n",
         env!("CARGO_PKG_VERSION"),
         status.role,
         status.listen

@@ -55,7 +55,7 @@ pub fn run(args: cli::Up) -> Result<()> {
         check_stores(&data, stores)?;
 
         let env = Env::real();
-        let pd = role::pd::open(&data.join("pd"), env.clone(), file.schedule.pd_config()?).await?;
+        let pd = role::pd::open(&data.join("pd"), env.clone(), file.pd_config()?).await?;
         let stop = CancellationToken::new();
         let keeper = tokio::spawn({
             let (pd, stop) = (pd.clone(), stop.clone());

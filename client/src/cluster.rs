@@ -2,6 +2,7 @@
 
 use crate::background::Background;
 use crate::error::Result;
+use crate::gc::Readers;
 use crate::lock_resolver::TxnStatusCache;
 use crate::owners::Owners;
 use crate::pd_client::{PdClient, TsoMode};
@@ -30,6 +31,7 @@ pub struct ClusterInner {
     pub(crate) regions: RegionCache,
     pub(crate) statuses: TxnStatusCache,
     pub(crate) owners: Owners,
+    pub(crate) readers: Readers,
     pub(crate) background: Background,
 }
 
@@ -68,6 +70,7 @@ impl Cluster {
             regions: RegionCache::default(),
             statuses: TxnStatusCache::default(),
             owners: Owners::default(),
+            readers: Readers::default(),
             background: Background::new(),
         };
         Cluster { inner: Arc::new(inner) }

@@ -23,6 +23,7 @@ use crate::config::{
     REQUEST_BUDGET,
 };
 use crate::error::{Error, Result};
+use crate::gc::Reading;
 use crate::lock_resolver::Bypass;
 use crate::region_cache::CachedRegion;
 use crate::retry::Retry;
@@ -84,6 +85,7 @@ pub struct CoprocessorStream {
 
 struct Shared {
     cluster: Cluster,
+    _reading: Reading,
     query: CoprocessorQuery,
     bypass: Mutex<Bypass>,
     tasks: AtomicUsize,
@@ -113,6 +115,7 @@ impl Cluster {
             let tasks = self.split_into_tasks(&query.ranges, query.template.reverse).await?;
             let shared = Arc::new(Shared {
                 cluster: self.clone(),
+                _reading: Reading::new(self, query.start_ts),
                 tasks: AtomicUsize::new(tasks.len()),
                 bypass: Mutex::default(),
                 queue: Mutex::default(),
@@ -375,6 +378,9 @@ impl Shared {
         }
         if let Some(e) = response.sql_error {
             return Err(Error::Sql { code: e.code as u16, sql_state: e.sql_state, message: e.message });
+        }
+        if let Some(old) = response.below_safe_point {
+            return Err(Error::below_safe_point(old));
         }
         if !response.other_error.is_empty() {
             return Err(Error::Invalid(response.other_error));

@@ -125,6 +125,14 @@ pub enum Error {
     /// Stored data does not decode, or an answer makes no sense: stop.
     #[error("corrupt: {0}")]
     Corrupt(String),
+    /// A read, or a transaction, older than what garbage collection keeps.
+    #[error("timestamp {ts} is older than what is kept: the safe point is {safe_point}")]
+    BelowSafePoint {
+        /// Its timestamp.
+        ts: Timestamp,
+        /// Versions that no reader at or above it needs may be gone.
+        safe_point: Timestamp,
+    },
     /// A request that cannot be.
     #[error("invalid request: {0}")]
     Invalid(String),
@@ -138,6 +146,10 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     /// The reaction to a key error other than a lock, which the lock resolver deals with.
+    pub(crate) fn below_safe_point(error: errors::BelowSafePoint) -> Error {
+        Error::BelowSafePoint { ts: Timestamp(error.ts), safe_point: Timestamp(error.safe_point) }
+    }
+
     pub(crate) fn of_key(error: errors::KeyError, start_ts: Timestamp) -> Error {
         use errors::key_error::Kind;
         let aborted = |reason: String| Error::Aborted { start_ts, reason };
@@ -167,6 +179,7 @@ impl Error {
             Some(Kind::KeyTooLarge(e)) => {
                 Error::EntryTooLarge { size: e.size_bytes as usize, limit: e.limit_bytes as usize }
             }
+            Some(Kind::BelowSafePoint(e)) => Error::below_safe_point(e),
             Some(Kind::Corrupt(message)) => Error::Corrupt(message),
             Some(Kind::Invalid(message)) => Error::Invalid(message),
             Some(Kind::Committed(e)) => {

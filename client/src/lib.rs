@@ -53,6 +53,7 @@ pub mod cluster;
 pub mod config;
 pub mod coprocessor;
 pub mod error;
+mod gc;
 pub mod grpc;
 mod heartbeat;
 mod lock_resolver;

@@ -58,6 +58,8 @@ enum Fate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Status {
     Final(Fate),
+    /// Whatever it was, it is so long ago that none of its locks is left: what was met is not there any more.
+    Gone,
     /// Not decided; `passable`: it will commit above the asking reader's timestamp.
     Alive {
         passable: bool,
@@ -126,7 +128,7 @@ impl Cluster {
                     }
                     self.clean_up_later(lock, fate);
                 }
-                Status::Alive { passable: true } => bypass.lock().resolved.push(lock.start_ts),
+                Status::Gone | Status::Alive { passable: true } => bypass.lock().resolved.push(lock.start_ts),
                 Status::Alive { passable: false } => must_wait = Some(lock.key),
             }
         }
@@ -150,6 +152,19 @@ impl Cluster {
         Ok(must_wait.is_none())
     }
 
+    /// Deals with a lock whose owner is past the safe point and can do nothing but commit; false if it is about to.
+    pub(crate) async fn resolve_of_the_dead(&self, lock: &LockInfo, retry: &mut Retry) -> Result<bool> {
+        let status = match self.statuses.get(lock.start_ts) {
+            Some(fate) => Status::Final(fate),
+            None => self.decide(lock, Timestamp::ZERO, Supposed::Dead, retry).await?,
+        };
+        match status {
+            Status::Final(fate) => self.clean_up(lock, fate, retry).await.map(|()| true),
+            Status::Gone => Ok(true),
+            Status::Alive { .. } => Ok(false),
+        }
+    }
+
     async fn resolve_one(
         &self,
         lock: LockInfo,
@@ -159,6 +174,7 @@ impl Cluster {
     ) -> Result<()> {
         match self.status_of(&lock, caller_ts, retry).await? {
             Status::Final(fate) => self.clean_up(&lock, fate, retry).await,
+            Status::Gone => Ok(()),
             Status::Alive { .. } => {
                 *must_wait = Some(lock.key);
                 Ok(())
@@ -170,12 +186,23 @@ impl Cluster {
         if let Some(fate) = self.statuses.get(lock.start_ts) {
             return Ok(Status::Final(fate));
         }
-        let mut checked = self.check_txn_status(lock, caller_ts, Supposed::Alive, retry).await?;
-        let is_alive = matches!(checked, Checked::Status(Status::Alive { .. }));
+        let status = self.decide(lock, caller_ts, Supposed::Alive, retry).await?;
+        let is_alive = matches!(status, Status::Alive { .. });
         if is_alive && lock.kind() == LockKind::LockPessimistic && self.is_nobodys(Timestamp(lock.start_ts)).await {
-            checked = self.check_txn_status(lock, caller_ts, Supposed::Dead, retry).await?;
+            return self.decide(lock, caller_ts, Supposed::Dead, retry).await;
         }
-        let primary = match checked {
+        Ok(status)
+    }
+
+    /// Asks the primary, and the secondaries where they decide.
+    async fn decide(
+        &self,
+        lock: &LockInfo,
+        caller_ts: Timestamp,
+        supposed: Supposed,
+        retry: &mut Retry,
+    ) -> Result<Status> {
+        let primary = match self.check_txn_status(lock, caller_ts, supposed, retry).await? {
             Checked::Status(status) => return Ok(status),
             Checked::AskSecondaries(primary) => primary,
         };
@@ -224,6 +251,7 @@ impl Cluster {
         match answer.error.map(|e| e.kind) {
             None => {}
             Some(Some(key_error::Kind::TxnNotFound(_))) => return alive(false),
+            Some(Some(key_error::Kind::BelowSafePoint(_))) => return Ok(Checked::Status(Status::Gone)),
             // The pessimistic lock is of an attempt that chose another primary and was given up.
             Some(Some(key_error::Kind::PrimaryMismatch(_))) if is_pessimistic => {
                 return Ok(Checked::Status(Status::Final(Fate::RolledBack)));

@@ -191,7 +191,7 @@ impl PdClient {
     /// Keeps versions at or above `ts` for `ttl`; zero gives it up. Returns the lowest safe point of all services.
     ///
     /// # Errors
-    /// [`Error::PdUnavailable`].
+    /// [`Error::PdUnavailable`]; [`Error::Invalid`] when they may be gone.
     pub fn service_safe_point<'a>(
         &'a self,
         service: &'a str,
@@ -203,6 +203,21 @@ impl PdClient {
                 pd::ServiceSafePointRequest { service: service.into(), safe_point_ts: ts.0, ttl_s: ttl.as_secs() };
             match self.call(pd_request::Cmd::ServiceSafePoint(request)).await? {
                 Some(pd_response::Cmd::ServiceSafePoint(r)) => Ok(Timestamp(r.min_safe_point_ts)),
+                _ => Err(wrong_answer()),
+            }
+        })
+    }
+
+    /// How far garbage collection is. `advance`: moves its safe point as far as it may go; `resolved_to`: no lock below this
+    /// safe point is left in any region.
+    ///
+    /// # Errors
+    /// [`Error::PdUnavailable`].
+    pub fn gc(&self, advance: bool, resolved_to: Timestamp) -> BoxFuture<'_, Result<pd::GcResponse>> {
+        Box::pin(async move {
+            let request = pd::GcRequest { advance, resolved_to: resolved_to.0 };
+            match self.call(pd_request::Cmd::Gc(request)).await? {
+                Some(pd_response::Cmd::Gc(r)) => Ok(r),
                 _ => Err(wrong_answer()),
             }
         })

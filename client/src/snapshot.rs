@@ -9,6 +9,7 @@
 use crate::cluster::Cluster;
 use crate::config::{PAGE_GROWTH, REGION_CONCURRENCY, REQUEST_BUDGET, SCAN_BATCH, SCAN_BYTES_MAX};
 use crate::error::{Error, Result};
+use crate::gc::Reading;
 use crate::lock_resolver::Bypass;
 use crate::read_set::ReadSet;
 use crate::region_cache::CachedRegion;
@@ -29,6 +30,8 @@ use std::sync::Arc;
 pub struct Snapshot {
     cluster: Cluster,
     ts: Timestamp,
+    /// Keeps garbage collection away from what it reads; nothing is needed for what is newest.
+    _reading: Option<Arc<Reading>>,
     bypass: Arc<Mutex<Bypass>>,
     /// Locks that delete do not stop its reads.
     passes_deletes: bool,
@@ -56,7 +59,16 @@ pub struct ScanOptions {
 
 impl Snapshot {
     pub(crate) fn new(cluster: Cluster, ts: Timestamp) -> Snapshot {
-        Snapshot { cluster, ts, bypass: Arc::default(), passes_deletes: false, stops_at_locks: false, reads: None }
+        let reading = (ts != Timestamp::MAX).then(|| Arc::new(Reading::new(&cluster, ts)));
+        Snapshot {
+            cluster,
+            ts,
+            _reading: reading,
+            bypass: Arc::default(),
+            passes_deletes: false,
+            stops_at_locks: false,
+            reads: None,
+        }
     }
 
     /// Notes in `reads` what is read.

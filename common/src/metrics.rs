@@ -12,6 +12,7 @@
 //! | `basalt_store_requests_total` | `command` | requests that stores answered |
 //! | `basalt_store_regions`, `basalt_store_leaders`, `basalt_store_bytes` | `store` | what a store holds, as of its last report to PD |
 //! | `basalt_raft_log_append_seconds` | | one synced write of the raft log, for all regions that had something |
+//! | `basalt_gc_records_total` | `what`: seen, deleted | commit records that garbage collection looked at, and deletions of them and of their values |
 //! | `basalt_pd_timestamps_total` | | timestamps handed out |
 //!
 //! A label has few values: nothing is labeled by table, region or user. Counting is one atomic addition, on the hot path too.
@@ -85,6 +86,12 @@ pub static RAFT_LOG_APPEND_SECONDS: LazyLock<Histogram> = LazyLock::new(|| {
     registered(Histogram::with_opts(opts.buckets(buckets())))
 });
 
+/// Commit records that garbage collection has seen, and deleted (with their values).
+pub static GC_RECORDS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    let about = Opts::new("basalt_gc_records_total", "Records that garbage collection has seen and deleted");
+    registered(IntCounterVec::new(about, &["what"]))
+});
+
 /// Timestamps handed out.
 pub static PD_TIMESTAMPS: LazyLock<IntCounter> =
     LazyLock::new(|| registered(IntCounter::new("basalt_pd_timestamps_total", "Timestamps handed out")));
@@ -123,6 +130,7 @@ mod tests {
             gauge.with_label_values(&["1"]).set(1);
         }
         RAFT_LOG_APPEND_SECONDS.observe(0.001);
+        GC_RECORDS.with_label_values(&["seen"]).inc();
         PD_TIMESTAMPS.inc_by(2);
         let names: Vec<String> = prometheus::gather().iter().map(|family| family.get_name().to_owned()).collect();
         let own = include_str!("metrics.rs").lines().filter(|line| line.starts_with("//! | `")).flat_map(|line| {

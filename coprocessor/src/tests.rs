@@ -17,6 +17,7 @@ use basalt_expr::value::Value;
 use basalt_proto::coprocessor::{
     self as pb, CoprocessorRequest, CoprocessorResponse, ScanSpec, TableScan, scan_spec::Source,
 };
+use basalt_storage::collected::Collected;
 use basalt_storage::engine::memory::MemoryEngine;
 use basalt_storage::engine::{Cf, Engine, Modify};
 use basalt_storage::mvcc::{Lock, LockKind, Write, WriteKind};
@@ -58,7 +59,13 @@ fn region() -> (MemoryEngine, RegionSnapshot) {
 
 fn snapshot(engine: &MemoryEngine) -> RegionSnapshot {
     let region = Region { id: RegionId(2), range: rows_range(TABLE), epoch: Epoch::default(), peers: Vec::new() };
-    RegionSnapshot { data: engine.snapshot(), region: Arc::new(region), term: 1, max_ts_synced: true }
+    RegionSnapshot {
+        data: engine.snapshot(),
+        region: Arc::new(region),
+        term: 1,
+        max_ts_synced: true,
+        collected: Collected::default(),
+    }
 }
 
 fn spec(columns: &[ScanColumn]) -> ScanSpec {

@@ -42,6 +42,10 @@ pub struct PdConfig {
     pub store_replace_after: Duration,
     /// A SQL server without heartbeats for so long is forgotten.
     pub sql_server_forget_after: Duration,
+    /// Old versions are kept for so long, and for longer while somebody reads them.
+    pub gc_life: Duration,
+    /// Nobody's reading keeps them for longer than this.
+    pub gc_limit: Duration,
     /// Leaders that one store may have more than another before one is moved.
     pub leader_tolerance: usize,
     /// Operators that add a peer to one store, at a time.
@@ -61,6 +65,8 @@ impl Default for PdConfig {
             store_down_after: Duration::from_secs(20),
             store_replace_after: Duration::from_secs(600),
             sql_server_forget_after: Duration::from_secs(15),
+            gc_life: Duration::from_secs(600),
+            gc_limit: Duration::from_secs(24 * 3_600),
             leader_tolerance: 1,
             adds_per_store_max: 8,
             leader_moves_max: 8,

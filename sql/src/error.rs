@@ -118,6 +118,13 @@ fn client_error(error: &basalt_client::Error) -> (u16, &'static str, String) {
         E::Undetermined(_) => (8501, "HY000", format!("{text}; the transaction may or may not have committed")),
         E::RegionUnavailable(_) => (9005, "HY000", text),
         E::DiskFull(place) => (1021, "HY000", format!("Disk full ({place}); free some space and try again")),
+        E::BelowSafePoint { .. } => (
+            9006,
+            "HY000",
+            format!(
+                "Snapshot too old, {text}; [gc] life_time and longest_snapshot of the placement driver say how long versions are kept"
+            ),
+        ),
         E::PdUnavailable(_) => (9001, "HY000", text),
         E::TxnTooLarge { size, unit, limit } => (
             8004,

@@ -213,6 +213,14 @@ pub enum KeyError {
     /// What is stored does not decode.
     #[error("corrupt data: {0}")]
     Corrupt(String),
+    /// Versions that old may be collected.
+    #[error("timestamp {ts} is below the safe point {safe_point} of garbage collection")]
+    BelowSafePoint {
+        /// Of the reader, or of the transaction.
+        ts: Timestamp,
+        /// How far versions may be collected.
+        safe_point: Timestamp,
+    },
     /// The request makes no sense.
     #[error("invalid request: {0}")]
     Invalid(String),

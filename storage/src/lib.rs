@@ -17,7 +17,7 @@
 //! The way of a read: [`service`] → [`replicated`] (lease check, engine snapshot) → [`mvcc`]. The way of a write:
 //! [`service`] → [`txn`] (latches → snapshot → action → changes) → [`replicated`] → raft store → log of a quorum → apply →
 //! answer. A coprocessor's fragment takes the way of a read and then runs in the crate `coprocessor`, behind
-//! [`service::coprocessor::Coprocessor`].
+//! [`service::coprocessor::Coprocessor`]. Beside them, [`gc`] removes old versions by writes of its own.
 //!
 //! **Invariants, as absences.** `mvcc` and the transaction actions are synchronous and never see raft, a clock or a thread.
 //! The raft store moves changes without decoding a value. Nothing but apply writes users' data. No request waits for a disk
@@ -26,9 +26,11 @@
 //! **Seams** with a real and a simulated side: [`engine::Engine`], [`replicated::Replicated`], the raft store's transport and
 //! driver, the log's backends.
 
+pub mod collected;
 pub mod config;
 pub mod engine;
 pub mod error;
+pub mod gc;
 pub mod mvcc;
 pub mod raftlog;
 pub mod raftstore;

@@ -13,6 +13,7 @@ use basalt_proto::kv::{
 };
 use basalt_proto::pd::{PdRequest, PdResponse, pd_request};
 use basalt_proto::{meta, pd};
+use basalt_storage::collected::Collected;
 use basalt_storage::config::TxnConfig;
 use basalt_storage::engine::Engine;
 use basalt_storage::engine::memory::MemoryEngine;
@@ -84,7 +85,13 @@ impl Replicated for Regions {
     async fn snapshot(&self, ctx: &RegionCtx) -> Result<RegionSnapshot, RegionError> {
         let regions = self.regions.lock().expect("not poisoned");
         let region = Self::check(&regions, ctx)?;
-        Ok(RegionSnapshot { data: self.engine.snapshot(), region, term: 1, max_ts_synced: true })
+        Ok(RegionSnapshot {
+            data: self.engine.snapshot(),
+            region,
+            term: 1,
+            max_ts_synced: true,
+            collected: Collected::default(),
+        })
     }
 
     async fn write(&self, ctx: &RegionCtx, write: ReplicatedWrite) -> Result<(), RegionError> {

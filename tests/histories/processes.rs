@@ -21,6 +21,8 @@ use std::time::Duration;
 pub const NAMES: [&str; 6] = ["pd-1", "storage-1", "storage-2", "storage-3", "sql-1", "sql-2"];
 /// Root's password: without one, a SQL server listens on loopback only.
 pub const PASSWORD: &str = "histories";
+/// PD's: what is older than a few seconds and read by nobody is collected under the faults.
+const SETTINGS: (&str, &str) = ("pd.toml", "[gc]\nlife_time = \"10s\"\n");
 /// How long a process may take to print `ready:`, and regions to have their replicas.
 const READY_TIME: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
@@ -53,6 +55,7 @@ impl Processes {
     pub fn start(with_network: bool) -> Result<Processes> {
         let network = if with_network { Some(Network::make(&NAMES)?) } else { None };
         let folder = tempfile::tempdir()?;
+        std::fs::write(folder.path().join(SETTINGS.0), SETTINGS.1)?;
         let base = basalt_tests::free_port_base();
         let process = |(number, name): (usize, &'static str)| {
             let port = base + number as u16;
@@ -106,6 +109,9 @@ impl Processes {
         }
         if role != "pd" {
             command.args(["--pd", &pd]);
+        }
+        if role == "pd" {
+            command.arg("--config").arg(self.folder.path().join(SETTINGS.0));
         }
         if role == "sql" {
             command.env("BASALT_ROOT_PASSWORD", PASSWORD);

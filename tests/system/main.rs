@@ -10,6 +10,7 @@ mod deadlocks;
 mod disk_full;
 mod endless;
 mod failover;
+mod garbage;
 mod idle;
 mod large_statements;
 mod many_servers;

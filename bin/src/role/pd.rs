@@ -26,7 +26,7 @@ pub async fn open(folder: &Path, env: Env, config: PdConfig) -> Result<Arc<PdSer
 pub fn run(args: cli::Pd) -> Result<()> {
     let file = File::load(args.common.config.as_deref())?;
     logging::init(&args.common, &file)?;
-    let config = file.schedule.pd_config()?;
+    let config = file.pd_config()?;
     runtime()?.block_on(async {
         let listen = args.listen.or(file.listen).unwrap_or_else(|| defaults::PD_LISTEN.into());
         let status_address = args.status.or(file.status).unwrap_or_else(|| defaults::PD_STATUS.into());

@@ -15,6 +15,7 @@ use basalt_proto::serve::serve;
 use basalt_storage::config::{EngineConfig, RaftConfig, TxnConfig};
 use basalt_storage::engine::Engine;
 use basalt_storage::engine::rocks::RocksEngine;
+use basalt_storage::gc::Collector;
 use basalt_storage::raftlog::rocks::RocksRaftLog;
 use basalt_storage::raftstore::node::pd::PdCaller;
 use basalt_storage::raftstore::node::{Driver, Node, NodeParams};
@@ -23,6 +24,7 @@ use basalt_storage::raftstore::transport::{LocalTransport, Transport};
 use basalt_storage::service::grpc::{self, Drain};
 use basalt_storage::service::{StoreIdentity, StoreService};
 use basalt_storage::txn::circles::report_waits;
+use basalt_storage::txn::ts_bound::AskTimestamp;
 use basalt_storage::txn::{ConcurrencyManager, Scheduler};
 use std::path::Path;
 use std::sync::Arc;
@@ -54,6 +56,7 @@ pub struct OpenStore {
     pub service: Arc<StoreService>,
     disk_watch: tokio::task::JoinHandle<()>,
     wait_reports: tokio::task::JoinHandle<()>,
+    collector: tokio::task::JoinHandle<()>,
 }
 
 impl OpenStore {
@@ -61,6 +64,7 @@ impl OpenStore {
     pub async fn stop(&self) -> Result<()> {
         self.disk_watch.abort();
         self.wait_reports.abort();
+        self.collector.abort();
         self.node.stop().await.context("a store did not stop cleanly")
     }
 }
@@ -98,7 +102,7 @@ pub async fn open(params: StoreParams<'_>) -> Result<OpenStore> {
     let max_ts = concurrency.clone();
     let node = Node::start(NodeParams {
         config: params.raft,
-        engine,
+        engine: engine.clone(),
         log,
         snapshot_dir: params.folder.join("snapshots"),
         pd: params.pd.clone(),
@@ -125,11 +129,19 @@ pub async fn open(params: StoreParams<'_>) -> Result<OpenStore> {
     let identity = StoreIdentity { cluster_id: node.cluster_id(), store_id: node.id() };
     let mut pd = PdCaller::new(params.pd);
     pd.set_cluster(node.cluster_id());
+    let caller = pd.clone();
+    let ask: AskTimestamp = Box::new(move || {
+        let pd = caller.clone();
+        Box::pin(async move { pd.timestamp_now().await })
+    });
+    scheduler.ts_bound().set(node.newest_ts().clone(), ask);
     let wait_reports = tokio::spawn(report_waits(scheduler.clone(), pd, node.id()));
+    let collector = Collector::new(node.clone(), scheduler.clone(), engine, params.env.clone(), Driver::Threads);
+    let collector = tokio::spawn(collector.run());
     let service = StoreService::new(identity, scheduler, node.kv().clone(), Arc::new(coprocessor), params.env);
     let reserve = params.settings.disk_reserve.map_or(disk::RESERVE_BYTES, |size| size.0);
     let disk_watch = disk::watch(params.folder.to_path_buf(), reserve, service.clone());
-    Ok(OpenStore { node, service, disk_watch, wait_reports })
+    Ok(OpenStore { node, service, disk_watch, wait_reports, collector })
 }
 
 /// Runs the role until it is asked to stop.

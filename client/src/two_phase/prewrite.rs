@@ -83,8 +83,8 @@ impl Committer {
     fn judge(&self, failures: Vec<Failure>, done: &[Prewritten]) -> Error {
         let fell_back = done.iter().any(|d| matches!(d, Prewritten::Locked));
         let in_doubt = self.way != Way::TwoPhase && !fell_back && failures.iter().all(|f| f.unknown);
-        // The failure that says most: one that is certain.
-        let told = failures.into_iter().min_by_key(|f| (f.unknown, matches!(f.error, Error::Shutdown)));
+        // The failure that says most: not that others were given up because of it, and one that is certain.
+        let told = failures.into_iter().min_by_key(|f| (matches!(f.error, Error::Shutdown), f.unknown));
         match told {
             Some(f) if in_doubt => Error::Undetermined(f.error.to_string()),
             Some(f) => f.error,
@@ -143,6 +143,8 @@ impl Committer {
                 Some(key_error::Kind::Committed(e)) if e.start_ts == self.start_ts.0 => {
                     return Ok(Step::Done(Prewritten::Committed(Timestamp(e.commit_ts))));
                 }
+                // What an earlier attempt has done may have been collected.
+                Some(key_error::Kind::BelowSafePoint(e)) => return Err(Told::Nothing(Error::below_safe_point(e))),
                 kind => {
                     let error = basalt_proto::errors::KeyError { kind };
                     return Err(Told::Refused(Error::of_key(error, self.start_ts)));

@@ -5,7 +5,7 @@ use crate::cluster::{RegionInfo, Stale};
 use crate::config::SPLIT_COUNT_MAX;
 use crate::error::Error;
 use crate::schedule::{BY_HAND, Operator, Step};
-use basalt_common::{Peer, PeerId, Region, RegionId, StoreId, UserKey};
+use basalt_common::{Peer, PeerId, Region, RegionId, StoreId, Timestamp, UserKey};
 use basalt_proto::meta::StoreState;
 use basalt_proto::pd::{self, add_operator_request, region_heartbeat_response};
 
@@ -26,9 +26,11 @@ impl PdService {
         if stats.max_seen_ts > last.0 && stats.max_seen_ts != u64::MAX {
             tracing::error!(store = stats.store_id, seen = stats.max_seen_ts, %last, "a store saw a future timestamp");
         }
-        let known = self.state.lock().cluster.store_heartbeat(stats, self.env.now(), self.env.wall_ms());
-        match known {
-            true => Ok(pd::StoreHeartbeatResponse {}),
+        let wall_ms = self.env.wall_ms();
+        let newest_ts = last.max(Timestamp::compose(wall_ms, 0)).0;
+        let mut state = self.state.lock();
+        match state.cluster.store_heartbeat(stats, self.env.now(), wall_ms) {
+            true => Ok(pd::StoreHeartbeatResponse { collect_to: state.gc.collect_to.0, newest_ts }),
             false => Err(Error::NotFound(format!("store {}", stats.store_id))),
         }
     }

@@ -14,6 +14,7 @@
 //! Requests that change nothing durable (lookups, most heartbeats, timestamps) never wait for the disk.
 
 mod deadlock;
+mod gc;
 mod heartbeat;
 mod lookup;
 mod records;
@@ -27,7 +28,7 @@ use crate::id::IdAllocator;
 use crate::meta_store::{MetaError, MetaStore};
 use crate::schedule::Scheduler;
 use crate::tso::Oracle;
-use basalt_common::env::Env;
+use basalt_common::env::{Env, Monotonic};
 use basalt_common::metrics;
 use basalt_common::{Region, Timestamp};
 use basalt_proto::pd::{self, pd_request, pd_response};
@@ -47,6 +48,8 @@ pub struct PdService {
     meta: Arc<dyn MetaStore>,
     writer: tokio::sync::Mutex<()>,
     tso: Mutex<Oracle>,
+    /// When this process began to serve.
+    opened: Monotonic,
     /// The window is getting short.
     tso_low: Notify,
     state: Mutex<State>,
@@ -60,6 +63,7 @@ struct State {
     cluster: Cluster,
     scheduler: Scheduler,
     registry: Registry,
+    gc: gc::Marks,
 }
 
 impl PdService {
@@ -75,6 +79,7 @@ impl PdService {
         Box::pin(async move {
             let loaded = records::load(&*meta, &env, &config).await?;
             let service = PdService {
+                opened: env.now(),
                 env,
                 cluster_id: loaded.cluster_id,
                 config: PdConfig { replicas_max: loaded.replicas_max, ..config },
@@ -88,6 +93,7 @@ impl PdService {
                     cluster: loaded.cluster,
                     scheduler: Scheduler::default(),
                     registry: loaded.registry,
+                    gc: loaded.gc,
                 }),
                 lock_waits: Mutex::default(),
                 relay: Relay::default(),
@@ -190,6 +196,7 @@ impl PdService {
             Req::PutStore(r) => self.put_store(r).await.map(Resp::PutStore),
             Req::AddOperator(r) => self.add_operator(r).map(Resp::AddOperator),
             Req::ServiceSafePoint(r) => self.service_safe_point(r).await.map(Resp::ServiceSafePoint),
+            Req::Gc(r) => self.gc(r).await.map(Resp::Gc),
             Req::LockWaits(r) => Ok(Resp::LockWaits(self.lock_waits(r))),
             Req::ListLockWaits(_) => Ok(Resp::ListLockWaits(self.list_lock_waits())),
             Req::CallSqlServer(r) => Ok(Resp::CallSqlServer(self.call_sql_server(r).await)),

@@ -1,5 +1,6 @@
 //! PD's durable records: their keys and bytes, and reading all of them at start.
 
+use super::gc::Marks;
 use super::registry::Registry;
 use crate::cluster::{Cluster, RegionInfo};
 use crate::config::PdConfig;
@@ -13,6 +14,7 @@ use prost::Message;
 pub(super) const CLUSTER: &str = "cluster";
 pub(super) const TSO: &str = "tso";
 pub(super) const ID: &str = "id";
+const GC: &str = "gc";
 const STORES: &str = "store/";
 const REGIONS: &str = "region/";
 const SAFE_POINTS: &str = "safepoint/";
@@ -26,6 +28,7 @@ pub(super) struct Loaded {
     pub(super) id_window: u64,
     pub(super) cluster: Cluster,
     pub(super) registry: Registry,
+    pub(super) gc: Marks,
 }
 
 /// Reads every record; an empty store becomes a new cluster with an id of its own.
@@ -56,11 +59,16 @@ pub(super) async fn load(meta: &dyn MetaStore, env: &Env, config: &PdConfig) -> 
     }
     let mut registry = Registry::default();
     for (key, bytes) in meta.scan(SAFE_POINTS)? {
-        let numbers: [u8; 16] = bytes[..].try_into().map_err(|_| MetaError::Corrupt(key.clone()))?;
-        let numbers = u128::from_be_bytes(numbers);
-        let name = key[SAFE_POINTS.len()..].to_string();
-        registry.set_safe_point(name, Timestamp((numbers >> 64) as u64), numbers as u64);
+        let (ts, expires_ms) = two_numbers(&key, &bytes)?;
+        registry.set_safe_point(key[SAFE_POINTS.len()..].to_string(), Timestamp(ts), expires_ms);
     }
+    let gc = match meta.get(GC)? {
+        Some(bytes) => {
+            let (safe_point, collect_to) = two_numbers(GC, &bytes)?;
+            Marks { safe_point: Timestamp(safe_point), collect_to: Timestamp(collect_to) }
+        }
+        None => Marks::default(),
+    };
     Ok(Loaded {
         cluster_id: record.cluster_id,
         bootstrapped: record.bootstrapped,
@@ -69,6 +77,7 @@ pub(super) async fn load(meta: &dyn MetaStore, env: &Env, config: &PdConfig) -> 
         id_window: read_number(meta, ID)?,
         cluster,
         registry,
+        gc,
     })
 }
 
@@ -95,10 +104,25 @@ pub(super) fn delete_region(id: RegionId) -> MetaChange {
 
 /// 8 bytes of timestamp, 8 bytes of expiry in wall milliseconds, big-endian.
 pub(super) fn put_safe_point(service: &str, ts: Timestamp, expires_ms: u64) -> MetaChange {
+    MetaChange::Put(format!("{SAFE_POINTS}{service}"), of_two(ts.0, expires_ms))
+}
+
+/// 8 bytes of the safe point, 8 bytes of how far stores may collect, big-endian.
+pub(super) fn put_gc(marks: Marks) -> MetaChange {
+    MetaChange::Put(GC.into(), of_two(marks.safe_point.0, marks.collect_to.0))
+}
+
+fn of_two(first: u64, second: u64) -> Bytes {
     let mut bytes = BytesMut::with_capacity(16);
-    bytes.put_u64(ts.0);
-    bytes.put_u64(expires_ms);
-    MetaChange::Put(format!("{SAFE_POINTS}{service}"), bytes.freeze())
+    bytes.put_u64(first);
+    bytes.put_u64(second);
+    bytes.freeze()
+}
+
+fn two_numbers(key: &str, bytes: &[u8]) -> Result<(u64, u64), MetaError> {
+    let numbers: [u8; 16] = bytes.try_into().map_err(|_| MetaError::Corrupt(key.into()))?;
+    let numbers = u128::from_be_bytes(numbers);
+    Ok(((numbers >> 64) as u64, numbers as u64))
 }
 
 pub(super) fn delete_safe_point(service: &str) -> MetaChange {
@@ -129,6 +153,8 @@ mod tests {
         assert_eq!(put_number(TSO, 258), put("tso", b"\0\0\0\0\0\0\x01\x02"));
         let safe_point = put("safepoint/backup", b"\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x02");
         assert_eq!(put_safe_point("backup", Timestamp(1), 2), safe_point);
+        let marks = Marks { safe_point: Timestamp(2), collect_to: Timestamp(1) };
+        assert_eq!(put_gc(marks), put("gc", b"\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x01"));
         assert_eq!(delete_region(RegionId(7)), MetaChange::Delete("region/00000000000000000007".into()));
     }
 }

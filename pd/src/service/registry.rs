@@ -1,10 +1,11 @@
 //! Small things that others announce to the cluster: service safe points and SQL servers.
 //!
-//! A service (garbage collection's own floor, a backup, a long reader) names the oldest timestamp whose versions it still
-//! needs, for a limited time; the minimum over all of them is how far versions may be collected. SQL servers announce
+//! A service (a backup, a long reader) names the oldest timestamp whose versions it still
+//! needs, for a limited time; the minimum over all of them holds the safe point ([`super::gc`]). SQL servers announce
 //! themselves with the schema version they run, so that a schema change knows whom to wait for; they live in memory only,
 //! since they announce themselves again within seconds.
 
+use super::gc::Holder;
 use super::{PdService, records};
 use crate::config::{SAFE_POINTS_MAX, SQL_SERVERS_MAX};
 use crate::error::Error;
@@ -32,6 +33,21 @@ impl Registry {
         self.safe_points.insert(service, SafePoint { ts, expires_ms });
     }
 
+    /// Whoever needs the oldest versions: a service, or a SQL server that has not been forgotten.
+    pub(super) fn oldest_holder(&self, now_ms: u64) -> Option<Holder> {
+        let services = self.min_safe_point(now_ms).map(|(name, ts)| Holder { name: name.clone(), ts });
+        let readers = self.sql_servers.values().filter(|server| server.oldest_ts != 0).map(|server| Holder {
+            name: format!("SQL server at {}", server.address),
+            ts: Timestamp(server.oldest_ts),
+        });
+        readers.chain(services).min_by_key(|holder| holder.ts)
+    }
+
+    /// Forgets the SQL servers that have not announced themselves since.
+    pub(super) fn forget_servers(&mut self, before_ms: u64) {
+        self.sql_servers.retain(|_, server| server.last_heartbeat_unix_ms > before_ms);
+    }
+
     /// The lowest safe point that has not expired.
     fn min_safe_point(&self, now_ms: u64) -> Option<(&String, Timestamp)> {
         let live = self.safe_points.iter().filter(|(_, s)| s.expires_ms > now_ms);
@@ -57,24 +73,23 @@ impl PdService {
             if points.len() >= SAFE_POINTS_MAX && !points.contains_key(&request.service) {
                 return Err(Error::Unavailable("too many safe points".into()));
             }
-            // What has been released may already be collected: a safe point is not taken below the others' minimum,
-            // except by a service that renews its own.
-            let floor = state.registry.min_safe_point(now_ms).map_or(Timestamp::ZERO, |(_, ts)| ts);
             match request.ttl_s {
-                0 => Some(records::delete_safe_point(&request.service)),
-                _ if ts >= floor => Some(records::put_safe_point(&request.service, ts, expires_ms)),
-                _ => None,
+                0 => records::delete_safe_point(&request.service),
+                _ if ts < state.gc.safe_point => {
+                    let safe_point = state.gc.safe_point;
+                    return Err(Error::Invalid(format!(
+                        "versions of {ts} may be gone: the safe point is {safe_point}"
+                    )));
+                }
+                _ => records::put_safe_point(&request.service, ts, expires_ms),
             }
         };
-        if let Some(change) = change {
-            self.meta.write(vec![change]).await?;
-            let mut state = self.state.lock();
-            match request.ttl_s {
-                0 => drop(state.registry.safe_points.remove(&request.service)),
-                _ => state.registry.set_safe_point(request.service, ts, expires_ms),
-            }
+        self.meta.write(vec![change]).await?;
+        let mut state = self.state.lock();
+        match request.ttl_s {
+            0 => drop(state.registry.safe_points.remove(&request.service)),
+            _ => state.registry.set_safe_point(request.service, ts, expires_ms),
         }
-        let state = self.state.lock();
         let min = state.registry.min_safe_point(now_ms);
         Ok(min.map_or_else(pd::ServiceSafePointResponse::default, |(service, ts)| pd::ServiceSafePointResponse {
             min_safe_point_ts: ts.0,
@@ -88,8 +103,9 @@ impl PdService {
     ) -> Result<pd::SqlServerHeartbeatResponse, Error> {
         let now_ms = self.env.wall_ms();
         let forget_ms = self.config.sql_server_forget_after.as_millis() as u64;
-        let servers = &mut self.state.lock().registry.sql_servers;
-        servers.retain(|_, s| s.last_heartbeat_unix_ms.saturating_add(forget_ms) > now_ms);
+        let mut state = self.state.lock();
+        state.registry.forget_servers(now_ms.saturating_sub(forget_ms));
+        let servers = &mut state.registry.sql_servers;
         // A request without a server only asks who is there.
         if let Some(mut server) = request.server.filter(|s| s.id != 0) {
             if request.leaving {

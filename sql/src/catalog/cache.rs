@@ -392,6 +392,7 @@ impl Catalog {
             schema_version,
             held,
             last_heartbeat_unix_ms: 0,
+            oldest_ts: self.inner.cluster.oldest_reader().map_or(0, |ts| ts.0),
         };
         let servers = self.inner.cluster.pd().sql_server_heartbeat(Some(server), leaving).await?;
         self.inner.state.lock().liveness.told(&servers, self.inner.env.now());

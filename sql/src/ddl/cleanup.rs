@@ -4,21 +4,21 @@ use crate::catalog::{Catalog, keys};
 use crate::error::{Error, Result};
 use basalt_client::{ScanOptions, TxnOptions};
 use basalt_common::{IndexId, Timestamp, table_key};
-use std::time::Duration;
 
-/// How long a dropped range stays readable for statements that began before.
-pub const DROPPED_KEPT: Duration = Duration::from_secs(600);
+/// A range that is dropped by a transaction that began at a time is there for readers until that commits, at most so much later.
+const COMMITTED_AFTER_MS: u64 = 60_000;
 /// Ranges deleted in one go.
 const RANGES_MAX: usize = 64;
 
-/// Deletes ranges that were dropped longer than [`DROPPED_KEPT`] ago. Deleting twice does no harm, so any server may.
+/// Deletes ranges that were dropped before what garbage collection keeps. Deleting twice does no harm, so any server may.
 ///
 /// # Errors
 /// What the cluster answers; what was not deleted is left for the next time.
 pub async fn delete_dropped(catalog: &Catalog) -> Result<()> {
     let cluster = catalog.cluster();
     let now = cluster.timestamp().await?;
-    let before = Timestamp::compose(now.physical_ms().saturating_sub(DROPPED_KEPT.as_millis() as u64), 0);
+    let collect_to = Timestamp(cluster.pd().gc(false, Timestamp::ZERO).await?.collect_to);
+    let before = Timestamp::compose(collect_to.physical_ms().saturating_sub(COMMITTED_AFTER_MS), 0);
     let snapshot = cluster.snapshot(now);
     let mut scanner = snapshot
         .scan(keys::dropped_before(before.0), ScanOptions { limit: RANGES_MAX, key_only: true, ..Default::default() });

@@ -260,8 +260,13 @@ fn leaf(id: &str, scan: &RemoteScanExec) -> ExplainLine {
 }
 
 fn execution_info(sums: &ScanSums) -> String {
+    // Old versions that garbage collection has not removed yet, or may not.
+    let versions = match sums.versions_scanned > sums.rows_scanned {
+        true => format!(", versions scanned:{}", sums.versions_scanned),
+        false => String::new(),
+    };
     format!(
-        "time:{:.2?}, tasks:{}, stores:{}, rows scanned:{}, rows returned:{}, bytes returned:{}, storage time:{:.2?}, max:{:.2?}{}",
+        "time:{:.2?}, tasks:{}, stores:{}, rows scanned:{}{versions}, rows returned:{}, bytes returned:{}, storage time:{:.2?}, max:{:.2?}{}",
         sums.elapsed,
         sums.tasks,
         sums.stores.len(),

@@ -32,6 +32,8 @@ use tokio_util::task::TaskTracker;
 
 /// How often a server looks for schema changes that another one left, and for ranges to delete.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
+/// Between two looks whether garbage collection's safe point may move.
+const SAFE_POINT_LOOK: Duration = Duration::from_secs(2);
 
 /// How a SQL server is to run.
 pub struct SqlServerOptions {
@@ -146,6 +148,8 @@ impl SqlServer {
             tasks.spawn(async move { catalog.run(token).await });
             let (keeper, token) = (shared.clone(), stop.clone());
             tasks.spawn(async move { keeper.housekeeping(token).await });
+            let (collector, token) = (shared.clone(), stop.clone());
+            tasks.spawn(async move { collector.keep_safe_point(token).await });
             let (listener, token) = (shared.clone(), stop.clone());
             tasks.spawn(async move { listener.listen(token).await });
             let (governor, token) = (Governor::new(governor, shared.connections.clone()), stop.clone());
@@ -233,6 +237,25 @@ async fn ensure_test_database(catalog: &Catalog) -> Result<()> {
 }
 
 impl Shared {
+    /// Moves garbage collection's safe point on, while this is the first of the SQL servers that live.
+    async fn keep_safe_point(&self, stop: CancellationToken) {
+        loop {
+            let advance = async {
+                tokio::time::sleep(SAFE_POINT_LOOK).await;
+                let first = self.catalog.live_servers().and_then(|alive| alive.into_iter().min());
+                if first == Some(self.catalog.server_id())
+                    && let Err(error) = self.cluster.advance_safe_point().await
+                {
+                    tracing::debug!(%error, "the safe point of garbage collection stays where it is");
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = advance => {}
+            }
+        }
+    }
+
     async fn housekeeping(&self, stop: CancellationToken) {
         loop {
             tokio::select! {

@@ -292,6 +292,8 @@ impl Engine for MemoryEngine {
         Ok(())
     }
 
+    fn compact_range(&self, _range: &EngineRange) {}
+
     fn disk_bytes(&self) -> u64 {
         let state = self.shared.state.read();
         let all = state.families.iter().flatten();

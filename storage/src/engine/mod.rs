@@ -166,6 +166,9 @@ pub trait Engine: Send + Sync + 'static {
     ) -> Result<ExportedFile, EngineError>;
     /// Adds a sorted file to a family; its entries replace what they meet. The file may be moved away.
     fn ingest(&self, cf: Cf, path: &Path) -> Result<(), EngineError>;
+    /// Rewrites the range's files of commit records and values, so that what was deleted takes no room and no scan steps
+    /// over it. May take long.
+    fn compact_range(&self, range: &EngineRange);
     /// Total bytes on disk.
     fn disk_bytes(&self) -> u64;
     /// The file system that it is on; `None` for an engine that is on none, or when the system does not say.

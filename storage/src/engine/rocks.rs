@@ -323,6 +323,16 @@ impl Engine for RocksEngine {
         self.db.ingest_external_file_cf_opts(family(&self.db, cf), &options, vec![path]).map_err(rocks_error)
     }
 
+    fn compact_range(&self, range: &EngineRange) {
+        let end: &[u8] = if range.end.is_empty() { &ABOVE_ALL_KEYS } else { &range.end };
+        let mut options = CompactOptions::default();
+        options.set_exclusive_manual_compaction(false);
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
+        for cf in [Cf::Write, Cf::Default] {
+            self.db.compact_range_cf_opt(family(&self.db, cf), Some(&range.start[..]), Some(end), &options);
+        }
+    }
+
     fn disk_bytes(&self) -> u64 {
         ALL_CFS.iter().map(|cf| self.property(*cf, properties::TOTAL_SST_FILES_SIZE)).sum()
     }

@@ -23,9 +23,10 @@
 //! and `write` side by side in one pass, step over old versions a few times and then seek. A page ([`read_page`]) looks at
 //! locks after it has its rows, and only as far as they go.
 //!
-//! **Not done.** Garbage collection; its marks in the records (protected rollbacks, `gc_fence`) are honored already.
+//! **What goes when nobody reads it any more**: [`garbage`].
 
 pub mod changes;
+pub mod garbage;
 pub mod lock;
 mod page;
 pub mod reader;

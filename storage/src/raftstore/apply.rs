@@ -23,14 +23,15 @@ use super::keys;
 use super::message::{AdminDone, ProposalReply, Proposed, RegionHash};
 use super::peer_storage::{conf_state_of, initial_apply_state};
 use super::snapshot::SnapshotFiles;
+use crate::collected::{self, Collected};
 use crate::engine::{Cf, DATA_CFS, Engine, EngineRange, Modify, Snapshot};
 use crate::error::RegionError;
 use crate::raftlog::entry_bytes;
 use basalt_common::{Epoch, KeyRange, Peer, PeerId, PeerRole, Region, RegionId, StoreId};
 use basalt_proto::raft::change_peers_command::Kind;
 use basalt_proto::raft::{
-    AdminCommand, ApplyState, ChangePeersCommand, PeerState, RaftCommand, RegionLocalState, SnapshotMeta, SplitCommand,
-    admin_command,
+    AdminCommand, ApplyState, ChangePeersCommand, GcState, PeerState, RaftCommand, RegionLocalState, SnapshotMeta,
+    SplitCommand, admin_command,
 };
 use bytes::Bytes;
 use command::{decode_modify, split_region};
@@ -114,6 +115,8 @@ pub enum Change {
         left: Arc<Region>,
         /// The new regions, left to right.
         right: Vec<Arc<Region>>,
+        /// How far garbage collection is in all of them.
+        gc: GcState,
     },
     /// Its raft group changed.
     Conf {
@@ -356,8 +359,17 @@ impl ApplyCore {
         if epoch != applier.region.epoch && !is_compaction {
             return Ok(Err(RegionError::EpochNotMatch(vec![(*applier.region).clone()])));
         }
+        if let Some(step) = &command.gc {
+            let gc = applier.state.gc.get_or_insert_default();
+            collected::advance(gc, step);
+            // Before the deletions are written, and so before any snapshot that lacks what they delete.
+            if let Some(delegate) = self.delegates.get(applier.region.id) {
+                delegate.raise_collected(Collected::from(&*gc));
+            }
+        }
         for modify in command.modifies {
             let modify = decode_modify(modify)?;
+            collected::count(applier.state.gc.get_or_insert_default(), &modify, command.gc.is_some());
             self.push(modify);
         }
         match command.admin {
@@ -410,6 +422,7 @@ impl ApplyCore {
             return Ok(Err(RegionError::KeyNotInRegion(Box::new((*old).clone()))));
         };
         let regions: Vec<Arc<Region>> = regions.into_iter().map(Arc::new).collect();
+        let gc = GcState { deleted: 0, ..applier.state.gc.unwrap_or_default() };
         for region in &regions[1..] {
             let Some(peer) = region.peer_on(self.store_id) else { continue };
             let record = keys::load_region_state(&*self.engine, region.id)?;
@@ -419,7 +432,8 @@ impl ApplyCore {
                 continue;
             }
             let conf_state = conf_state_of(region);
-            let new = Applier { region: region.clone(), peer_id: peer.id, state: initial_apply_state(), conf_state };
+            let state = ApplyState { gc: Some(gc), ..initial_apply_state() };
+            let new = Applier { region: region.clone(), peer_id: peer.id, state, conf_state };
             self.push(keys::put_apply_state(region.id, &new.state));
             self.push(put_region(PeerState::Normal, &new)?);
             self.appliers.insert(region.id, new);
@@ -430,7 +444,7 @@ impl ApplyCore {
         if let Some(delegate) = self.delegates.get(old.id) {
             delegate.set_region(regions[0].clone());
         }
-        changes.push(Change::Split { left: regions[0].clone(), right: regions[1..].to_vec() });
+        changes.push(Change::Split { left: regions[0].clone(), right: regions[1..].to_vec(), gc });
         Ok(Ok(AdminDone::Split(regions.iter().map(|r| (**r).clone()).collect())))
     }
 
@@ -499,6 +513,7 @@ impl ApplyCore {
             term: applier.state.applied_term,
             files: Vec::new(),
             conf_state: conf_state.into(),
+            gc: applier.state.gc,
         };
         let peer_id = applier.peer_id;
         self.exports.push(ExportJob { meta, data: self.engine.snapshot() });
@@ -527,6 +542,9 @@ impl ApplyCore {
         let old = self.appliers.remove(&region_id).map(|a| a.region.range.clone());
         let applier = restore_region(&*self.engine, &meta, parts, peer_id, old)?;
         self.files.remove_received(&meta);
+        if let Some(delegate) = self.delegates.get(region_id) {
+            delegate.raise_collected(Collected::from(&applier.state.gc.unwrap_or_default()));
+        }
         let change = Change::Restored {
             region: applier.region.clone(),
             index: meta.index,
@@ -587,6 +605,7 @@ pub fn restore_region(
         applied_term: meta.term,
         truncated_index: meta.index,
         truncated_term: meta.term,
+        gc: meta.gc,
     };
     let conf_state = ConfState::parse_from_bytes(&meta.conf_state).map_err(|e| corrupt(&e.to_string()))?;
     let applier = Applier { region: Arc::new(region), peer_id, state, conf_state };

@@ -10,9 +10,13 @@
 //! a round that a quorum acknowledged in the same term. A drop (hand-over, split, change of peers, end of leadership)
 //! sends the reader to the mailbox; without the count, one that was dropped and renewed while the reader slept would pass,
 //! although another store had already split the region and served the other half.
+//!
+//! Garbage collection's marks are raised before what they allow to be deleted is written: who looks at them after the snapshot
+//! was taken sees them if the snapshot lacks anything.
 
+use crate::collected::Collected;
 use basalt_common::env::Monotonic;
-use basalt_common::{PeerId, Region, RegionId};
+use basalt_common::{PeerId, Region, RegionId, Timestamp};
 use parking_lot::RwLock;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,12 +34,14 @@ pub struct ReadDelegate {
     drops: AtomicU64,
     max_ts_synced_term: AtomicU64,
     was_read: AtomicBool,
+    safe_point: AtomicU64,
+    collected_to: AtomicU64,
     region: RwLock<Arc<Region>>,
 }
 
 impl ReadDelegate {
     /// A delegate of a peer that does not lead.
-    pub fn new(peer_id: PeerId, region: Arc<Region>) -> Self {
+    pub fn new(peer_id: PeerId, region: Arc<Region>, collected: Collected) -> Self {
         ReadDelegate {
             peer_id,
             term: AtomicU64::new(0),
@@ -43,6 +49,8 @@ impl ReadDelegate {
             drops: AtomicU64::new(0),
             max_ts_synced_term: AtomicU64::new(0),
             was_read: AtomicBool::new(false),
+            safe_point: AtomicU64::new(collected.safe_point.0),
+            collected_to: AtomicU64::new(collected.collected_to.0),
             region: RwLock::new(region),
         }
     }
@@ -87,6 +95,17 @@ impl ReadDelegate {
 
     pub(super) fn take_was_read(&self) -> bool {
         self.was_read.swap(false, Ordering::Relaxed)
+    }
+
+    /// How far garbage collection is; to be asked after a snapshot was taken.
+    pub fn collected(&self) -> Collected {
+        let of = |mark: &AtomicU64| Timestamp(mark.load(Ordering::SeqCst));
+        Collected { safe_point: of(&self.safe_point), collected_to: of(&self.collected_to) }
+    }
+
+    pub(super) fn raise_collected(&self, to: Collected) {
+        self.safe_point.fetch_max(to.safe_point.0, Ordering::SeqCst);
+        self.collected_to.fetch_max(to.collected_to.0, Ordering::SeqCst);
     }
 
     pub(super) fn set_region(&self, region: Arc<Region>) {

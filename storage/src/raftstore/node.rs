@@ -44,6 +44,7 @@ use parking_lot::Mutex;
 use pd::{Bootstrapped, PdCaller};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -90,6 +91,13 @@ pub struct NodeParams {
     pub driver: Driver,
 }
 
+/// What PD says in its answers to heartbeats.
+#[derive(Clone, Default)]
+struct Heard {
+    collect_to: Arc<AtomicU64>,
+    newest_ts: Arc<AtomicU64>,
+}
+
 enum Running {
     Threads(Threads),
     Task(watch::Sender<bool>, JoinHandle<()>),
@@ -103,6 +111,7 @@ pub struct Node {
     kv: Arc<RaftKv>,
     inbound: Inbound,
     engine: Arc<dyn Engine>,
+    heard: Heard,
     running: Mutex<Option<Running>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -180,7 +189,8 @@ impl Node {
             let running = Running::start(&params.driver, driver, wake.unwrap_or_default(), params.on_fatal.clone())?;
             let kv = Arc::new(RaftKv::new(handle.clone(), params.engine.clone(), params.env.clone(), pd.clone()));
             let (caller, on_fatal) = (pd.clone(), params.on_fatal.clone());
-            let reports = reports::Reports::new(&params, id, handle.clone(), pd);
+            let heard = Heard::default();
+            let reports = reports::Reports::new(&params, id, handle.clone(), pd, heard.clone());
             let keeper = housekeeping::Housekeeper::new(&params, handle.clone());
             let register = async move {
                 if bootstrapped.is_none()
@@ -203,6 +213,7 @@ impl Node {
                 kv,
                 inbound,
                 engine: params.engine,
+                heard,
                 running: Mutex::new(Some(running)),
                 tasks: Mutex::new(tasks),
             }))
@@ -227,6 +238,16 @@ impl Node {
     /// Its regions, to read and write; also the regions' administration.
     pub fn kv(&self) -> &Arc<RaftKv> {
         &self.kv
+    }
+
+    /// How far garbage collection may delete, as PD last said.
+    pub fn collect_to(&self) -> Timestamp {
+        Timestamp(self.heard.collect_to.load(Ordering::Relaxed))
+    }
+
+    /// The newest timestamp that PD has spoken of; rises with each heartbeat.
+    pub fn newest_ts(&self) -> &Arc<AtomicU64> {
+        &self.heard.newest_ts
     }
 
     /// Where messages from other stores go.

@@ -14,6 +14,7 @@ use super::message::{PeerStatus, ProposalReply, Proposed, RegionHash, Reply};
 use super::peer_storage::PeerStorage;
 use super::snapshot::snapshot_range;
 use super::store::{Effects, PdEvent};
+use crate::collected::Collected;
 use crate::config::RaftConfig;
 use crate::error::RegionError;
 use crate::raftlog::{RaftLog, RegionAppend};
@@ -58,6 +59,8 @@ pub struct PeerParams {
     pub applied_index: u64,
     /// That entry's term.
     pub applied_term: u64,
+    /// How far garbage collection is.
+    pub collected: Collected,
     /// Chance for election timeouts.
     pub rng: SmallRng,
 }
@@ -133,7 +136,7 @@ impl Peer {
         };
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let node = RawNode::new(&raft_config, params.storage, &logger)?;
-        let delegate = Arc::new(ReadDelegate::new(params.peer_id, params.region.clone()));
+        let delegate = Arc::new(ReadDelegate::new(params.peer_id, params.region.clone(), params.collected));
         let mut peer = Peer {
             store_id: params.store_id,
             cluster_id: params.cluster_id,
@@ -454,6 +457,7 @@ impl Peer {
             term: self.node.raft.term,
             modifies: Vec::new(),
             admin: Some(command),
+            gc: None,
         }
         .encode_to_vec()
     }
@@ -553,6 +557,7 @@ impl Peer {
             storage,
             applied_index: applied.0,
             applied_term: applied.1,
+            collected: self.delegate.collected(),
             rng,
         }
     }
@@ -699,9 +704,9 @@ impl Peer {
                     self.node.mut_store().truncate(index, term);
                 }
                 Change::Hashed(hash) => self.hash = Some(hash),
-                Change::Split { left, right } => {
+                Change::Split { left, right, gc } => {
                     self.set_region(left.clone());
-                    for_store.push(Change::Split { left, right });
+                    for_store.push(Change::Split { left, right, gc });
                 }
                 Change::Restored { region, index, term, conf_state } => {
                     self.on_restored(region.clone(), (index, term, conf_state), out);

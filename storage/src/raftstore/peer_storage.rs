@@ -377,5 +377,11 @@ pub fn conf_state_of(region: &Region) -> ConfState {
 
 /// The apply state of a region that was just made.
 pub fn initial_apply_state() -> ApplyState {
-    ApplyState { applied_index: INIT_LOG, applied_term: INIT_LOG, truncated_index: INIT_LOG, truncated_term: INIT_LOG }
+    ApplyState {
+        applied_index: INIT_LOG,
+        applied_term: INIT_LOG,
+        truncated_index: INIT_LOG,
+        truncated_term: INIT_LOG,
+        gc: None,
+    }
 }

@@ -18,13 +18,14 @@ use super::message::{Input, PeerStatus};
 use super::peer::{Peer, PeerParams};
 use super::peer_storage::{PeerStorage, conf_state_of, initial_apply_state};
 use super::snapshot::{SnapshotFiles, snapshot_meta, snapshot_range};
+use crate::collected::Collected;
 use crate::config::RaftConfig;
 use crate::engine::Engine;
 use crate::error::RegionError;
 use crate::raftlog::{LogBatch, RaftLog, RegionAppend};
 use basalt_common::env::Monotonic;
 use basalt_common::{Epoch, KeyRange, Peer as RegionPeer, PeerId, Region, RegionId, StoreId};
-use basalt_proto::raft::{Envelope, PeerState, SnapshotMeta};
+use basalt_proto::raft::{ApplyState, Envelope, GcState, PeerState, SnapshotMeta};
 use protobuf::Message as _;
 use raft::eraftpb::{ConfState, Message, MessageType};
 use rand::rngs::SmallRng;
@@ -319,6 +320,7 @@ impl Store {
             storage,
             applied_index: applier.state.applied_index,
             applied_term: applier.state.applied_term,
+            collected: Collected::from(&applier.state.gc.unwrap_or_default()),
             rng: SmallRng::seed_from_u64(self.rng.next_u64()),
         };
         self.insert(params)?;
@@ -614,6 +616,7 @@ impl Store {
             storage: PeerStorage::empty(self.log.clone(), region_id)?,
             applied_index: 0,
             applied_term: 0,
+            collected: Collected::default(),
             rng: SmallRng::seed_from_u64(self.rng.next_u64()),
         };
         self.insert(params)?;
@@ -686,7 +689,7 @@ impl Store {
         let last = Some((applied.index, applied.term)).filter(|(index, _)| *index > 0);
         for change in peer.on_applied(applied, now, &config, &mut self.out) {
             match change {
-                Change::Split { right, .. } => self.on_split(region_id, &right, now)?,
+                Change::Split { right, gc, .. } => self.on_split(region_id, &right, gc, now)?,
                 Change::Removed => self.remove_peer(region_id, last),
                 Change::RestoreRefused(_) => self.reload_when_synced(region_id)?,
                 _ => {}
@@ -721,7 +724,13 @@ impl Store {
     }
 
     /// Makes the peers of the regions that a split made. The store that led the old region campaigns for them at once.
-    fn on_split(&mut self, old: RegionId, right: &[Arc<Region>], now: Monotonic) -> Result<(), StoreError> {
+    fn on_split(
+        &mut self,
+        old: RegionId,
+        right: &[Arc<Region>],
+        gc: GcState,
+        now: Monotonic,
+    ) -> Result<(), StoreError> {
         let config = self.config.clone();
         let led = self.peers.get(&old).is_some_and(Peer::is_leader);
         if let Some(peer) = self.peers.get(&old) {
@@ -738,7 +747,8 @@ impl Store {
             }
             let earlier = self.peers.remove(&region.id).map(|p| p.hard_state());
             let conf_state = conf_state_of(region);
-            let applier = Applier { region: region.clone(), peer_id: own.id, state: initial_apply_state(), conf_state };
+            let state = ApplyState { gc: Some(gc), ..initial_apply_state() };
+            let applier = Applier { region: region.clone(), peer_id: own.id, state, conf_state };
             self.add_peer(applier, earlier)?;
             // Apply made its own record when it applied the split.
             self.out.apply.pop();

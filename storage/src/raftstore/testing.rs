@@ -27,7 +27,7 @@ use basalt_common::{Epoch, KeyRange, Peer, PeerId, PeerRole, Region, RegionId, S
 use basalt_proto::raft::change_peers_command::{Change, Kind};
 use basalt_proto::raft::split_command::NewRegion;
 use basalt_proto::raft::{
-    AdminCommand, ChangePeersCommand, CompactLogCommand, Envelope, HashCommand, RaftCommand, SplitCommand,
+    AdminCommand, ChangePeersCommand, CompactLogCommand, Envelope, GcStep, HashCommand, RaftCommand, SplitCommand,
     admin_command,
 };
 use bytes::Bytes;
@@ -351,11 +351,48 @@ impl Cluster {
             term,
             modifies: vec![encode_modify(modify)],
             admin: None,
+            gc: None,
         };
         let (reply, rx) = Reply::channel();
         self.handle(store)?.notify(Input::Propose { ctx, term, data: command.encode_to_vec().into(), reply });
         self.writes.push((format!("write {value}"), rx));
         Ok(String::new())
+    }
+
+    /// A step of garbage collection that nobody waits for.
+    fn gc(&mut self, store: u64, region: u64, safe_point: u64, collected_to: u64) -> Outcome {
+        let (ctx, term) = self.ctx(store, region)?;
+        let step = GcStep { safe_point, collected_to, ..GcStep::default() };
+        let command = RaftCommand {
+            region_id: region,
+            epoch: Some(ctx.epoch.into()),
+            term,
+            gc: Some(step),
+            ..Default::default()
+        };
+        let reply = Reply::ignore();
+        self.handle(store)?.notify(Input::Propose { ctx, term, data: command.encode_to_vec().into(), reply });
+        Ok(String::new())
+    }
+
+    /// How far garbage collection is, as readers are told.
+    fn marks(&self) -> Outcome {
+        let mut out = String::new();
+        for (id, node) in &self.nodes {
+            let Some(running) = &node.running else { continue };
+            let mut all: Vec<_> = running.handle.delegates().all();
+            all.sort_by_key(|delegate| delegate.region().id);
+            for delegate in all {
+                let marks = delegate.collected();
+                let (region, safe_point) = (delegate.region().id, marks.safe_point.0);
+                writeln!(
+                    out,
+                    "store {id}: region {region} safe point {safe_point} collected to {}",
+                    marks.collected_to.0
+                )?;
+            }
+        }
+        Ok(out)
     }
 
     fn admin(&mut self, store: u64, region: u64, what: &str, kind: admin_command::Kind) -> Outcome {
@@ -509,6 +546,11 @@ impl goldenscript::Runner for Cluster {
                 let (store, region, count) = (number()?, number()?, number()?);
                 self.puts(store, region, count)?
             }
+            "gc" => {
+                let (store, region, safe_point, collected_to) = (number()?, number()?, number()?, number()?);
+                self.gc(store, region, safe_point, collected_to)?
+            }
+            "marks" => self.marks()?,
             "read" => {
                 let (store, region) = (number()?, number()?);
                 self.read(store, region)?
@@ -652,4 +694,4 @@ macro_rules! scripts {
     };
 }
 
-scripts! { damaged_snapshot busy_region apply_behind two_to_one removed_beside_stale replaced_peer late_log election replicate leader_change partition lease split split_late snapshot conf_change joint restart removed_peer single compaction }
+scripts! { collected damaged_snapshot busy_region apply_behind two_to_one removed_beside_stale replaced_peer late_log election replicate leader_change partition lease split split_late snapshot conf_change joint restart removed_peer single compaction }

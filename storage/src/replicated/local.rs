@@ -1,18 +1,22 @@
 //! One engine without replication: one region that holds all keys, and writes that are applied at once.
 
 use super::{RegionCtx, RegionSnapshot, Replicated, ReplicatedWrite};
+use crate::collected::{Collected, advance};
 use crate::engine::{Engine, EngineError};
 use crate::error::RegionError;
 use crate::service::admin::{AdminError, RegionAdmin};
 use async_trait::async_trait;
 use basalt_common::{Epoch, KeyRange, Peer, PeerId, PeerRole, Region, RegionId, StoreId, UserKey};
 use basalt_proto::kv::{RegionHashRequest, RegionHashResponse, RegionInfo, RegionInfoRequest, RegionInfoResponse};
+use basalt_proto::raft::GcState;
+use parking_lot::Mutex;
 use std::sync::Arc;
 
 /// See the module.
 pub struct LocalReplicated {
     engine: Arc<dyn Engine>,
     region: Arc<Region>,
+    gc: Mutex<GcState>,
 }
 
 impl LocalReplicated {
@@ -21,7 +25,7 @@ impl LocalReplicated {
         let peer = Peer { id: PeerId(1), store_id: StoreId(1), role: PeerRole::Voter };
         let epoch = Epoch { conf_ver: 1, version: 1 };
         let region = Region { id: RegionId(1), range: KeyRange::all(), epoch, peers: vec![peer] };
-        Arc::new(LocalReplicated { engine, region: Arc::new(region) })
+        Arc::new(LocalReplicated { engine, region: Arc::new(region), gc: Mutex::default() })
     }
 
     /// The region.
@@ -54,8 +58,10 @@ impl LocalReplicated {
 impl Replicated for LocalReplicated {
     async fn snapshot(&self, ctx: &RegionCtx) -> Result<RegionSnapshot, RegionError> {
         self.check(ctx)?;
+        let data = self.engine.snapshot();
         Ok(RegionSnapshot {
-            data: self.engine.snapshot(),
+            data,
+            collected: Collected::from(&*self.gc.lock()),
             region: Arc::clone(&self.region),
             term: 1,
             max_ts_synced: true,
@@ -64,6 +70,9 @@ impl Replicated for LocalReplicated {
 
     async fn write(&self, ctx: &RegionCtx, write: ReplicatedWrite) -> Result<(), RegionError> {
         self.check(ctx)?;
+        if let Some(step) = &write.gc {
+            advance(&mut self.gc.lock(), step);
+        }
         self.engine.write(&write.modifies).map_err(|error| match error {
             EngineError::DiskFull(_) => RegionError::DiskFull(self.region.peers[0].store_id),
             error => RegionError::Engine(error),

@@ -7,11 +7,13 @@
 pub mod local;
 pub mod raft_kv;
 
+use crate::collected::Collected;
 use crate::engine::{Modify, Snapshot};
-use crate::error::RegionError;
+use crate::error::{KeyError, RegionError};
 use async_trait::async_trait;
 use basalt_common::env::Monotonic;
-use basalt_common::{Epoch, PeerId, Region, RegionId};
+use basalt_common::{Epoch, PeerId, Region, RegionId, Timestamp};
+use basalt_proto::raft::GcStep;
 use std::sync::Arc;
 
 /// Which region, in which configuration, a request was made for.
@@ -39,6 +41,24 @@ pub struct RegionSnapshot {
     /// Whether the leader has learned the newest timestamp since it was elected (or since a merge): without it no async
     /// commit and no one-phase commit (M8).
     pub max_ts_synced: bool,
+    /// How far garbage collection is.
+    pub collected: Collected,
+}
+
+impl RegionSnapshot {
+    /// Refuses readers and new locks of a transaction that are older than the safe point (M26).
+    ///
+    /// # Errors
+    /// [`KeyError::BelowSafePoint`].
+    pub fn check_safe_point(&self, ts: Timestamp) -> Result<(), KeyError> {
+        let safe_point = self.collected.safe_point;
+        if ts < safe_point { Err(KeyError::BelowSafePoint { ts, safe_point }) } else { Ok(()) }
+    }
+
+    /// Whether nothing can be said of a transaction any more: it left no lock, and its records may be gone.
+    pub fn has_forgotten(&self, start_ts: Timestamp) -> bool {
+        start_ts < self.collected.collected_to
+    }
 }
 
 /// What is written, and under which leadership it was computed.
@@ -48,6 +68,8 @@ pub struct ReplicatedWrite {
     pub modifies: Vec<Modify>,
     /// The term of the snapshot that they follow from; refused (`StaleCommand`) in any other.
     pub term: u64,
+    /// Garbage collection's marks, which change with them.
+    pub gc: Option<GcStep>,
 }
 
 /// Regions of one store that can be read and written.

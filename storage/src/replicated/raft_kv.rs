@@ -56,14 +56,14 @@ impl RaftKv {
             return Ok(None);
         }
         let data = self.engine.snapshot();
-        let region = delegate.region();
+        let (region, collected) = (delegate.region(), delegate.collected());
         if region.epoch != ctx.epoch {
             return Err(RegionError::EpochNotMatch(vec![(*region).clone()]));
         }
         if !delegate.has_lease(self.env.now(), drops) || delegate.term() != term {
             return Ok(None);
         }
-        Ok(Some(RegionSnapshot { data, region, term, max_ts_synced: delegate.max_ts_synced(term) }))
+        Ok(Some(RegionSnapshot { data, region, term, max_ts_synced: delegate.max_ts_synced(term), collected }))
     }
 
     async fn status(&self, region_id: RegionId) -> Result<PeerStatus, RegionError> {
@@ -155,11 +155,12 @@ impl Replicated for RaftKv {
         if delegate.term() != grant.term {
             return Err(RegionError::NotLeader { region: ctx.region_id, leader: None });
         }
-        let region = delegate.region();
+        let (region, collected) = (delegate.region(), delegate.collected());
         if region.epoch != ctx.epoch {
             return Err(RegionError::EpochNotMatch(vec![(*region).clone()]));
         }
-        Ok(RegionSnapshot { data, region, term: grant.term, max_ts_synced: delegate.max_ts_synced(grant.term) })
+        let max_ts_synced = delegate.max_ts_synced(grant.term);
+        Ok(RegionSnapshot { data, region, term: grant.term, max_ts_synced, collected })
     }
 
     async fn write(&self, ctx: &RegionCtx, write: ReplicatedWrite) -> Result<(), RegionError> {
@@ -173,6 +174,7 @@ impl Replicated for RaftKv {
             term: write.term,
             modifies: write.modifies.into_iter().map(encode_modify).collect(),
             admin: None,
+            gc: write.gc,
         };
         let data = command.encode_to_vec().into();
         self.handle.propose(*ctx, write.term, data).await

@@ -98,6 +98,9 @@ pub fn key_error(error: KeyError) -> pb::KeyError {
             Kind::KeyTooLarge(pb::KeyTooLarge { size_bytes: size as u64, limit_bytes: limit as u64 })
         }
         KeyError::Corrupt(message) => Kind::Corrupt(message),
+        KeyError::BelowSafePoint { ts, safe_point } => {
+            Kind::BelowSafePoint(pb::BelowSafePoint { ts: ts.0, safe_point: safe_point.0 })
+        }
         KeyError::Invalid(message) => Kind::Invalid(message),
     };
     pb::KeyError { kind: Some(kind) }

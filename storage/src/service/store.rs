@@ -19,6 +19,7 @@ use basalt_common::metrics;
 use basalt_common::pairs::Pairs;
 use basalt_common::{Epoch, KeyRange, Peer, PeerId, RegionId, StoreId, Timestamp, UserKey};
 use basalt_proto::coprocessor::{CoprocessorRequest, CoprocessorResponse};
+use basalt_proto::errors::BelowSafePoint;
 use basalt_proto::kv::{self, KvRequest, KvResponse, kv_request, kv_response};
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, StreamExt};
@@ -262,9 +263,10 @@ impl StoreService {
         let context = request.context.unwrap_or_default();
         let ctx = self.ctx(Some(&context))?;
         let key = UserKey::from(request.key);
-        let read = self.start_read(request.version, context)?;
+        let read = self.start_read(request.version, context).await?;
         self.wait_for_key(&key, &read).await?;
         let snapshot = self.snapshot(&ctx).await?;
+        snapshot.check_safe_point(read.ts)?;
         check_keys(&snapshot, [&key])?;
         Ok(match MvccReader::new(&*snapshot.data).get(key.as_slice(), &read)? {
             Some(found) => kv::GetResponse { value: found.value, commit_ts: found.commit_ts.0, ..Default::default() },
@@ -272,7 +274,13 @@ impl StoreService {
         })
     }
 
-    fn start_read(&self, version: u64, context: kv::Context) -> Result<ReadAt, Error> {
+    /// Refuses timestamps that PD cannot have given.
+    async fn admit(&self, timestamps: impl IntoIterator<Item = u64>) -> Result<(), Error> {
+        self.scheduler.ts_bound().admit(timestamps.into_iter().map(Timestamp)).await
+    }
+
+    async fn start_read(&self, version: u64, context: kv::Context) -> Result<ReadAt, Error> {
+        self.admit([version]).await?;
         let read = ReadAt {
             ts: Timestamp(version),
             resolved_locks: context.resolved_locks,
@@ -280,9 +288,7 @@ impl StoreService {
             passes_deletes: context.passes_deletes,
             stops_at_locks: context.stops_at_locks,
         };
-        let concurrency = self.scheduler.concurrency();
-        concurrency.check_safe_point(read.ts)?;
-        concurrency.update_max_ts(read.ts);
+        self.scheduler.concurrency().update_max_ts(read.ts);
         Ok(read)
     }
 
@@ -290,7 +296,7 @@ impl StoreService {
         let context = request.context.unwrap_or_default();
         let ctx = self.ctx(Some(&context))?;
         let keys = convert::user_keys(request.keys);
-        let read = self.start_read(request.version, context)?;
+        let read = self.start_read(request.version, context).await?;
         // Of a key that is not among the pairs the client thinks that it is not there: one that is blocked says so itself.
         let mut blocked: BTreeMap<UserKey, KeyError> = BTreeMap::new();
         for key in &keys {
@@ -306,6 +312,7 @@ impl StoreService {
             }
         }
         let snapshot = self.snapshot(&ctx).await?;
+        snapshot.check_safe_point(read.ts)?;
         check_keys(&snapshot, &keys)?;
         let mut reader = MvccReader::new(&*snapshot.data);
         let (mut pairs, mut errors) = (Pairs::default(), Vec::new());
@@ -327,15 +334,18 @@ impl StoreService {
     async fn scan(&self, request: kv::ScanRequest) -> Result<kv::ScanResponse, Error> {
         let context = request.context.unwrap_or_default();
         let ctx = self.ctx(Some(&context))?;
-        let read = self.start_read(request.version, context)?;
+        let read = self.start_read(request.version, context).await?;
         let range = KeyRange::new(request.start_key, request.end_key);
         self.wait_for_range(&range, &read).await?;
         let snapshot = self.snapshot(&ctx).await?;
+        snapshot.check_safe_point(read.ts)?;
         let Some(range) = range.intersect(&snapshot.region.range) else {
             return Err(RegionError::KeyNotInRegion(Box::new((*snapshot.region).clone())).into());
         };
         if request.changed_after != 0 {
             let (range, since) = (EngineRange::from(&range), Timestamp(request.changed_after));
+            // A deletion that is gone has changed something, too.
+            snapshot.check_safe_point(since)?;
             let mut pairs = Pairs::default();
             if let Some(key) = first_change(&*snapshot.data, &range, &read, since)? {
                 pairs.push(key.as_slice(), b"");
@@ -358,6 +368,7 @@ impl StoreService {
 
     async fn prewrite(&self, request: kv::PrewriteRequest) -> Result<kv::PrewriteResponse, Error> {
         let ctx = self.ctx(request.context.as_ref())?;
+        self.admit([request.start_ts, request.for_update_ts, request.min_commit_ts]).await?;
         self.check_room()?;
         let prewrite = convert::prewrite(request, self.config.key_bytes_max)?;
         Ok(match self.scheduler.prewrite(&ctx, prewrite).await? {
@@ -378,6 +389,7 @@ impl StoreService {
         request: kv::PessimisticLockRequest,
     ) -> Result<kv::PessimisticLockResponse, Error> {
         let ctx = self.ctx(request.context.as_ref())?;
+        self.admit([request.start_ts, request.for_update_ts]).await?;
         self.check_room()?;
         let (lock, waits) = convert::pessimistic_lock(request, self.config.key_bytes_max)?;
         let values = self.scheduler.pessimistic_lock(&ctx, lock, waits).await?;
@@ -403,6 +415,7 @@ impl StoreService {
 
     async fn commit(&self, request: kv::CommitRequest) -> Result<kv::CommitResponse, Error> {
         let ctx = self.ctx(request.context.as_ref())?;
+        self.admit([request.start_ts, request.commit_ts]).await?;
         let keys = convert::user_keys(request.keys);
         let (start_ts, commit_ts) = (Timestamp(request.start_ts), Timestamp(request.commit_ts));
         self.scheduler.commit(&ctx, &keys, start_ts, commit_ts).await?;
@@ -411,12 +424,14 @@ impl StoreService {
 
     async fn batch_rollback(&self, request: kv::BatchRollbackRequest) -> Result<kv::BatchRollbackResponse, Error> {
         let ctx = self.ctx(request.context.as_ref())?;
+        self.admit([request.start_ts]).await?;
         self.scheduler.rollback(&ctx, &convert::user_keys(request.keys), Timestamp(request.start_ts)).await?;
         Ok(kv::BatchRollbackResponse::default())
     }
 
     async fn check_txn_status(&self, request: kv::CheckTxnStatusRequest) -> Result<kv::CheckTxnStatusResponse, Error> {
         let ctx = self.ctx(request.context.as_ref())?;
+        self.admit([request.lock_ts, request.current_ts, request.caller_start_ts]).await?;
         let status = self.scheduler.check_txn_status(&ctx, convert::check_txn_status(request)).await?;
         Ok(convert::txn_status(status))
     }
@@ -426,6 +441,7 @@ impl StoreService {
         request: kv::CheckSecondaryLocksRequest,
     ) -> Result<kv::CheckSecondaryLocksResponse, Error> {
         let ctx = self.ctx(request.context.as_ref())?;
+        self.admit([request.start_ts]).await?;
         let keys = convert::user_keys(request.keys);
         let mut response = kv::CheckSecondaryLocksResponse::default();
         match self.scheduler.check_secondary_locks(&ctx, &keys, Timestamp(request.start_ts)).await? {
@@ -445,6 +461,7 @@ impl StoreService {
 
     async fn resolve_lock(&self, request: kv::ResolveLockRequest) -> Result<kv::ResolveLockResponse, Error> {
         let ctx = self.ctx(request.context.as_ref())?;
+        self.admit([request.start_ts, request.commit_ts]).await?;
         let commit_ts = (request.commit_ts != 0).then_some(Timestamp(request.commit_ts));
         let keys = convert::user_keys(request.keys);
         self.scheduler.resolve_lock(&ctx, keys, Timestamp(request.start_ts), commit_ts).await?;
@@ -453,7 +470,11 @@ impl StoreService {
 
     async fn scan_lock(&self, request: kv::ScanLockRequest) -> Result<kv::ScanLockResponse, Error> {
         let ctx = self.ctx(request.context.as_ref())?;
+        self.admit([request.max_version, request.safe_point]).await?;
         let max_ts = Timestamp(request.max_version);
+        if request.safe_point != 0 {
+            self.scheduler.close_below(&ctx, Timestamp(request.safe_point)).await?;
+        }
         // No lock of an older transaction may appear behind the scan (M27).
         self.scheduler.concurrency().update_max_ts(max_ts);
         let range = KeyRange::new(request.start_key, request.end_key);
@@ -536,13 +557,14 @@ impl StoreService {
             stops_at_locks: false,
         };
         let ctx = self.ctx(Some(&context))?;
-        let read = self.start_read(request.start_ts, context)?;
+        let read = self.start_read(request.start_ts, context).await?;
         let ranges: Vec<KeyRange> =
             request.ranges.iter().map(|range| KeyRange::new(range.start_key.clone(), range.end_key.clone())).collect();
         for range in &ranges {
             self.wait_for_range(range, &read).await?;
         }
         let snapshot = self.snapshot(&ctx).await?;
+        snapshot.check_safe_point(read.ts)?;
         if !ranges.iter().all(|range| snapshot.region.range.contains_range(range)) {
             return Err(RegionError::KeyNotInRegion(Box::new((*snapshot.region).clone())).into());
         }
@@ -587,6 +609,9 @@ fn coprocessor_error(error: Error) -> CoprocessorResponse {
     match error {
         Error::Region(error) => response.region_error = Some(convert::region_error(error)),
         Error::Key(KeyError::Locked(locked)) => response.locked = Some(convert::lock_info(*locked)),
+        Error::Key(KeyError::BelowSafePoint { ts, safe_point }) => {
+            response.below_safe_point = Some(BelowSafePoint { ts: ts.0, safe_point: safe_point.0 });
+        }
         Error::Key(error) => response.other_error = error.to_string(),
     }
     response

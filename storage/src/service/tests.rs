@@ -5,13 +5,13 @@ use super::*;
 use crate::config::TxnConfig;
 use crate::engine::memory::MemoryEngine;
 use crate::mvcc::{Lock, LockKind};
-use crate::replicated::Replicated;
 use crate::replicated::local::LocalReplicated;
+use crate::replicated::{RegionCtx, Replicated};
 use crate::txn::concurrency::MemoryLock;
 use crate::txn::{ConcurrencyManager, Scheduler};
 use basalt_common::env::Env;
 use basalt_common::pairs::Pairs;
-use basalt_common::{StoreId, Timestamp, UserKey};
+use basalt_common::{Epoch, PeerId, RegionId, StoreId, Timestamp, UserKey};
 use basalt_proto::coprocessor::{CoprocessorContext, CoprocessorRequest, KeyRange};
 use basalt_proto::errors::{KeyError, key_error, region_error};
 use basalt_proto::kv::kv_client::KvClient;
@@ -161,11 +161,74 @@ async fn requests_for_other_places_are_refused() {
     let mut misled = context.clone();
     misled.peer.as_mut().expect("a peer").store_id = 2;
     assert!(matches!(refused(misled).await, Some(region_error::Kind::StoreNotMatch(_))));
-    service.scheduler().concurrency().set_safe_point(Timestamp(10));
-    let error = call!(service, Get, get(&context, "a", 9)).error.and_then(|error| error.kind);
-    assert!(matches!(error, Some(key_error::Kind::Invalid(_))));
     let nonsense = PrewriteRequest { start_ts: 0, ..one_phase(&context, 5, vec![put("a", "1")]) };
     assert_eq!(call!(service, Prewrite, nonsense).errors.len(), 1);
+}
+
+fn closing(context: &Context, safe_point: u64) -> ScanLockRequest {
+    ScanLockRequest { context: Some(context.clone()), max_version: safe_point - 1, safe_point, ..Default::default() }
+}
+
+#[tokio::test]
+async fn a_region_is_closed_then_cleared_then_forgets() {
+    let (service, context) = service();
+    let below = |error: Option<KeyError>| matches!(error, Some(KeyError { kind: Some(key_error::Kind::BelowSafePoint(e)) }) if e.safe_point == 20);
+    let two_phase =
+        |start_ts, key| PrewriteRequest { try_one_pc: false, ..one_phase(&context, start_ts, vec![put(key, "1")]) };
+    assert_eq!(call!(service, Prewrite, two_phase(10, "a")).errors, []);
+    assert_eq!(call!(service, Prewrite, one_phase(&context, 12, vec![put("b", "2")])).errors, []);
+
+    // Closed: the lock comes back, older readers and new locks are refused; what has begun may end.
+    let locks = call!(service, ScanLock, closing(&context, 20)).locks;
+    assert_eq!(locks.iter().map(|lock| (lock.start_ts, &lock.key[..])).collect::<Vec<_>>(), [(10, &b"a"[..])]);
+    assert!(below(call!(service, Get, get(&context, "b", 19)).error));
+    let changed = ScanRequest { context: Some(context.clone()), version: 30, changed_after: 15, ..Default::default() };
+    assert!(below(call!(service, Scan, changed).error));
+    assert_eq!(&call!(service, Get, get(&context, "b", 20)).value[..], b"2");
+    assert!(below(call!(service, Prewrite, two_phase(11, "c")).errors.pop()));
+    let lock = PessimisticLockRequest {
+        context: Some(context.clone()),
+        mutations: vec![put("c", "")],
+        primary: Bytes::from_static(b"c"),
+        start_ts: 11,
+        for_update_ts: 25,
+        ..Default::default()
+    };
+    assert!(below(call!(service, PessimisticLock, lock).errors.pop()));
+    assert_eq!(call!(service, Prewrite, two_phase(10, "a")).errors, [], "a repetition finds its lock");
+    let keys = vec![Bytes::from_static(b"a")];
+    let commit = CommitRequest { context: Some(context.clone()), start_ts: 10, keys: keys.clone(), commit_ts: 22 };
+    assert_eq!(call!(service, Commit, commit.clone()).error, None);
+    assert_eq!(call!(service, ScanLock, closing(&context, 20)).locks, []);
+
+    // Forgotten: of a transaction below nothing is said any more, and nothing is written.
+    let epoch = context.epoch.as_ref().map(Epoch::from).expect("an epoch");
+    let ctx = RegionCtx { region_id: RegionId(context.region_id), epoch, peer_id: PeerId(1), deadline: None };
+    service.scheduler().forget_below(&ctx, Timestamp(20)).await.expect("no lock is left");
+    assert!(below(call!(service, Commit, commit).error));
+    let resolve = ResolveLockRequest { context: Some(context.clone()), start_ts: 11, keys, ..Default::default() };
+    assert_eq!(call!(service, ResolveLock, resolve).error, None);
+    let check = CheckTxnStatusRequest {
+        context: Some(context.clone()),
+        primary_key: Bytes::from_static(b"c"),
+        lock_ts: 11,
+        current_ts: 30,
+        rollback_if_not_exist: true,
+        ..Default::default()
+    };
+    assert!(below(call!(service, CheckTxnStatus, check).error));
+    assert_eq!(call!(service, Prewrite, two_phase(21, "c")).errors, [], "no rollback record stands there");
+}
+
+#[tokio::test]
+async fn closing_waits_for_commands_that_do_not_know_of_it() {
+    let (service, context) = service();
+    let latches = service.scheduler().latches_of(&[UserKey::from(&b"a"[..])]).await;
+    let mut close = Box::pin(service.handle(KvRequest { cmd: Some(kv_request::Cmd::ScanLock(closing(&context, 20))) }));
+    assert!(futures::poll!(&mut close).is_pending(), "a command under way may yet lock something");
+    assert!(call!(service, Get, get(&context, "b", 19)).error.is_some(), "those that begin now know");
+    drop(latches);
+    close.await;
 }
 
 #[tokio::test]

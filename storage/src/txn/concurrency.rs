@@ -13,7 +13,6 @@
 //! reader that sees zero is in the second case.
 
 use crate::engine::EngineRange;
-use crate::error::{Error, KeyError};
 use crate::mvcc::{Lock, LockKind, ReadAt};
 use basalt_common::Timestamp;
 use bytes::Bytes;
@@ -27,7 +26,6 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 #[derive(Default)]
 pub struct ConcurrencyManager {
     max_ts: AtomicU64,
-    safe_point: AtomicU64,
     count: AtomicUsize,
     table: Mutex<BTreeMap<Bytes, MemoryLock>>,
 }
@@ -61,24 +59,6 @@ impl ConcurrencyManager {
     /// The largest timestamp that was read at.
     pub fn max_ts(&self) -> Timestamp {
         Timestamp(self.max_ts.load(SeqCst))
-    }
-
-    /// Versions below this may have been collected; never goes back.
-    pub fn set_safe_point(&self, ts: Timestamp) {
-        self.safe_point.fetch_max(ts.0, SeqCst);
-    }
-
-    /// Refuses reads and commits of transactions that are older than the safe point (M26).
-    ///
-    /// # Errors
-    /// [`KeyError::Invalid`].
-    pub fn check_safe_point(&self, start_ts: Timestamp) -> Result<(), Error> {
-        let safe_point = Timestamp(self.safe_point.load(SeqCst));
-        if start_ts < safe_point {
-            let message = format!("start_ts {start_ts} is below the safe point {safe_point} of garbage collection");
-            return Err(KeyError::Invalid(message).into());
-        }
-        Ok(())
     }
 
     /// Puts locks into memory and decides their timestamp: above every read, at least `floor`. The caller holds the

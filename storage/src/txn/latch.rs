@@ -49,6 +49,13 @@ impl Latches {
         SlotSet::Many(slots)
     }
 
+    /// Waits until every command that holds a slot now has given it back, and holds up nobody meanwhile.
+    pub async fn pass_all(self: &Arc<Self>) {
+        for slot in 0..self.slots.len() {
+            drop(self.acquire(SlotSet::One(slot)).await);
+        }
+    }
+
     /// Waits until all slots are this command's.
     pub async fn acquire(self: &Arc<Self>, slots: SlotSet) -> LatchGuard {
         let mut guard = LatchGuard { latches: Arc::clone(self), slots, held: 0 };

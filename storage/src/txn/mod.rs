@@ -31,6 +31,7 @@
 
 pub mod action;
 pub mod circles;
+mod collect;
 pub mod concurrency;
 pub mod deadlock;
 pub mod latch;
@@ -39,6 +40,7 @@ pub mod pessimistic;
 pub mod scheduler;
 #[cfg(test)]
 mod tests;
+pub mod ts_bound;
 
 pub use concurrency::ConcurrencyManager;
 pub use scheduler::Scheduler;

@@ -71,7 +71,6 @@ impl Scheduler {
         wanted: PessimisticLock,
         waits: Waits,
     ) -> Result<Vec<LockedValue>, Error> {
-        self.concurrency.check_safe_point(wanted.start_ts)?;
         // The values are read as of for_update_ts (or of a later commit): nothing may be committed below it afterwards.
         self.concurrency.update_max_ts(wanted.for_update_ts);
         if let Some(most) = wanted.skip_locked {
@@ -198,6 +197,7 @@ impl Scheduler {
         let slots = self.latches.slots_of(wanted.keys.iter().map(|(key, _)| key.as_slice()));
         let started = self.start(ctx, slots).await?;
         check_keys(&started.snapshot, wanted.keys.iter().map(|(key, _)| key))?;
+        started.snapshot.check_safe_point(wanted.start_ts)?;
         let mut changes = Changes::default();
         let mut reader = MvccReader::new(&*started.snapshot.data);
         let result = match self.is_waited_for(&mut reader, wanted, place)? {

@@ -12,6 +12,7 @@ use super::action::rollback::rollback;
 use super::concurrency::{ConcurrencyManager, MemoryLock, MemoryLocks};
 use super::latch::{LatchGuard, Latches, SlotSet};
 use super::lock_wait::LockWaits;
+use super::ts_bound::TsBound;
 use crate::config::TxnConfig;
 use crate::engine::{DATA_CFS, EngineRange, Modify};
 use crate::error::{Error, KeyError, RegionError};
@@ -31,7 +32,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// How long a client stays away from a store that has too many commands.
-const BUSY_BACKOFF: Duration = Duration::from_millis(20);
+pub(super) const BUSY_BACKOFF: Duration = Duration::from_millis(20);
 
 /// The commands of one store.
 pub struct Scheduler {
@@ -43,6 +44,7 @@ pub struct Scheduler {
     pub(super) latches: Arc<Latches>,
     pub(super) config: TxnConfig,
     pub(super) env: Env,
+    ts_bound: TsBound,
     commands: Arc<AtomicUsize>,
     pending_bytes: Arc<AtomicUsize>,
 }
@@ -92,6 +94,7 @@ impl Scheduler {
             latches: Latches::new(config.latch_slots),
             config,
             env,
+            ts_bound: TsBound::default(),
             commands: Arc::default(),
             pending_bytes: Arc::default(),
         })
@@ -107,6 +110,11 @@ impl Scheduler {
         &self.concurrency
     }
 
+    /// What timestamps are believed.
+    pub fn ts_bound(&self) -> &TsBound {
+        &self.ts_bound
+    }
+
     /// The regions.
     pub fn replicated(&self) -> &Arc<dyn Replicated> {
         &self.replicated
@@ -117,23 +125,30 @@ impl Scheduler {
         drop(self.latches.acquire(self.latches.slots_of([key])).await);
     }
 
+    /// Holds the keys' latches, as a command under way does.
+    #[cfg(test)]
+    pub(crate) async fn latches_of(&self, keys: &[UserKey]) -> LatchGuard {
+        self.latches.acquire(self.latches.slots_of(keys.iter().map(UserKey::as_slice))).await
+    }
+
     /// First phase of commit.
     ///
     /// # Errors
     /// See [`prepare`]. `Err(Ok(..))` never happens with locks written.
     pub async fn prewrite(&self, ctx: &RegionCtx, request: Prewrite) -> Result<PrewriteOutcome, Error> {
-        self.concurrency.check_safe_point(request.start_ts)?;
         let slots = self.latches.slots_of(request.mutations.iter().map(|mutation| mutation.key.as_slice()));
         let started = self.start(ctx, slots).await?;
         check_keys(&started.snapshot, request.mutations.iter().map(|mutation| &mutation.key))?;
         if request.mode != CommitMode::TwoPhase && !started.snapshot.max_ts_synced {
             return Err(RegionError::MaxTsNotSynced(ctx.region_id).into());
         }
+        let start_ts = request.start_ts;
         let plan = match prepare(&mut MvccReader::new(&*started.snapshot.data), request)? {
             Prepared::Done(answer) => return Ok(PrewriteOutcome::Prewritten(answer)),
             Prepared::Blocked(errors) => return Ok(PrewriteOutcome::Blocked(errors)),
             Prepared::Plan(plan) => plan,
         };
+        started.snapshot.check_safe_point(start_ts)?;
         let mut changes = Changes::default();
         let (answer, memory_locks) = self.finish_prewrite(*plan, &mut changes);
         self.write(ctx, started, changes, memory_locks).await?;
@@ -171,7 +186,7 @@ impl Scheduler {
         start_ts: Timestamp,
         commit_ts: Timestamp,
     ) -> Result<(), Error> {
-        self.run(ctx, keys, |reader, changes| {
+        self.run(ctx, keys, start_ts, Err, |reader, changes| {
             keys.iter().try_for_each(|key| commit(reader, key, start_ts, commit_ts, changes))
         })
         .await
@@ -184,8 +199,10 @@ impl Scheduler {
     pub async fn rollback(&self, ctx: &RegionCtx, keys: &[UserKey], start_ts: Timestamp) -> Result<(), Error> {
         // No commit may get this timestamp any more where the rollback record goes.
         self.concurrency.update_max_ts(start_ts);
-        self.run(ctx, keys, |reader, changes| keys.iter().try_for_each(|key| rollback(reader, key, start_ts, changes)))
-            .await
+        self.run(ctx, keys, start_ts, nothing_left, |reader, changes| {
+            keys.iter().try_for_each(|key| rollback(reader, key, start_ts, changes))
+        })
+        .await
     }
 
     /// Gives pessimistic locks back.
@@ -201,7 +218,7 @@ impl Scheduler {
     ) -> Result<(), Error> {
         // Whoever gives a lock back does not wait for it any more.
         self.waits.forget(keys, start_ts);
-        self.run(ctx, keys, |reader, changes| {
+        self.run(ctx, keys, start_ts, nothing_left, |reader, changes| {
             keys.iter().try_for_each(|key| pessimistic_rollback(reader, key, start_ts, for_update_ts, changes))
         })
         .await
@@ -216,7 +233,7 @@ impl Scheduler {
             self.concurrency.update_max_ts(ts);
         }
         let keys = [check.primary.clone()];
-        self.run(ctx, &keys, |reader, changes| check_txn_status(reader, &check, changes)).await
+        self.run(ctx, &keys, check.lock_ts, Err, |reader, changes| check_txn_status(reader, &check, changes)).await
     }
 
     /// Asks secondaries for an async-commit transaction's fate.
@@ -230,7 +247,8 @@ impl Scheduler {
         start_ts: Timestamp,
     ) -> Result<SecondaryStatus, Error> {
         self.concurrency.update_max_ts(start_ts);
-        self.run(ctx, keys, |reader, changes| check_secondary_locks(reader, keys, start_ts, changes)).await
+        self.run(ctx, keys, start_ts, Err, |reader, changes| check_secondary_locks(reader, keys, start_ts, changes))
+            .await
     }
 
     /// Keeps a transaction alive.
@@ -245,7 +263,10 @@ impl Scheduler {
         advise_ttl_ms: u64,
     ) -> Result<u64, Error> {
         let keys = std::slice::from_ref(primary);
-        self.run(ctx, keys, |reader, changes| heartbeat(reader, primary, start_ts, advise_ttl_ms, changes)).await
+        self.run(ctx, keys, start_ts, Err, |reader, changes| {
+            heartbeat(reader, primary, start_ts, advise_ttl_ms, changes)
+        })
+        .await
     }
 
     /// Commits (`Some`) or rolls back (`None`) a transaction's locks: on the keys, or, without keys, in the whole region.
@@ -287,7 +308,7 @@ impl Scheduler {
         start_ts: Timestamp,
         commit_ts: Option<Timestamp>,
     ) -> Result<(), Error> {
-        self.run(ctx, keys, |reader, changes| {
+        self.run(ctx, keys, start_ts, nothing_left, |reader, changes| {
             keys.iter().try_for_each(|key| resolve_lock(reader, key, start_ts, commit_ts, changes))
         })
         .await
@@ -308,15 +329,22 @@ impl Scheduler {
         self.write(ctx, started, changes, None).await
     }
 
-    /// Runs a command that only needs its keys.
+    /// Runs a command that only needs its keys; `forgotten` says what it answers about a transaction of which nothing is
+    /// known any more.
     async fn run<R>(
         &self,
         ctx: &RegionCtx,
         keys: &[UserKey],
+        start_ts: Timestamp,
+        forgotten: impl FnOnce(Error) -> Result<R, Error>,
         action: impl FnOnce(&mut MvccReader<'_>, &mut Changes) -> Result<R, Error>,
     ) -> Result<R, Error> {
         let started = self.start(ctx, self.latches.slots_of(keys.iter().map(UserKey::as_slice))).await?;
         check_keys(&started.snapshot, keys)?;
+        if started.snapshot.has_forgotten(start_ts) {
+            let safe_point = started.snapshot.collected.collected_to;
+            return forgotten(KeyError::BelowSafePoint { ts: start_ts, safe_point }.into());
+        }
         let mut changes = Changes::default();
         let result = action(&mut MvccReader::new(&*started.snapshot.data), &mut changes)?;
         self.write(ctx, started, changes, None).await?;
@@ -350,7 +378,7 @@ impl Scheduler {
         let Started { snapshot, guard, ticket } = started;
         let (replicated, waits, ctx) = (Arc::clone(&self.replicated), Arc::clone(&self.waits), *ctx);
         let Changes { modifies, released } = changes;
-        let write = ReplicatedWrite { modifies, term: snapshot.term };
+        let write = ReplicatedWrite { modifies, term: snapshot.term, gc: None };
         drop(snapshot);
         let whole = async move {
             let result = replicated.write(&ctx, write).await;
@@ -368,10 +396,15 @@ impl Scheduler {
     }
 
     /// How long the client is ready to wait.
-    fn wait_max(&self, ctx: &RegionCtx) -> Duration {
+    pub(super) fn wait_max(&self, ctx: &RegionCtx) -> Duration {
         let limit = Duration::from_millis(self.config.command_wait_max_ms);
         ctx.deadline.map_or(limit, |deadline| deadline.since(self.env.now()).min(limit))
     }
+}
+
+/// The answer to whoever takes back what is gone.
+fn nothing_left(_: Error) -> Result<(), Error> {
+    Ok(())
 }
 
 /// What became of a prewrite.

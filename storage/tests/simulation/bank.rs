@@ -1,5 +1,6 @@
 //! Money moves between accounts in different regions while machines and network fail; the judge of it all.
 
+use crate::old;
 use crate::trace::Trace;
 use crate::trouble::{USUAL_FAULTS, trouble};
 use crate::watch::Watch;
@@ -17,6 +18,8 @@ pub const ACCOUNTS: u64 = 12;
 const WORKERS: u64 = 5;
 const READERS: u64 = 2;
 const MONEY: i64 = 100;
+/// Clients that have old versions collected.
+const COLLECTORS: u64 = 2;
 /// How long machines and network fail.
 const TROUBLE: Duration = Duration::from_secs(25);
 /// How long a worker works on behind the trouble.
@@ -126,7 +129,8 @@ async fn worker(world: Arc<World>, number: u64, stop: Arc<AtomicBool>) -> Outcom
                 | Error::Aborted { .. }
                 | Error::LockTimeout { .. }
                 | Error::RegionUnavailable(_)
-                | Error::PdUnavailable(_),
+                | Error::PdUnavailable(_)
+                | Error::BelowSafePoint { .. },
             )) => Told::Failed,
             Ok(Err(error)) => panic!("transfer {marker:?}: {error}"),
         };
@@ -141,7 +145,7 @@ async fn worker(world: Arc<World>, number: u64, stop: Arc<AtomicBool>) -> Outcom
     outcomes
 }
 
-async fn balances(cluster: &Cluster, ts: Timestamp) -> Result<Vec<i64>> {
+pub async fn balances(cluster: &Cluster, ts: Timestamp) -> Result<Vec<i64>> {
     let mut found = Vec::new();
     let snapshot = cluster.snapshot(ts);
     for i in (0..ACCOUNTS).step_by(4) {
@@ -209,6 +213,9 @@ pub async fn run(seed: u64, trace: Trace) -> String {
     let stop = Arc::new(AtomicBool::new(false));
     let workers: Vec<_> = (0..WORKERS).map(|i| tokio::spawn(worker(world.clone(), i, stop.clone()))).collect();
     let readers: Vec<_> = (0..READERS).map(|i| tokio::spawn(reader(world.clone(), i, stop.clone()))).collect();
+    let collectors: Vec<_> =
+        (0..COLLECTORS).map(|i| tokio::spawn(old::collector(world.clone(), i, stop.clone()))).collect();
+    let old: Vec<_> = (0..READERS).map(|i| tokio::spawn(old::reader(world.clone(), i, stop.clone()))).collect();
     tokio::spawn(trouble(world.clone(), TROUBLE)).await.expect("no panic");
     world.heal().await;
     tokio::time::sleep(AFTER).await;
@@ -221,18 +228,28 @@ pub async fn run(seed: u64, trace: Trace) -> String {
     for reader in readers {
         reads += reader.await.expect("no panic");
     }
+    let (mut old_reads, mut refused) = (0, 0);
+    for reader in old {
+        let counts = reader.await.expect("no panic");
+        (old_reads, refused) = (old_reads + counts.0, refused + counts.1);
+    }
+    for collector in collectors {
+        collector.await.expect("no panic");
+    }
     let cluster = world.client(5).await;
     judge(&cluster, &outcomes).await;
     first.shutdown().await;
-    cluster.shutdown().await;
     world.until_replicated().await;
+    let deleted = world.until_collected(&cluster).await;
+    judge(&cluster, &outcomes).await;
+    cluster.shutdown().await;
     let entries = world.until_equal().await;
     let regions = cluster.regions_in(&KeyRange::all()).await.expect("PD answers").len();
     let committed = outcomes.iter().filter(|(_, told)| matches!(told, Told::Committed(_))).count();
     let unknown = outcomes.iter().filter(|(_, told)| *told == Told::Unknown).count();
     let total = outcomes.len();
     let summary = format!(
-        "{total} transfers ({committed} committed, {unknown} unknown), {reads} reads, {regions} regions, {entries} entries"
+        "{total} transfers ({committed} committed, {unknown} unknown), {reads} reads, {old_reads} old ({refused} refused), {regions} regions, {entries} entries, {deleted} collected"
     );
     world.trace.note(&summary);
     assert!(committed as u64 > WORKERS && reads > 0, "too little happened: {summary}");

@@ -22,8 +22,8 @@ pub struct Disk {
 pub struct Machine {
     pub disk: Mutex<Disk>,
     pub running: Mutex<Option<Arc<Node>>>,
-    /// Tells PD who waits for locks, while the process runs.
-    pub wait_reports: Mutex<Option<tokio::task::AbortHandle>>,
+    /// Beside the store, while the process runs: tells PD who waits for locks, collects garbage.
+    pub beside: Mutex<Vec<tokio::task::AbortHandle>>,
     /// The disk was made to fail, so the store may stop by itself.
     pub is_doomed: Arc<AtomicBool>,
     /// It did.

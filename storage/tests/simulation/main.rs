@@ -15,7 +15,8 @@
 //! see, and how to run more of it.
 //!
 //! The judges: [`bank`] (the sum never changes in any snapshot, a snapshot reads the same twice, every transfer is there
-//! exactly if its client was told so, the balances are those that the transfers make), [`waits`] (clients that wait for each
+//! exactly if its client was told so, the balances are those that the transfers make), [`old`] (a snapshot reads the same for
+//! as long as it is not refused; in the end garbage is gone), [`waits`] (clients that wait for each
 //! other's locks), [`watch`] (leases, leaders, replicas), and at the end every key is in one region that has its replicas,
 //! which hold the same bytes, and no store holds anything else.
 //!
@@ -27,6 +28,7 @@ mod bank;
 mod clock;
 mod machine;
 mod net;
+mod old;
 mod trace;
 mod trouble;
 mod waits;

@@ -13,13 +13,17 @@ use basalt_proto::pd::{PdRequest, pd_request, pd_response};
 use basalt_storage::config::{RaftConfig, TxnConfig};
 use basalt_storage::engine::memory::{MemoryEngine, MemoryFaults};
 use basalt_storage::engine::{Cf, DATA_CFS, Engine, EngineError, EngineRange, IterOptions};
+use basalt_storage::gc::Collector;
+use basalt_storage::mvcc::garbage::{PageLimits, garbage_page};
 use basalt_storage::raftlog::LogError;
+use basalt_storage::raftstore::keys;
 use basalt_storage::raftstore::message::PeerStatus;
 use basalt_storage::raftstore::node::pd::PdCaller;
 use basalt_storage::raftstore::node::{Driver, Node, NodeParams};
 use basalt_storage::service::coprocessor::NoCoprocessor;
 use basalt_storage::service::{StoreIdentity, StoreService};
 use basalt_storage::txn::circles::report_waits;
+use basalt_storage::txn::ts_bound::AskTimestamp;
 use basalt_storage::txn::{ConcurrencyManager, Scheduler};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -104,13 +108,16 @@ impl World {
             store_replace_after: shape.replace_after,
             adds_per_store_max: chance.random_range(1, 9) as usize,
             peer_operator_timeout: Duration::from_secs(chance.random_range(5, 60)),
+            sql_server_forget_after: Duration::from_secs(3),
+            gc_life: Duration::from_millis(chance.random_range(1_000, 6_000)),
+            gc_limit: Duration::from_secs(chance.random_range(8, 30)),
             ..PdConfig::default()
         };
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let machine = |i: usize| Machine {
             disk: Mutex::new(new_disk(&folder, &format!("store-{i}"))),
             running: Mutex::default(),
-            wait_reports: Mutex::default(),
+            beside: Mutex::default(),
             is_doomed: Arc::default(),
             has_stopped: Arc::default(),
             pace: Arc::new(Pace::new(env(seed, 1_000 + i as u64))),
@@ -248,8 +255,18 @@ impl World {
         let scheduler = Scheduler::new(node.kv().clone(), concurrency, TxnConfig::default(), env.clone());
         let mut pd = PdCaller::new(Arc::new(link));
         pd.set_cluster(node.cluster_id());
-        let reports = tokio::spawn(report_waits(scheduler.clone(), pd, node.id())).abort_handle();
-        *machine.wait_reports.lock().expect("not poisoned") = Some(reports);
+        let caller = pd.clone();
+        let ask: AskTimestamp = Box::new(move || {
+            let pd = caller.clone();
+            Box::pin(async move { pd.timestamp_now().await })
+        });
+        scheduler.ts_bound().set(node.newest_ts().clone(), ask);
+        let reports = tokio::spawn(report_waits(scheduler.clone(), pd, node.id()));
+        let driver = Driver::Task(machine.pace.clone());
+        let engine = Arc::new(disk.engine.clone());
+        let collector = Collector::new(node.clone(), scheduler.clone(), engine, env.clone(), driver);
+        let collector = tokio::spawn(collector.run());
+        *machine.beside.lock().expect("not poisoned") = vec![reports.abort_handle(), collector.abort_handle()];
         let identity = StoreIdentity { cluster_id: node.cluster_id(), store_id: node.id() };
         let service = StoreService::new(identity, scheduler, node.kv().clone(), Arc::new(NoCoprocessor), env);
         self.trace.note(format_args!("machine {i} started as store {}", node.id()));
@@ -278,9 +295,7 @@ impl World {
         let machine = &self.machines[i];
         let running = machine.running.lock().expect("not poisoned").take();
         let Some(node) = running else { return };
-        if let Some(reports) = machine.wait_reports.lock().expect("not poisoned").take() {
-            reports.abort();
-        }
+        machine.beside.lock().expect("not poisoned").drain(..).for_each(|task| task.abort());
         self.trace.note(format_args!("machine {i} crashes"));
         self.net.leave(node.id());
         node.kill().await;
@@ -413,6 +428,40 @@ impl World {
         }
         self.trace.note(&differs);
         panic!("the replicas do not become equal: {differs}");
+    }
+
+    /// Waits until hardly anything is left of what was before now; says how many records were collected.
+    pub async fn until_collected(&self, cluster: &Cluster) -> u64 {
+        let now = cluster.timestamp().await.expect("PD answers");
+        let mut last = String::new();
+        for _ in 0..600 {
+            let marks = cluster.advance_safe_point().await;
+            let collect_to = marks.as_ref().map_or(Timestamp::ZERO, |marks| Timestamp(marks.collect_to));
+            let (records, garbage, deleted) = self.garbage(collect_to).await;
+            // A walk is not worth a few records.
+            if collect_to > now && garbage * 8 <= records + 40 {
+                return deleted;
+            }
+            last = format!("{marks:?}, {garbage} of {records} records are garbage, {now} is to be passed");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        panic!("garbage is not collected: {last}");
+    }
+
+    /// Of the led regions: records, those of them that nobody above `ts` reads, and how many have been deleted.
+    async fn garbage(&self, ts: Timestamp) -> (u64, u64, u64) {
+        let (mut records, mut garbage, mut deleted) = (0, 0, 0);
+        for led in self.regions().await.values() {
+            let engine = self.machines[led.machine].disk().engine;
+            let range = EngineRange::from(&led.status.region.range);
+            let all = PageLimits { records: usize::MAX, changes: usize::MAX };
+            let page = garbage_page(&*engine.snapshot(), &range, None, ts, all).expect("records decode");
+            let state = keys::load_apply_state(&engine, led.status.region.id).expect("memory can be read");
+            records += page.records;
+            garbage += page.modifies.len() as u64;
+            deleted += state.and_then(|state| state.gc).map_or(0, |gc| gc.deleted);
+        }
+        (records, garbage, deleted)
     }
 
     async fn compare(&self) -> Result<usize, String> {

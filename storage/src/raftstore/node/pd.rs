@@ -205,6 +205,14 @@ impl PdCaller {
         }
     }
 
+    /// The same in one attempt; nothing when PD does not answer.
+    pub async fn timestamp_now(&self) -> Option<Timestamp> {
+        match self.call(pd_request::Cmd::Tso(pd::TsoRequest { count: 1 })).await {
+            Ok(pd_response::Cmd::Tso(tso)) => Some(Timestamp(tso.last_ts)),
+            _ => None,
+        }
+    }
+
     /// A timestamp above all that were given before.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! What a store tells PD, and what PD's answers make it do.
 
 use super::pd::PdCaller;
-use super::{Driver, NodeParams, OnMaxTs};
+use super::{Driver, Heard, NodeParams, OnMaxTs};
 use crate::engine::Engine;
 use crate::raftlog::RaftLog;
 use crate::raftstore::handle::RaftHandle;
@@ -19,6 +19,7 @@ use futures::future::join_all;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::sync::mpsc;
 
 /// Reports in flight at once.
@@ -43,6 +44,7 @@ pub(super) struct Reports {
     log: Arc<dyn RaftLog>,
     on_max_ts: OnMaxTs,
     driver: Driver,
+    heard: Heard,
     sizes: Arc<Mutex<BTreeMap<RegionId, Size>>>,
     splitting: Arc<Mutex<BTreeSet<RegionId>>>,
 }
@@ -57,7 +59,7 @@ struct Report {
 }
 
 impl Reports {
-    pub(super) fn new(params: &NodeParams, store_id: StoreId, handle: RaftHandle, pd: PdCaller) -> Self {
+    pub(super) fn new(params: &NodeParams, store_id: StoreId, handle: RaftHandle, pd: PdCaller, heard: Heard) -> Self {
         Reports {
             store_id,
             handle,
@@ -66,6 +68,7 @@ impl Reports {
             log: params.log.clone(),
             on_max_ts: params.on_max_ts.clone(),
             driver: params.driver.clone(),
+            heard,
             sizes: Arc::default(),
             splitting: Arc::default(),
         }
@@ -277,8 +280,13 @@ impl Reports {
             metrics::STORE_LEADERS.with_label_values(&[&store]).set(stats.leader_count as i64);
             metrics::STORE_BYTES.with_label_values(&[&store]).set(stats.used_bytes as i64);
             let request = pd::StoreHeartbeatRequest { stats: Some(stats) };
-            if let Err(error) = self.pd.call(pd_request::Cmd::StoreHeartbeat(request)).await {
-                tracing::debug!(%error, "the store's heartbeat was not taken");
+            match self.pd.call(pd_request::Cmd::StoreHeartbeat(request)).await {
+                Ok(pd_response::Cmd::StoreHeartbeat(answer)) => {
+                    self.heard.collect_to.fetch_max(answer.collect_to, Ordering::Relaxed);
+                    self.heard.newest_ts.fetch_max(answer.newest_ts, Ordering::Relaxed);
+                }
+                Ok(_) => tracing::warn!("PD answered a store's heartbeat with something else"),
+                Err(error) => tracing::debug!(%error, "the store's heartbeat was not taken"),
             }
             tokio::time::sleep(self.handle.config().store_heartbeat).await;
         }

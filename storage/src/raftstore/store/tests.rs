@@ -40,6 +40,7 @@ fn snapshot(then: &Region, now: &Region) -> Input {
         term: 6,
         files: Vec::new(),
         conf_state: conf_state.write_to_bytes().unwrap().into(),
+        gc: None,
     };
     let mut message = Message::default();
     message.set_msg_type(MessageType::MsgSnapshot);
