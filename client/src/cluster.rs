@@ -8,6 +8,7 @@ use crate::owners::Owners;
 use crate::pd_client::{PdClient, TsoMode};
 use crate::region_cache::RegionCache;
 use crate::rpc::{KvRpc, PdRpc};
+use crate::silence::Silence;
 use crate::snapshot::Snapshot;
 use crate::transaction::{Transaction, TxnOptions};
 use basalt_common::Timestamp;
@@ -29,6 +30,7 @@ pub struct ClusterInner {
     pub(crate) kv: Arc<dyn KvRpc>,
     pub(crate) pd: PdClient,
     pub(crate) regions: RegionCache,
+    pub(crate) silence: Silence,
     pub(crate) statuses: TxnStatusCache,
     pub(crate) owners: Owners,
     pub(crate) readers: Readers,
@@ -68,6 +70,7 @@ impl Cluster {
             kv,
             pd,
             regions: RegionCache::default(),
+            silence: Silence::default(),
             statuses: TxnStatusCache::default(),
             owners: Owners::default(),
             readers: Readers::default(),

@@ -16,6 +16,8 @@ pub const PD_BUDGET: Duration = Duration::from_secs(10);
 pub const CLEANUP_BUDGET: Duration = Duration::from_secs(5);
 /// How long one call to a store may take before its answer counts as lost.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a store whose disk is full may take to hand a region to another that has room.
+pub const FULL_STORE_WAIT: Duration = Duration::from_secs(1);
 /// The longest pause between two attempts.
 pub const BACKOFF_CAP: Duration = Duration::from_millis(500);
 

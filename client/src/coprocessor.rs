@@ -32,6 +32,7 @@ use basalt_common::{KeyRange, Peer, RegionId, StoreId, Timestamp};
 use basalt_proto::coprocessor as cop;
 use basalt_proto::errors::LockInfo;
 use futures::future::BoxFuture;
+use futures::future::FutureExt;
 use futures::stream::StreamExt;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -314,7 +315,8 @@ impl Shared {
             return Ok(Ended::Left(task.ranges.clone()));
         };
         let request = self.message(&route, peer, &task.ranges);
-        let mut responses = match self.cluster.kv.coprocess(peer.store_id, request).await {
+        let asked = self.cluster.kv.coprocess(peer.store_id, request);
+        let mut responses = match self.cluster.unless_silent(&route, peer, asked).await {
             Ok(responses) => responses,
             Err(e) => {
                 retry.attempts += 1;
@@ -324,9 +326,10 @@ impl Shared {
         };
         let mut held = Held { items: Vec::new(), bytes: 0, output, is_open: false, has_summary: false };
         loop {
-            let response = match tokio::time::timeout(CALL_TIMEOUT, responses.next()).await {
-                Ok(Some(Ok(response))) => response,
-                Ok(None) if held.has_summary => {
+            let next = self.cluster.unless_silent(&route, peer, responses.next().map(Option::transpose));
+            let response = match tokio::time::timeout(CALL_TIMEOUT, next).await {
+                Ok(Ok(Some(response))) => response,
+                Ok(Ok(None)) if held.has_summary => {
                     held.release().await?;
                     return Ok(Ended::Complete);
                 }
@@ -336,9 +339,9 @@ impl Shared {
                         reason: reason.to_owned(),
                     };
                     let error = match broken {
-                        Ok(Some(Err(error))) => error,
+                        Ok(Err(error)) => error,
                         // Whoever answered is gone: a summary comes with the last of the data.
-                        Ok(_) => no_answer("its answer ends before the summary"),
+                        Ok(Ok(_)) => no_answer("its answer ends before the summary"),
                         Err(_) => no_answer("no answer in time"),
                     };
                     held.must_be_closed(&error.to_string())?;

@@ -2,7 +2,7 @@
 //!
 //! A lock is dead when its TTL, counted from `start_ts`, is over by PD's clock; anybody may then roll the transaction back.
 //! While a transaction works, a task prolongs the TTL of its primary lock, whose state decides for all the others. It ends
-//! with its [`Heartbeat`], when the store says that the lock is gone, or after [`TXN_LIFE_MAX`].
+//! with its [`Heartbeat`], when the store says that the lock is gone that was there, or after [`TXN_LIFE_MAX`].
 
 use crate::cluster::Cluster;
 use crate::config::{HEARTBEATS_PER_TTL, TXN_LIFE_MAX};
@@ -36,11 +36,23 @@ impl Heartbeat {
         let cluster = cluster.clone();
         let task = tokio::spawn(async move {
             let interval = beating.ttl / HEARTBEATS_PER_TTL;
+            let mut was_there = false;
             loop {
                 tokio::time::sleep(interval).await;
                 let age = cluster.env.now().since(beating.started);
-                if age > TXN_LIFE_MAX || !beat(&cluster, &beating, age).await {
+                if age > TXN_LIFE_MAX {
                     return;
+                }
+                match ask(&cluster, &beating, age).await {
+                    Ok(None) => was_there = true,
+                    Ok(Some(error)) if was_there => {
+                        tracing::debug!(start_ts = %beating.start_ts, ?error, "heartbeat refused");
+                        return;
+                    }
+                    // A lock that was never seen may still be on its way: its region may have no leader now.
+                    Ok(Some(_)) => {}
+                    // The region may come back before the lock's time is over.
+                    Err(_) => {}
                 }
             }
         });
@@ -63,19 +75,6 @@ pub(crate) async fn confirm(cluster: &Cluster, beating: &Beating) -> Result<()> 
     match ask(cluster, beating, age).await? {
         None => Ok(()),
         Some(error) => Err(Error::of_key(error, beating.start_ts)),
-    }
-}
-
-/// Prolongs once; false when there is nothing to keep alive any more.
-async fn beat(cluster: &Cluster, beating: &Beating, age: Duration) -> bool {
-    match ask(cluster, beating, age).await {
-        Ok(None) => true,
-        Ok(Some(e)) => {
-            tracing::debug!(start_ts = %beating.start_ts, error = ?e, "heartbeat refused");
-            false
-        }
-        // The region may come back before the lock's time is over.
-        Err(_) => true,
     }
 }
 

@@ -64,6 +64,7 @@ pub mod read_set;
 pub mod region_cache;
 mod retry;
 pub mod rpc;
+mod silence;
 pub mod snapshot;
 pub mod transaction;
 mod two_phase;

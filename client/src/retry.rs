@@ -15,20 +15,21 @@
 //! | `EpochNotMatch` | take over the regions that it brings |
 //! | `RegionNotFound`, `KeyNotInRegion`, `StoreNotMatch` | forget the region |
 //! | `ServerIsBusy`, `MaxTsNotSynced`, `ReadNotReady`, `StaleCommand` | wait, ask the same |
-//! | `DiskFull` | give up at once: somebody must make room; wait only while an earlier attempt may have been executed |
+//! | `DiskFull` | ask the next voter as long as a full store may take to hand the region to another, then give up: somebody must make room. Where there is no other voter, at once; in any case wait while an earlier attempt may have been executed |
 //! | unreachable | ask the next voter |
 //! | no answer, `Undetermined` | as unreachable, and remember that the command may have been executed |
+//! | none for long | ask the other voters who leads (`silence.rs`); then as no answer |
 //!
 //! Every command is idempotent, so coming again is always right. What may be wrong is giving up: after an attempt whose fate
 //! is unknown the caller must not say "failed" ([`Retry::maybe_executed`]). A later definite answer settles it.
 
 use crate::backoff::{Backoff, Cause};
 use crate::cluster::Cluster;
-use crate::config::CALL_TIMEOUT;
+use crate::config::{CALL_TIMEOUT, FULL_STORE_WAIT};
 use crate::error::{Error, Result};
 use crate::region_cache::CachedRegion;
 use crate::rpc::RpcError;
-use basalt_common::env::Env;
+use basalt_common::env::{Env, Monotonic};
 use basalt_common::{KeyRange, Peer, Region};
 use basalt_proto::errors::{RegionError, region_error};
 use basalt_proto::kv::{self, kv_request, kv_response};
@@ -50,6 +51,8 @@ pub(crate) struct Retry {
     pub(crate) attempts: u32,
     redirects: u32,
     guesses: u32,
+    /// Since when the region's leader has had no room.
+    full_since: Option<Monotonic>,
 }
 
 impl Retry {
@@ -63,7 +66,13 @@ impl Retry {
     }
 
     fn over(backoff: Backoff) -> Retry {
-        Retry { backoff, maybe_executed: false, attempts: 0, redirects: 0, guesses: 0 }
+        Retry { backoff, maybe_executed: false, attempts: 0, redirects: 0, guesses: 0, full_since: None }
+    }
+
+    /// Whether a store whose disk is full may still hand the region to another.
+    fn may_wait_for_room(&mut self, env: &Env) -> bool {
+        let now = env.now();
+        now.since(*self.full_since.get_or_insert(now)) < FULL_STORE_WAIT
     }
 
     async fn wait(&mut self, cause: Cause, reason: impl FnOnce() -> String) -> Result<()> {
@@ -192,7 +201,8 @@ impl Cluster {
         let limit = CALL_TIMEOUT.min(retry.backoff.left());
         let request = kv::KvRequest { cmd: Some(make(self.context(route, peer, limit))) };
         retry.attempts += 1;
-        let answer = match tokio::time::timeout(limit, self.kv.call(peer.store_id, request)).await {
+        let asked = self.unless_silent(route, peer, self.kv.call(peer.store_id, request));
+        let answer = match tokio::time::timeout(limit, asked).await {
             Ok(answer) => answer,
             Err(_) => Err(RpcError::NoAnswer { target: format!("store {}", peer.store_id), reason: "timeout".into() }),
         };
@@ -255,6 +265,10 @@ impl Cluster {
                 retry.wait_at_least(Cause::Busy, Duration::from_millis(e.backoff_ms), reason).await
             }
             Some(Kind::DiskFull(_)) if retry.maybe_executed => retry.wait(Cause::Busy, reason).await,
+            Some(Kind::DiskFull(_)) if region.peers.len() > 1 && retry.may_wait_for_room(&self.env) => {
+                self.guess_next(route, peer, retry);
+                retry.wait(Cause::Busy, reason).await
+            }
             Some(Kind::DiskFull(e)) => Err(Error::DiskFull(format!("store {} takes no writes", e.store_id))),
             Some(Kind::MaxTsNotSynced(_)) => retry.wait(Cause::Busy, reason).await,
             Some(Kind::StaleCommand(_) | Kind::ReadNotReady(_)) => retry.wait(Cause::NotLeader, reason).await,
