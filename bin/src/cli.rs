@@ -107,6 +107,10 @@ pub struct Storage {
     /// Serve other processes beyond loopback, although gRPC has no password and no encryption: the network is trusted
     #[arg(long, env = "BASALT_TRUSTED_NETWORK")]
     pub trusted_network: bool,
+    /// Begin anew after damage: PD gives up what this store held, the folder is moved aside, and the other stores fill the new one.
+    /// Refused while a region has no majority without it
+    #[arg(long)]
+    pub rebuild: bool,
     #[command(flatten)]
     pub common: Common,
 }
@@ -179,6 +183,9 @@ pub enum ClusterVerb {
     Start {
         /// pd-1, storage-2, sql-1, …
         name: String,
+        /// For a storage node whose data are damaged: begin anew, filled from the others
+        #[arg(long)]
+        rebuild: bool,
     },
 }
 

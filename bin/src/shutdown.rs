@@ -16,6 +16,8 @@ pub async fn requested() -> Result<()> {
     Ok(())
 }
 
+/// How long a store may take to hand its regions to others.
+pub const HAND_OVER: Duration = Duration::from_millis(600);
 /// How long a server may take to finish what it has begun.
 pub const GRACE: Duration = Duration::from_secs(5);
 /// How long its last answers may take to leave.

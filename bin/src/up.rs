@@ -117,6 +117,7 @@ async fn open_stores(
             address: format!("in-process-{n}"),
             status_address: String::new(),
             env: env.clone(),
+            guard: None,
         })
         .await?;
         transport.join(store.node.inbound().clone());

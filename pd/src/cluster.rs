@@ -144,6 +144,13 @@ impl Cluster {
         }
     }
 
+    /// Changes a store's stored state, and nothing of when it was heard.
+    pub fn set_store_state(&mut self, id: StoreId, state: StoreState) {
+        if let Some(info) = self.stores.get_mut(&id) {
+            info.store.set_state(state);
+        }
+    }
+
     /// A store by id.
     pub fn store(&self, id: StoreId) -> Option<&StoreInfo> {
         self.stores.get(&id)

@@ -8,6 +8,7 @@ use basalt_common::env::Monotonic;
 use basalt_common::{Epoch, KeyRange, Peer, PeerId, PeerRole, Region, RegionId, StoreId};
 use basalt_pd::PdConfig;
 use basalt_pd::cluster::{Cluster, RegionInfo};
+use basalt_pd::schedule::retire::in_danger;
 use basalt_pd::schedule::{BY_HAND, Operator, Scheduler, Step};
 use basalt_pd::tso::Oracle;
 use basalt_proto::meta::{Store, StoreState};
@@ -118,11 +119,20 @@ impl goldenscript::Runner for ClusterRunner {
                 let store = Store { id, state: state as i32, ..Store::default() };
                 self.cluster.put_store(store, self.now);
             }
-            // beat STORE…: heartbeats of stores
+            // beat STORE… [full=true]: heartbeats of stores
             "beat" => {
+                let leads_nothing = parsed(&mut args, "full")?.unwrap_or(false);
                 while let Some(id) = args.next_pos() {
-                    let stats = StoreStats { store_id: id.parse()?, ..StoreStats::default() };
+                    let stats = StoreStats { store_id: id.parse()?, leads_nothing, ..StoreStats::default() };
                     writeln!(out, "store {} known: {}", id, self.cluster.store_heartbeat(stats, self.now, 0))?;
+                }
+            }
+            // retire STORE: whether PD would give it up
+            "retire" => {
+                let id = StoreId(args.next_pos().ok_or("no id")?.parse()?);
+                match in_danger(&self.cluster, id, self.now, self.config.store_down_after) {
+                    Some(short) => writeln!(out, "refused: {short}")?,
+                    None => self.cluster.set_store_state(id, StoreState::Offline),
                 }
             }
             "pass" => {

@@ -105,8 +105,11 @@ pub struct RaftConfig {
     pub tick: Duration,
     /// Ticks between a leader's heartbeats.
     pub heartbeat_ticks: usize,
-    /// A follower that heard nothing for this many ticks, or up to twice as many, campaigns.
+    /// A follower that heard nothing for this many ticks may campaign, and others vote for it.
     pub election_ticks: usize,
+    /// It draws how long it waits: so many ticks or fewer. Clients wait as long. Replicas whose ticks fall together and who
+    /// draw the same may have to draw again; the phases of stores' ticks differ, so that few draws are enough.
+    pub election_ticks_max: usize,
     /// How long after a round was *sent* the leader may answer reads alone, once a quorum acknowledged the round. Must
     /// stay below `(election_ticks - 1) * tick` by more than clocks drift in that time.
     pub lease: Duration,
@@ -183,6 +186,7 @@ impl Default for RaftConfig {
             tick: Duration::from_millis(100),
             heartbeat_ticks: 2,
             election_ticks: 10,
+            election_ticks_max: 13,
             lease: Duration::from_millis(700),
             mailbox_max: 16_384,
             round_inputs_max: 1_024,

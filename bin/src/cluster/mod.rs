@@ -51,12 +51,15 @@ pub fn run(args: cli::Cluster) -> Result<()> {
         cli::ClusterVerb::Status { json } => status(&dir, json),
         cli::ClusterVerb::Stop { name } => stop(&find(&dir, &name)?),
         cli::ClusterVerb::Kill { name } => find(&dir, &name)?.kill(),
-        cli::ClusterVerb::Start { name } => {
+        cli::ClusterVerb::Start { name, rebuild } => {
             let process = find(&dir, &name)?;
+            if rebuild && process.role != Role::Storage {
+                bail!("{name} is no storage node: there is nothing to rebuild it from");
+            }
             if process.state()? == State::Running {
                 bail!("{name} is running already");
             }
-            process.spawn()?;
+            process.spawn(if rebuild { &["--rebuild"] } else { &[] })?;
             process.wait_ready(READY_TIMEOUT)
         }
     }
@@ -116,7 +119,7 @@ fn start_all(layout: &Layout, dir: &Path, started: &mut Vec<Process>) -> Result<
         let processes = layout.processes(dir)?.into_iter().filter(|p| p.role == role).collect::<Vec<_>>();
         for process in &processes {
             if process.state()? != State::Running {
-                process.spawn()?;
+                process.spawn(&[])?;
                 started.push(process.clone());
             }
         }

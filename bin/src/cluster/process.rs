@@ -49,7 +49,7 @@ impl State {
 
 impl Process {
     /// Starts it in a session of its own; its output is appended to `log`.
-    pub fn spawn(&self) -> Result<()> {
+    pub fn spawn(&self, flags: &[&str]) -> Result<()> {
         fs::create_dir_all(&self.folder).with_context(|| format!("cannot create {}", self.folder.display()))?;
         let log = File::options().create(true).append(true).open(self.log()).context("cannot open the log")?;
         fs::write(self.folder.join("log.start"), log.metadata()?.len().to_string())?;
@@ -60,6 +60,7 @@ impl Process {
             Role::Storage => command.arg("--data").arg(self.folder.join("data")).args(["--pd", &self.pd]),
             Role::Sql => command.args(["--pd", &self.pd]),
         };
+        command.args(flags);
         if let Some(config) = &self.config {
             command.arg("--config").arg(config);
         }

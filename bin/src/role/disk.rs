@@ -1,10 +1,12 @@
 //! Room on the disk: a server does not start without any, and a store that is running out of it refuses writes in time.
 //!
 //! A store cannot go on after a write of its raft log failed, so it must not meet the end of the disk. While less than the
-//! reserve is free it takes no new writes; reads, commits and rollbacks go on, and compaction has room to make more. When
-//! somebody has made room, writes are taken again.
+//! reserve is free it takes no new writes; reads, commits and rollbacks go on, and compaction has room to make more. It hands
+//! its regions to stores that have room, where there are such. When somebody has made room, writes are taken again.
 
+use crate::shutdown::HAND_OVER;
 use anyhow::{Result, bail};
+use basalt_storage::raftstore::node::Node;
 use basalt_storage::service::StoreService;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -48,13 +50,21 @@ pub fn check_start(path: &Path) -> Result<()> {
 }
 
 /// Looks at the disk now, and again and again until the returned task is aborted.
-pub fn watch(folder: PathBuf, reserve: u64, service: Arc<StoreService>) -> tokio::task::JoinHandle<()> {
-    let mut watch = Watch { folder, reserve, service, full: false };
+pub fn watch(
+    folder: PathBuf,
+    reserve: u64,
+    service: Arc<StoreService>,
+    node: Arc<Node>,
+) -> tokio::task::JoinHandle<()> {
+    let mut watch = Watch { folder, reserve, service, node, full: false };
     watch.look();
     tokio::spawn(async move {
         loop {
             tokio::time::sleep(LOOK).await;
-            watch.look();
+            if watch.look() {
+                // Once, and at once; from then on PD sees to it, who knows which other stores have room.
+                watch.node.hand_over(HAND_OVER).await;
+            }
         }
     })
 }
@@ -63,24 +73,27 @@ struct Watch {
     folder: PathBuf,
     reserve: u64,
     service: Arc<StoreService>,
+    node: Arc<Node>,
     full: bool,
 }
 
 impl Watch {
-    fn look(&mut self) {
+    /// True if the disk is full now and was not before.
+    fn look(&mut self) -> bool {
         let free = match free_bytes(&self.folder) {
             Ok(free) => free,
             Err(error) => {
                 tracing::debug!(%error, folder = %self.folder.display(), "cannot see how much room is left");
-                return;
+                return false;
             }
         };
         let full = free < self.reserve;
         if full == self.full {
-            return;
+            return false;
         }
         self.full = full;
         self.service.set_disk_full(full);
+        self.node.set_leads_nothing(full);
         let (folder, free_mib, reserve_mib) = (self.folder.display(), free >> 20, self.reserve >> 20);
         match full {
             true => {
@@ -90,5 +103,6 @@ impl Watch {
                 tracing::warn!(%folder, free_mib, reserve_mib, "there is room on the disk again: writes are taken")
             }
         }
+        full
     }
 }

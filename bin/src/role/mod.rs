@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod disk;
 pub mod network;
 pub mod pd;
+pub mod rebuild;
 mod spill;
 pub mod sql;
 mod stamp;

@@ -1,6 +1,7 @@
 //! `basalt storage`: one storage node.
 
 use super::network::bind;
+use super::rebuild::{self, Guard};
 use super::{Kind, data_folder, disk, runtime, say_ready};
 use crate::config::{File, StorageSection, defaults};
 use crate::status::{self, Status};
@@ -48,6 +49,8 @@ pub struct StoreParams<'a> {
     pub status_address: String,
     /// Clock and chance.
     pub env: Env,
+    /// Told of damage; without one it is only logged.
+    pub guard: Option<Arc<Guard>>,
 }
 
 /// A store that runs.
@@ -95,11 +98,17 @@ pub async fn open(params: StoreParams<'_>) -> Result<OpenStore> {
     }
     let (began, held) = (params.env.now(), disk::held_bytes(params.folder));
     let place = || format!("the store cannot use {}", params.folder.display());
-    let engine: Arc<dyn Engine> =
-        Arc::new(RocksEngine::open(&params.folder.join("db"), &engine_config).with_context(place)?);
+    let rocks = RocksEngine::open(&params.folder.join("db"), &engine_config).with_context(place)?;
+    let guard = params.guard.clone();
+    rocks.tell_of_damage(Box::new(move |error| match &guard {
+        Some(guard) => guard.damage(&error.to_string()),
+        None => tracing::error!(%error, "data are damaged"),
+    }));
+    let engine: Arc<dyn Engine> = Arc::new(rocks);
     let log = Arc::new(RocksRaftLog::open(&params.folder.join("raft")).with_context(place)?);
     let concurrency = ConcurrencyManager::new();
     let max_ts = concurrency.clone();
+    let guard = params.guard.clone();
     let node = Node::start(NodeParams {
         config: params.raft,
         engine: engine.clone(),
@@ -112,14 +121,20 @@ pub async fn open(params: StoreParams<'_>) -> Result<OpenStore> {
         status_address: params.status_address,
         on_max_ts: Arc::new(move |ts| max_ts.update_max_ts(ts)),
         // What a store cannot apply or persist it must not serve: the process ends, and its peers go on.
-        on_fatal: Arc::new(|error| {
+        on_fatal: Arc::new(move |error| {
             tracing::error!(%error, "the store must stop");
+            if let (Some(guard), true) = (&guard, error.is_damage()) {
+                guard.damage(&error.to_string());
+            }
             std::process::abort();
         }),
         driver: Driver::Threads,
     })
     .await
     .context("the store cannot start")?;
+    if let Some(guard) = &params.guard {
+        guard.watch(&node);
+    }
     let took = params.env.now().since(began);
     let recovered = bytesize::ByteSize(held).display().iec().to_string();
     tracing::info!(store = %node.id(), folder = %params.folder.display(), recovered, ?took, "store is recovered");
@@ -140,7 +155,7 @@ pub async fn open(params: StoreParams<'_>) -> Result<OpenStore> {
     let collector = tokio::spawn(collector.run());
     let service = StoreService::new(identity, scheduler, node.kv().clone(), Arc::new(coprocessor), params.env);
     let reserve = params.settings.disk_reserve.map_or(disk::RESERVE_BYTES, |size| size.0);
-    let disk_watch = disk::watch(params.folder.to_path_buf(), reserve, service.clone());
+    let disk_watch = disk::watch(params.folder.to_path_buf(), reserve, service.clone(), node.clone());
     Ok(OpenStore { node, service, disk_watch, wait_reports, collector })
 }
 
@@ -157,6 +172,11 @@ pub fn run(args: cli::Storage) -> Result<()> {
         let status_listener = status::bind(&status_address).await?;
         let raft = raft_config(&file.storage)?;
         let pd: Arc<dyn PdRpc> = Arc::new(GrpcPd::new(vec![pd_address]));
+        let (address, env) = (file.advertise.unwrap_or_else(|| listen.clone()), Env::real());
+        if args.rebuild {
+            rebuild::set_aside(&data, &address, &PdCaller::new(pd.clone()), &env).await?;
+        }
+        rebuild::check(&data)?;
         let local = Arc::new(LocalTransport::new(raft.snapshot_chunk_bytes));
         let transport = Arc::new(GrpcTransport::new(local.clone(), PdCaller::new(pd.clone()), raft.clone()));
         let opening = open(StoreParams {
@@ -165,13 +185,14 @@ pub fn run(args: cli::Storage) -> Result<()> {
             pd,
             transport,
             raft,
-            address: file.advertise.unwrap_or_else(|| listen.clone()),
+            address,
             status_address: status_address.clone(),
-            env: Env::real(),
+            env,
+            guard: Some(Guard::new(&data)),
         });
         // A store that the cluster does not know yet waits for PD as long as it takes.
         let store = tokio::select! {
-            store = opening => store?,
+            store = opening => store.map_err(rebuild::advise)?,
             stopped = shutdown::requested() => return stopped,
         };
         local.join(store.node.inbound().clone());
@@ -183,6 +204,10 @@ pub fn run(args: cli::Storage) -> Result<()> {
         tracing::info!(%listen, status = %status_address, store = %store.node.id(), "serving");
         say_ready(&format!("storage node {} on {listen}", store.node.id()));
         shutdown::requested().await?;
+        let left = store.node.hand_over(shutdown::HAND_OVER).await;
+        if left > 0 {
+            tracing::warn!(regions = left, "no other store took these over in time: they wait for an election");
+        }
         stop.cancel();
         drain.finish(shutdown::GRACE).await;
         // Requests are answered; the streams of the other stores' raft messages go on for ever.

@@ -1,4 +1,5 @@
-//! Leader balance: when a store leads clearly more regions than another that could lead this one, it hands it over.
+//! Leader balance: when a store leads clearly more regions than another that could lead this one, it hands it over; a store
+//! that is to lead nothing, because its disk is full or it is about to stop, hands over everything that another can lead.
 //!
 //! "Clearly" is more than the tolerance plus one, moves under way included, so that a move never makes the opposite move
 //! attractive. Done at the heartbeat of the region in question: the busiest stores send most heartbeats.
@@ -6,8 +7,8 @@
 use super::{Operator, Scheduler, Step};
 use crate::cluster::{Cluster, RegionInfo};
 use crate::config::PdConfig;
-use basalt_common::StoreId;
 use basalt_common::env::Monotonic;
+use basalt_common::{Peer, StoreId};
 use basalt_proto::meta::StoreState;
 
 /// The move of leadership that a region's heartbeat gives occasion for.
@@ -20,7 +21,9 @@ pub(super) fn check(
 ) -> Option<Operator> {
     let leader = info.leader?;
     let moves: Vec<(StoreId, StoreId)> = scheduler.leader_moves(now).collect();
-    if moves.len() >= cfg.leader_moves_max {
+    let leads_nothing = |store: StoreId| cluster.store(store).is_some_and(|s| s.stats.leads_nothing);
+    let must_leave = leads_nothing(leader.store_id);
+    if moves.len() >= cfg.leader_moves_max && !must_leave {
         return None;
     }
     let leads = |store: StoreId| {
@@ -33,9 +36,11 @@ pub(super) fn check(
             .store(store)
             .is_some_and(|s| !s.stats.is_busy && cluster.store_state(s, now, cfg.store_down_after) == StoreState::Up)
     };
-    let candidates = info.voters().filter(|p| p.id != leader.id && !info.is_unhealthy(p) && can_lead(p.store_id));
-    let target = candidates.min_by_key(|p| (leads(p.store_id), p.store_id))?;
-    (leads(leader.store_id) > leads(target.store_id) + cfg.leader_tolerance).then(|| {
-        Operator::new("balance leaders", [Step::TransferLeader(*target)], info, now, cfg.quick_operator_timeout)
-    })
+    let is_candidate =
+        |p: &&Peer| p.id != leader.id && !info.is_unhealthy(p) && can_lead(p.store_id) && !leads_nothing(p.store_id);
+    let target = info.voters().filter(is_candidate).min_by_key(|p| (leads(p.store_id), p.store_id))?;
+    let is_busier = leads(leader.store_id) > leads(target.store_id) + cfg.leader_tolerance;
+    let reason = if must_leave { "lead elsewhere" } else { "balance leaders" };
+    (must_leave || is_busier)
+        .then(|| Operator::new(reason, [Step::TransferLeader(*target)], info, now, cfg.quick_operator_timeout))
 }

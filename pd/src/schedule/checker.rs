@@ -107,11 +107,14 @@ impl View<'_> {
         self.cluster.store_state(info, self.now, self.cfg.store_down_after)
     }
 
-    /// The up store without a peer of the region that has the fewest regions, counting what is on its way; one where a
+    /// The up store with room and without a peer of the region that has the fewest regions, counting what is on its way; one where a
     /// learner of the region failed lately only if there is no other.
     fn best_store(&self, scheduler: &Scheduler) -> Option<StoreId> {
         let region = &self.info.region;
-        let candidates = self.cluster.stores().filter(|s| self.state(s) == StoreState::Up && !s.stats.is_busy);
+        let candidates = self
+            .cluster
+            .stores()
+            .filter(|s| self.state(s) == StoreState::Up && !s.stats.is_busy && !s.stats.leads_nothing);
         candidates
             .map(|s| StoreId(s.store.id))
             .filter(|id| {

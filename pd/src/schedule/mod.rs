@@ -13,6 +13,7 @@
 //!
 //! [`checker`] brings a region to its number of voters: add a learner, promote it once it is caught up, and only then
 //! remove what is too much; a region never has fewer voters that live on the way than before. [`balance`] spreads leaders.
+//! [`retire`] says whether a store may be given up.
 //! Limits: one operator a region, few additions a store and few leader moves at a time ([`crate::PdConfig`]).
 //!
 //! An operator remembers nothing of the epoch: each step is checked against the region that the heartbeat shows, and the
@@ -21,6 +22,7 @@
 pub mod balance;
 pub mod checker;
 pub mod operator;
+pub mod retire;
 
 use crate::cluster::{Cluster, RegionInfo};
 use crate::config::PdConfig;

@@ -4,9 +4,9 @@ use super::{PdService, State, records};
 use crate::cluster::{RegionInfo, Stale};
 use crate::config::SPLIT_COUNT_MAX;
 use crate::error::Error;
-use crate::schedule::{BY_HAND, Operator, Step};
+use crate::schedule::{BY_HAND, Operator, Step, retire};
 use basalt_common::{Peer, PeerId, Region, RegionId, StoreId, Timestamp, UserKey};
-use basalt_proto::meta::StoreState;
+use basalt_proto::meta::{Store, StoreState};
 use basalt_proto::pd::{self, add_operator_request, region_heartbeat_response};
 
 impl From<Stale> for Error {
@@ -52,6 +52,25 @@ impl PdService {
         tracing::info!(store = store.id, address = store.address, "store is registered");
         self.state.lock().cluster.put_store(store, self.env.now());
         Ok(pd::PutStoreResponse {})
+    }
+
+    /// From now on the store's replicas are lost: the checker makes them anew on other stores, at once.
+    pub(super) async fn retire_store(&self, request: pd::RetireStoreRequest) -> Result<pd::RetireStoreResponse, Error> {
+        let id = StoreId(request.store_id);
+        let _writer = self.writer.lock().await;
+        let store = {
+            let state = self.state.lock();
+            let Some(known) = state.cluster.store(id) else { return Err(Error::NotFound(format!("store {id}"))) };
+            let (now, down_after) = (self.env.now(), self.config.store_down_after);
+            if let Some(short) = retire::in_danger(&state.cluster, id, now, down_after) {
+                return Err(Error::Invalid(short.to_string()));
+            }
+            Store { state: StoreState::Offline as i32, ..known.store.clone() }
+        };
+        self.meta.write(vec![records::put_store(&store)]).await?;
+        tracing::warn!(store = store.id, address = store.address, "store is retired, its replicas are made anew");
+        self.state.lock().cluster.set_store_state(id, StoreState::Offline);
+        Ok(pd::RetireStoreResponse {})
     }
 
     pub(super) async fn region_heartbeat(

@@ -194,6 +194,7 @@ impl PdService {
             Req::AskSplit(r) => self.ask_split(r).await.map(Resp::AskSplit),
             Req::Bootstrap(r) => self.bootstrap(r).await.map(Resp::Bootstrap),
             Req::PutStore(r) => self.put_store(r).await.map(Resp::PutStore),
+            Req::RetireStore(r) => self.retire_store(r).await.map(Resp::RetireStore),
             Req::AddOperator(r) => self.add_operator(r).map(Resp::AddOperator),
             Req::ServiceSafePoint(r) => self.service_safe_point(r).await.map(Resp::ServiceSafePoint),
             Req::Gc(r) => self.gc(r).await.map(Resp::Gc),

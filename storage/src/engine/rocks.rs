@@ -27,9 +27,10 @@ use rocksdb::{
     WriteOptions,
 };
 use std::io::Read;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 const ALL_CFS: [Cf; 4] = [Cf::Default, Cf::Lock, Cf::Write, Cf::Local];
@@ -46,9 +47,36 @@ const METADATA_BLOCK_BYTES: usize = 8 << 10;
 const LOG_FILES_KEPT: usize = 4;
 const LOG_FILE_BYTES_MAX: usize = 8 << 20;
 
+/// Told what RocksDB says of data that do not check: which file, where.
+pub type OnDamage = Box<dyn Fn(&EngineError) + Send + Sync>;
+
+/// The database, and who is to hear of damage.
+struct Database {
+    db: DB,
+    on_damage: OnceLock<OnDamage>,
+}
+
+impl Deref for Database {
+    type Target = DB;
+
+    fn deref(&self) -> &DB {
+        &self.db
+    }
+}
+
+impl Database {
+    fn error(&self, error: rocksdb::Error) -> EngineError {
+        let error = rocks_error(error);
+        if let (EngineError::Corrupt(_), Some(on_damage)) = (&error, self.on_damage.get()) {
+            on_damage(&error);
+        }
+        error
+    }
+}
+
 /// A RocksDB instance with the four families.
 pub struct RocksEngine {
-    db: Arc<DB>,
+    db: Arc<Database>,
     config: EngineConfig,
     path: PathBuf,
     delay: DelayCache,
@@ -83,7 +111,13 @@ impl RocksEngine {
             }
         })?;
         let (config, path) = (config.clone(), path.to_path_buf());
-        Ok(RocksEngine { db: Arc::new(db), config, path, delay: DelayCache::default() })
+        let db = Arc::new(Database { db, on_damage: OnceLock::new() });
+        Ok(RocksEngine { db, config, path, delay: DelayCache::default() })
+    }
+
+    /// From now on `on_damage` is told of damage that is met, by whichever thread meets it. Once for an engine.
+    pub fn tell_of_damage(&self, on_damage: OnDamage) {
+        let _ = self.db.on_damage.set(on_damage);
     }
 
     /// Compacts a family fully; for benchmarks and tests that want files in their final shape.
@@ -112,7 +146,7 @@ impl RocksEngine {
             size.bytes += (key.len() + value.len()) as u64;
             iter.next();
         }
-        iter.status().map_err(rocks_error)?;
+        iter.status().map_err(|e| self.db.error(e))?;
         Ok(size)
     }
 }
@@ -237,14 +271,14 @@ impl Engine for RocksEngine {
     }
 
     fn get(&self, cf: Cf, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
-        let value = self.db.get_pinned_cf(family(&self.db, cf), key).map_err(rocks_error)?;
+        let value = self.db.get_pinned_cf(family(&self.db, cf), key).map_err(|e| self.db.error(e))?;
         Ok(value.map(|v| Bytes::copy_from_slice(&v)))
     }
 
     fn get_flushed(&self, cf: Cf, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
         let mut options = ReadOptions::default();
         options.set_read_tier(ReadTier::Persisted);
-        let value = self.db.get_pinned_cf_opt(family(&self.db, cf), key, &options).map_err(rocks_error)?;
+        let value = self.db.get_pinned_cf_opt(family(&self.db, cf), key, &options).map_err(|e| self.db.error(e))?;
         Ok(value.map(|v| Bytes::copy_from_slice(&v)))
     }
 
@@ -265,14 +299,14 @@ impl Engine for RocksEngine {
         }
         let mut options = WriteOptions::default();
         options.disable_wal(true);
-        self.db.write_opt(batch, &options).map_err(rocks_error)
+        self.db.write_opt(batch, &options).map_err(|e| self.db.error(e))
     }
 
     fn flush(&self) -> Result<(), EngineError> {
         let mut options = FlushOptions::default();
         options.set_wait(true);
         let families = ALL_CFS.map(|cf| family(&self.db, cf));
-        self.db.flush_cfs_opt(&families.each_ref(), &options).map_err(rocks_error)
+        self.db.flush_cfs_opt(&families.each_ref(), &options).map_err(|e| self.db.error(e))
     }
 
     fn approximate_size(&self, cf: Cf, range: &EngineRange) -> Result<ApproximateSize, EngineError> {
@@ -320,7 +354,7 @@ impl Engine for RocksEngine {
         let mut options = IngestExternalFileOptions::default();
         options.set_move_files(true);
         options.set_allow_blocking_flush(true);
-        self.db.ingest_external_file_cf_opts(family(&self.db, cf), &options, vec![path]).map_err(rocks_error)
+        self.db.ingest_external_file_cf_opts(family(&self.db, cf), &options, vec![path]).map_err(|e| self.db.error(e))
     }
 
     fn compact_range(&self, range: &EngineRange) {
@@ -391,21 +425,21 @@ fn checksum(path: &Path) -> std::io::Result<(u64, u32)> {
 /// A snapshot that keeps its database open. Fields drop in order: what borrows the database goes first.
 struct RocksSnapshot {
     snapshot: rocksdb::Snapshot<'static>,
-    db: Arc<DB>,
+    db: Arc<Database>,
 }
 
 impl RocksSnapshot {
-    fn new(db: Arc<DB>) -> Self {
+    fn new(db: Arc<Database>) -> Self {
         // SAFETY: the reference points into the Arc's heap allocation, which `db` below keeps alive and which never
         // moves; the snapshot is declared before `db` and so is dropped first, and it is never handed out.
-        let borrowed: &'static DB = unsafe { &*Arc::as_ptr(&db) };
+        let borrowed: &'static Database = unsafe { &*Arc::as_ptr(&db) };
         RocksSnapshot { snapshot: borrowed.snapshot(), db }
     }
 }
 
 impl Snapshot for RocksSnapshot {
     fn get(&self, cf: Cf, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
-        let value = self.snapshot.get_pinned_cf(family(&self.db, cf), key).map_err(rocks_error)?;
+        let value = self.snapshot.get_pinned_cf(family(&self.db, cf), key).map_err(|e| self.db.error(e))?;
         Ok(value.map(|v| Bytes::copy_from_slice(&v)))
     }
 
@@ -418,7 +452,7 @@ impl Snapshot for RocksSnapshot {
         // SAFETY: the iterator reads the database, kept alive by the Arc beside it and dropped after it, at the sequence
         // number that it took from the snapshot when it was made; RocksDB does not look at the snapshot again.
         let iter = unsafe { std::mem::transmute::<DBRawIterator<'_>, DBRawIterator<'static>>(iter) };
-        Ok(Box::new(RocksIterator { current: None, iter, _db: Arc::clone(&self.db) }))
+        Ok(Box::new(RocksIterator { current: None, iter, db: Arc::clone(&self.db) }))
     }
 }
 
@@ -428,7 +462,7 @@ struct RocksIterator {
     /// at every look, because each question is a call into C++.
     current: Option<(&'static [u8], &'static [u8])>,
     iter: DBRawIterator<'static>,
-    _db: Arc<DB>,
+    db: Arc<Database>,
 }
 
 impl RocksIterator {
@@ -442,7 +476,7 @@ impl RocksIterator {
                 Ok(true)
             }
             None => {
-                self.iter.status().map_err(rocks_error)?;
+                self.iter.status().map_err(|e| self.db.error(e))?;
                 Ok(false)
             }
         }

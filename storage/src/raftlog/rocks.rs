@@ -201,11 +201,10 @@ fn io(error: &rocksdb::Error) -> LogError {
 
 fn open_error(path: &Path, error: &rocksdb::Error) -> LogError {
     match io(error) {
-        _ if error.to_string().contains("lock") => LogError::InUse(path.display().to_string()),
-        LogError::Corrupt(text) => LogError::Corrupt(format!(
-            "the raft log in {} is damaged ({text}); if the other replicas are well, remove this store's folder: it comes back as a new store and gets them again",
-            path.display()
-        )),
+        LogError::Corrupt(text) => LogError::Corrupt(format!("a file in {} is damaged: {text}", path.display())),
+        _ if error.to_string().contains("/LOCK") || error.to_string().contains("lock hold by current process") => {
+            LogError::InUse(path.display().to_string())
+        }
         other => other,
     }
 }
@@ -255,7 +254,7 @@ mod tests {
         assert_eq!(after(|bytes| len = bytes.len()).expect("an untouched log opens"), BATCHES);
         for part in 0..16 {
             match after(|bytes| bytes[len * part / 16 + 9] ^= 0x10) {
-                Err(LogError::Corrupt(text)) => assert!(text.contains("raft log in"), "{text}"),
+                Err(LogError::Corrupt(text)) => assert!(text.contains("is damaged"), "{text}"),
                 Err(error) => panic!("part {part}: {error}"),
                 Ok(found) => assert_eq!(found, BATCHES, "part {part} was cut off in silence"),
             }

@@ -105,6 +105,8 @@ pub struct PeerStatus {
     pub last_index: u64,
     /// The last hash computed here.
     pub hash: Option<RegionHash>,
+    /// Voters that could lead at once, where this peer leads.
+    pub successors: Vec<Peer>,
 }
 
 /// One input of the store's state machine.

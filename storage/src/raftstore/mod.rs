@@ -95,3 +95,15 @@ pub enum StoreError {
     #[error("placement driver: {0}")]
     Pd(String),
 }
+
+impl StoreError {
+    /// Whether what is on disk is not what was written there.
+    pub fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            StoreError::Engine(EngineError::Corrupt(_))
+                | StoreError::Log(LogError::Corrupt(_))
+                | StoreError::Corrupt(_)
+        )
+    }
+}

@@ -16,6 +16,7 @@
 //! when the log grows too long.
 
 pub mod housekeeping;
+mod leaving;
 pub mod pd;
 mod reports;
 
@@ -44,7 +45,7 @@ use parking_lot::Mutex;
 use pd::{Bootstrapped, PdCaller};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -91,11 +92,14 @@ pub struct NodeParams {
     pub driver: Driver,
 }
 
-/// What PD says in its answers to heartbeats.
+/// What heartbeats tell and are told beside statistics.
 #[derive(Clone, Default)]
 struct Heard {
     collect_to: Arc<AtomicU64>,
     newest_ts: Arc<AtomicU64>,
+    leads_nothing: Arc<AtomicBool>,
+    /// There is something to tell before the next heartbeat is due.
+    changed: Arc<Notify>,
 }
 
 enum Running {
@@ -248,6 +252,12 @@ impl Node {
     /// The newest timestamp that PD has spoken of; rises with each heartbeat.
     pub fn newest_ts(&self) -> &Arc<AtomicU64> {
         &self.heard.newest_ts
+    }
+
+    /// Whether the store is to lead nothing that another can. PD hears of it at once.
+    pub fn set_leads_nothing(&self, leads_nothing: bool) {
+        self.heard.leads_nothing.store(leads_nothing, Ordering::Relaxed);
+        self.heard.changed.notify_one();
     }
 
     /// Where messages from other stores go.

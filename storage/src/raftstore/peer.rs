@@ -40,6 +40,9 @@ use std::time::Duration;
 
 /// Senders outside the region whose stores are remembered.
 const STRANGERS_MAX: usize = 16;
+/// Leadership is handed to nobody who was not heard for so long, or lacks more entries.
+const SUCCESSOR_SILENCE_TICKS_MAX: u32 = 6;
+const SUCCESSOR_LAG_MAX: u64 = 256;
 /// Between two questions of one peer whether it is still one of its region.
 const MEMBERSHIP_ASK_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -123,7 +126,7 @@ impl Peer {
             election_tick: config.election_ticks,
             heartbeat_tick: config.heartbeat_ticks,
             min_election_tick: config.election_ticks,
-            max_election_tick: config.election_ticks * 2,
+            max_election_tick: config.election_ticks_max + 1,
             applied: params.applied_index,
             max_size_per_msg: config.append_bytes_max,
             max_inflight_msgs: config.appends_inflight_max,
@@ -252,7 +255,7 @@ impl Peer {
     }
 
     /// How the peer looks from outside.
-    pub fn status(&self) -> PeerStatus {
+    pub fn status(&self, now: Monotonic, config: &RaftConfig) -> PeerStatus {
         PeerStatus {
             region: self.region.clone(),
             peer_id: self.peer_id,
@@ -263,7 +266,26 @@ impl Peer {
             first_index: self.node.store().truncated_index() + 1,
             last_index: self.node.raft.raft_log.last_index(),
             hash: self.hash,
+            successors: self.successors(now, config),
         }
+    }
+
+    /// Voters that can lead at once, where this peer leads.
+    fn successors(&self, now: Monotonic, config: &RaftConfig) -> Vec<RegionPeer> {
+        let others = self.region.peers.iter().filter(|peer| peer.id != self.peer_id);
+        others.filter(|peer| self.is_leader() && self.can_succeed(peer.id, now, config)).copied().collect()
+    }
+
+    /// Whether a voter can lead at once, by what its leader knows: it was heard just now and lacks little of the log. While
+    /// leadership is being handed on nothing is written, and to who does not answer it is handed for a whole election.
+    fn can_succeed(&self, to: PeerId, now: Monotonic, config: &RaftConfig) -> bool {
+        let is_voter = self.region.peer(to).is_some_and(|peer| peer.role == PeerRole::Voter);
+        let is_heard = self.heard.get(&to).is_some_and(|at| now.since(*at) < config.tick * SUCCESSOR_SILENCE_TICKS_MAX);
+        let raft = &self.node.raft;
+        let behind = |matched: u64| raft.raft_log.last_index().saturating_sub(matched);
+        // Who has not answered in this term has matched nothing.
+        let is_near = |matched: u64| matched > 0 && behind(matched) <= SUCCESSOR_LAG_MAX;
+        is_voter && is_heard && raft.prs().get(to.0).is_some_and(|p| is_near(p.matched))
     }
 
     // ---- inputs ----
@@ -494,17 +516,17 @@ impl Peer {
     }
 
     /// Begins to hand leadership over. The lease ends before the other peer can be elected.
-    pub fn transfer_leader(&mut self, to: PeerId, reply: Reply<()>) {
+    pub fn transfer_leader(&mut self, to: PeerId, now: Monotonic, config: &RaftConfig, reply: Reply<()>) {
         if !self.is_leader() {
             return reply.send(Err(self.not_leader()));
         }
         if to == self.peer_id {
             return reply.send(Ok(()));
         }
-        let ready = self.node.raft.prs().get(to.0).is_some_and(|p| p.matched >= self.node.store().truncated_index());
-        let votes = self.region.peer(to).is_some_and(|p| p.role == PeerRole::Voter);
-        if !ready || !votes {
-            return reply.send(Err(busy("the peer cannot take over leadership")));
+        if !self.can_succeed(to, now, config) {
+            return reply.send(Err(busy(
+                "the peer cannot take over leadership: it does not answer, or lacks too much of the log",
+            )));
         }
         self.delegate.drop_lease();
         self.transfer_term = self.node.raft.term;
@@ -936,7 +958,7 @@ impl Peer {
         let raft = &mut self.node.raft;
         let (term, role, leader, timeout) = self.election;
         if (term, role, leader) != (raft.term, raft.state, raft.leader_id) {
-            let drawn = self.rng.random_range(config.election_ticks..config.election_ticks * 2);
+            let drawn = self.rng.random_range(config.election_ticks..=config.election_ticks_max);
             self.election = (raft.term, raft.state, raft.leader_id, drawn);
             raft.set_randomized_election_timeout(drawn);
         } else if raft.randomized_election_timeout() != timeout {

@@ -360,7 +360,7 @@ impl Store {
                 None => reply.send(Err(RegionError::RegionNotFound(ctx.region_id))),
             },
             Input::TransferLeader { region_id, to, reply } => match self.touch(region_id) {
-                Some(peer) => peer.transfer_leader(to, reply),
+                Some(peer) => peer.transfer_leader(to, now, &config, reply),
                 None => reply.send(Err(RegionError::RegionNotFound(region_id))),
             },
             Input::Campaign(region_id) => {
@@ -393,7 +393,7 @@ impl Store {
             Input::Status { region_id, reply } => {
                 let wanted = |id: &RegionId| region_id.is_none_or(|wanted| wanted == *id);
                 let peers = self.peers.iter().filter(|(id, p)| wanted(id) && p.is_initialized());
-                reply.send(Ok(peers.map(|(_, p)| p.status()).collect::<Vec<PeerStatus>>()));
+                reply.send(Ok(peers.map(|(_, p)| p.status(now, &config)).collect::<Vec<PeerStatus>>()));
             }
             Input::Confirmed { peer_id, region } => self.on_confirmed(peer_id, &region),
             Input::Heartbeat(region_id) => {

@@ -157,6 +157,15 @@ impl PdCaller {
         self.insist_ok(pd_request::Cmd::PutStore(request), None).await.map(|_| ())
     }
 
+    /// Has PD give a store up whose data are gone.
+    ///
+    /// # Errors
+    /// [`StoreError::Pd`] when PD refuses, because regions need the store; it is waited for.
+    pub async fn retire_store(&self, store_id: u64) -> Result<(), StoreError> {
+        let request = pd::RetireStoreRequest { store_id };
+        self.insist_ok(pd_request::Cmd::RetireStore(request), None).await.map(|_| ())
+    }
+
     /// A region as PD knows it.
     ///
     /// # Errors

@@ -274,6 +274,7 @@ impl Reports {
                 leader_count: peers.iter().filter(|p| p.is_leader).count() as u64,
                 is_busy: !self.engine.suggested_delay().is_zero(),
                 max_seen_ts: 0,
+                leads_nothing: self.heard.leads_nothing.load(Ordering::Relaxed),
             };
             let store = self.store_id.to_string();
             metrics::STORE_REGIONS.with_label_values(&[&store]).set(stats.region_count as i64);
@@ -288,7 +289,8 @@ impl Reports {
                 Ok(_) => tracing::warn!("PD answered a store's heartbeat with something else"),
                 Err(error) => tracing::debug!(%error, "the store's heartbeat was not taken"),
             }
-            tokio::time::sleep(self.handle.config().store_heartbeat).await;
+            // What changes who may lead is told at once.
+            let _ = tokio::time::timeout(self.handle.config().store_heartbeat, self.heard.changed.notified()).await;
         }
     }
 }

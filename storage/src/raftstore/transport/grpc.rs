@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
@@ -40,6 +40,8 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Batches on their way through one stream.
 const STREAM_BATCHES_MAX: usize = 64;
+/// Snapshots on their way to one store at a time.
+const SNAPSHOTS_TO_A_STORE_MAX: usize = 2;
 /// Snapshot chunks on their way through one stream.
 const STREAM_CHUNKS_MAX: usize = 4;
 
@@ -51,9 +53,16 @@ struct Shared {
     queues: Mutex<BTreeMap<StoreId, mpsc::Sender<Envelope>>>,
     /// As PD named them last.
     addresses: Mutex<BTreeMap<u64, String>>,
+    /// Places for snapshots on their way to a store.
+    snapshots: Mutex<BTreeMap<StoreId, Arc<Semaphore>>>,
 }
 
 impl Shared {
+    fn snapshots_to(&self, store: StoreId) -> Arc<Semaphore> {
+        let mut all = self.snapshots.lock();
+        all.entry(store).or_insert_with(|| Arc::new(Semaphore::new(SNAPSHOTS_TO_A_STORE_MAX))).clone()
+    }
+
     async fn address(&self, store: StoreId) -> Result<String, StoreError> {
         let asked = tokio::time::timeout(ADDRESS_TIMEOUT, self.pd.stores()).await;
         if let Ok(Ok(stores)) = asked {
@@ -73,9 +82,9 @@ pub struct GrpcTransport {
 impl GrpcTransport {
     /// A transport whose tasks run on the current runtime. Stores of this process join `local`.
     pub fn new(local: Arc<LocalTransport>, pd: PdCaller, config: Arc<RaftConfig>) -> Self {
-        let (queues, addresses) = (Mutex::default(), Mutex::default());
+        let (queues, addresses, snapshots) = (Mutex::default(), Mutex::default(), Mutex::default());
         let runtime = Handle::current();
-        GrpcTransport { shared: Arc::new(Shared { local, pd, config, runtime, queues, addresses }) }
+        GrpcTransport { shared: Arc::new(Shared { local, pd, config, runtime, queues, addresses, snapshots }) }
     }
 
     fn queue(&self, store: StoreId) -> mpsc::Sender<Envelope> {
@@ -112,11 +121,15 @@ impl Transport for GrpcTransport {
         if self.shared.local.inbound(store).is_some() {
             return self.shared.local.send_snapshot(envelope, files, done);
         }
-        let sending = send_snapshot(self.shared.clone(), store, envelope, files);
-        match self.shared.runtime.block_on(sending) {
-            Ok(()) => done.arrived(),
-            Err(error) => tracing::warn!(%store, %error, "a snapshot did not arrive"),
-        }
+        let (shared, permits) = (self.shared.clone(), self.shared.snapshots_to(store));
+        // A store that hangs holds up what is for it, and nothing else.
+        self.shared.runtime.spawn(async move {
+            let Ok(_permit) = permits.acquire_owned().await else { return };
+            match send_snapshot(shared, store, envelope, files).await {
+                Ok(()) => done.arrived(),
+                Err(error) => tracing::warn!(%store, %error, "a snapshot did not arrive"),
+            }
+        });
     }
 }
 
