@@ -28,15 +28,13 @@
 //! | `HISTORIES_SECONDS=60` | how long the faults of a run go on, 8 without it |
 //! | `HISTORIES_RUNS=5` | runs of each workload at each level, with one seed after the other; 1 without it |
 //! | `HISTORIES_SEED=7` | the first seed, 1 without it |
-//! | `HISTORIES_FAULTS=kill,pause,partition` | of these, or `none`; `kill` without it. `partition` needs root and iproute2: `network.rs` |
+//! | `HISTORIES_FAULTS=kill,pause,partition` | of these, or `none`; `kill` without it. `partition` needs root and iproute2: `basalt_tests::network` |
 
 mod append;
 mod bank;
 mod linearizable;
 mod nemesis;
-mod network;
 mod play;
-mod processes;
 mod record;
 mod register;
 mod report;
@@ -45,11 +43,12 @@ mod unique;
 mod workload;
 
 use basalt_tests::history::{Level, Outcome};
+use basalt_tests::processes::{Processes, Shape};
 use basalt_tests::up::pause;
 use basalt_tests::{alone, runtime, say};
 use nemesis::Kind;
 use play::{CLIENTS, Stage};
-use processes::Processes;
+
 use report::Report;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -123,7 +122,8 @@ fn histories_keep_their_promises() {
 /// # Errors
 /// What happened before the first fault: the cluster does not start, the tables cannot be made.
 fn run_one<W: Workload>(workload: W, settings: &Settings) -> anyhow::Result<Report> {
-    let mut processes = Processes::start(settings.faults.contains(&Kind::Partition))?;
+    let with_network = settings.faults.contains(&Kind::Partition);
+    let mut processes = Processes::start(&Shape { with_network, ..Shape::default() })?;
     let runtime = runtime();
     let stage = Arc::new(Stage {
         workload,

@@ -2,8 +2,8 @@
 //!
 //! Rounds are the same for the same seed, kinds and time; what they meet is not.
 
-use crate::processes::{NAMES, Processes};
 use anyhow::{Context, Result};
+use basalt_tests::processes::{NAMES, Processes};
 use basalt_tests::up::pause;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};

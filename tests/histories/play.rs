@@ -1,9 +1,9 @@
 //! Clients that play a workload, and what the servers told them.
 
-use crate::processes::PASSWORD;
 use crate::workload::{Answer, Attempt, Part, Said, Transaction, Workload};
 use anyhow::{Context, Result};
 use basalt_tests::history::Level;
+use basalt_tests::processes::PASSWORD;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error, OptsBuilder, Row, from_value};
 use rand::rngs::SmallRng;

@@ -2,10 +2,10 @@
 
 use crate::Settings;
 use crate::nemesis::Done;
-use crate::processes::{NAMES, Processes};
 use crate::workload::{Answer, Played};
 use anyhow::{Context, Result};
 use basalt_tests::history::Outcome;
+use basalt_tests::processes::{NAMES, Processes};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;

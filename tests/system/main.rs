@@ -1,7 +1,6 @@
 //! System tests: the real binary, real clients, real signals. One module a promise of the README.
 
 mod answers;
-mod away;
 mod bad_usage;
 mod bank;
 mod cluster_life;
@@ -9,7 +8,6 @@ mod ctl;
 mod deadlocks;
 mod disk_full;
 mod endless;
-mod failover;
 mod garbage;
 mod idle;
 mod large_statements;

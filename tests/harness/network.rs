@@ -8,15 +8,18 @@
 //! ```
 //! [`Network::cut`] takes one process's interface down: nobody reaches it and it reaches nobody, clients included.
 //! [`Network::part`] isolates ports of the bridge from each other: those processes do not reach each other, but all the rest.
-//! In both cases packets vanish without an answer. It needs root and iproute2.
+//! [`Network::mute`] lets a process hear the others and not speak: in its namespace, their addresses lead to nobody.
+//! In all cases packets vanish without an answer. It needs root and iproute2.
 
+use crate::cmd;
 use anyhow::{Context, Result, ensure};
-use basalt_tests::cmd;
 use std::path::Path;
 use std::process::Command;
 
 /// What the names of namespaces and interfaces begin with; the process id of the test follows.
 const PREFIX: &str = "bh";
+/// A link address that no interface has.
+const NOBODY: &str = "02:00:00:00:00:01";
 
 /// See the module.
 #[derive(Debug)]
@@ -83,6 +86,24 @@ impl Network {
             .try_for_each(|name| ip(&format!("link set dev {} type bridge_slave isolated {isolated}", self.port(name))))
     }
 
+    /// Keeps what one process sends from reaching others, or lets it again. What they send arrives.
+    ///
+    /// # Errors
+    /// As [`Network::make`].
+    pub fn mute(&self, name: &str, towards: &[&str], is_mute: bool) -> Result<()> {
+        let namespace = self.namespace(name);
+        for other in towards {
+            let address = self.address(other);
+            match is_mute {
+                true => {
+                    ip(&format!("-n {namespace} neigh replace {address} lladdr {NOBODY} dev eth0 nud permanent"))?;
+                }
+                false => ip(&format!("-n {namespace} neigh del {address} dev eth0"))?,
+            }
+        }
+        Ok(())
+    }
+
     fn number(&self, name: &str) -> usize {
         self.names.iter().position(|known| known == name).map_or(0, |place| place + 1)
     }
@@ -95,20 +116,22 @@ impl Network {
 impl Drop for Network {
     fn drop(&mut self) {
         for name in &self.names {
-            // Takes the pair of interfaces with it. It may not have been made.
+            // A namespace takes its interfaces along when its last process has ended, at some time; the next network may
+            // have the same names. What was not made cannot be deleted either.
+            let _ = ip(&format!("link del {}", self.port(name)));
             if let Err(error) = ip(&format!("netns del {}", self.namespace(name))) {
-                basalt_tests::say(&format!("histories: {error:#}\n"));
+                crate::say(&format!("{error:#}\n"));
             }
         }
         if let Err(error) = ip(&format!("link del {}", self.bridge)) {
-            basalt_tests::say(&format!("histories: {error:#}\n"));
+            crate::say(&format!("{error:#}\n"));
         }
     }
 }
 
 fn ip(arguments: &str) -> Result<()> {
     let output = cmd::run(Command::new("ip").args(arguments.split_whitespace()));
-    ensure!(output.ok, "ip {arguments}: {} (HISTORIES_FAULTS=partition needs root)", output.err.trim());
+    ensure!(output.ok, "ip {arguments}: {} (networks of their own need root)", output.err.trim());
     Ok(())
 }
 
