@@ -23,6 +23,7 @@ pub mod id;
 pub mod key;
 pub mod memory;
 pub mod metrics;
+pub mod mutant;
 pub mod pairs;
 pub mod region;
 pub mod stack;

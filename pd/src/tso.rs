@@ -18,6 +18,7 @@
 
 use crate::config::TSO_WINDOW_MS;
 use basalt_common::Timestamp;
+use basalt_common::mutant::mutant;
 use basalt_common::ts::LOGICAL_MAX;
 
 /// The next timestamp lies outside the durable window: save [`Oracle::window_wanted`] and come again.
@@ -36,7 +37,8 @@ pub struct Oracle {
 impl Oracle {
     /// Continues behind the durable window (0 for a new cluster). Nothing can be given before a wider one is saved.
     pub fn recover(window_ms: u64) -> Oracle {
-        Oracle { last: Timestamp::compose(window_ms, 0).prev(), window_ms }
+        let from = if mutant("M25") { Timestamp::ZERO } else { Timestamp::compose(window_ms, 0).prev() };
+        Oracle { last: from, window_ms }
     }
 
     /// Gives `count` timestamps and returns the last of them; they end at it and are consecutive.
@@ -54,7 +56,7 @@ impl Oracle {
             false if self.last.logical() + count < LOGICAL_MAX => (self.last.physical_ms(), self.last.logical() + 1),
             false => (self.last.physical_ms() + 1, 0),
         };
-        if physical >= self.window_ms {
+        if physical >= self.window_ms && !mutant("M24") {
             return Err(WindowExhausted);
         }
         let last = Timestamp::compose(physical, first + count - 1);

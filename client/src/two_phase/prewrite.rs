@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::region_cache::CachedRegion;
 use crate::retry::{Retry, wrong_answer};
 use basalt_common::Timestamp;
+use basalt_common::mutant::mutant;
 use basalt_proto::errors::{LockInfo, LockKind, key_error};
 use basalt_proto::kv::{self, kv_request, kv_response};
 use futures::stream::{self, StreamExt};
@@ -73,6 +74,7 @@ impl Committer {
         for prewritten in done {
             match prewritten {
                 Prewritten::AsyncCommitted(ts) => commit_ts = commit_ts.max(ts),
+                Prewritten::Locked if mutant("M10") && self.way == Way::Async => {}
                 other => return Ok(other),
             }
         }
@@ -82,7 +84,9 @@ impl Committer {
     /// Whether failed prewrites leave a doubt.
     fn judge(&self, failures: Vec<Failure>, done: &[Prewritten]) -> Error {
         let fell_back = done.iter().any(|d| matches!(d, Prewritten::Locked));
-        let in_doubt = self.way != Way::TwoPhase && !fell_back && failures.iter().all(|f| f.unknown);
+        let decides = self.way != Way::TwoPhase && !fell_back;
+        let in_doubt =
+            decides && failures.iter().all(|f| f.unknown) || mutant("M14") && failures.iter().any(|f| f.unknown);
         // The failure that says most: not that others were given up because of it, and one that is certain.
         let told = failures.into_iter().min_by_key(|f| (matches!(f.error, Error::Shutdown), f.unknown));
         match told {

@@ -13,6 +13,7 @@
 
 use super::{LogBatch, LogError, LogState, RaftLog, entry_bytes};
 use basalt_common::RegionId;
+use basalt_common::mutant::mutant;
 use basalt_proto::raft::RaftLocalState;
 use prost::Message as _;
 use protobuf::Message as _;
@@ -86,7 +87,7 @@ impl RaftLog for RocksRaftLog {
         let mut out = WriteBatch::default();
         let mut buffer = Vec::new();
         for (&region, append) in &batch.regions {
-            if append.reset {
+            if append.reset && !mutant("M31") {
                 out.delete(state_key(region));
                 out.delete_range(entry_key(region, 0), entry_key(region, u64::MAX));
             }

@@ -24,6 +24,7 @@ use crate::engine::Engine;
 use crate::error::RegionError;
 use crate::raftlog::{LogBatch, RaftLog, RegionAppend};
 use basalt_common::env::Monotonic;
+use basalt_common::mutant::mutant;
 use basalt_common::{Epoch, KeyRange, Peer as RegionPeer, PeerId, Region, RegionId, StoreId};
 use basalt_proto::raft::{ApplyState, Envelope, GcState, PeerState, SnapshotMeta};
 use protobuf::Message as _;
@@ -534,7 +535,7 @@ impl Store {
         let kind = message.get_msg_type();
         let asks_vote = matches!(kind, MessageType::MsgRequestVote | MessageType::MsgRequestPreVote);
         let election = self.config.tick * self.config.election_ticks as u32;
-        if asks_vote && now.since(self.started_at) < election {
+        if asks_vote && now.since(self.started_at) < election && !mutant("M20") {
             return Ok(());
         }
         if let Some(tombstone) = self.tombstones.get(&region_id)

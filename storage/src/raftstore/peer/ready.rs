@@ -10,6 +10,7 @@ use crate::raftlog::RegionAppend;
 use crate::raftstore::apply::ApplyTask;
 use crate::raftstore::store::{Effects, PdEvent};
 use basalt_common::env::Monotonic;
+use basalt_common::mutant::mutant;
 use basalt_common::{Peer as RegionPeer, PeerId, PeerRole};
 use basalt_proto::raft::Envelope;
 use protobuf::Message as _;
@@ -65,7 +66,7 @@ impl Peer {
             let hard_state = hard_state.clone();
             self.node.mut_store().set_hard_state(hard_state);
         }
-        let must_sync = ready.must_sync();
+        let must_sync = ready.must_sync() && !(mutant("M32") && ready.entries().is_empty());
         if must_sync {
             let entries = ready.take_entries();
             self.node.mut_store().append(&entries);
@@ -73,6 +74,7 @@ impl Peer {
             out.persist_region(self.region.id, RegionAppend { reset: false, entries, state });
         }
         self.node.advance_append_async(ready);
+        let messages = if mutant("M30") { self.send_all(messages, out) } else { messages };
         if must_sync || self.persists_outstanding > 0 {
             self.persists_outstanding += 1;
             let messages = messages.into_iter().filter_map(|m| self.envelope(m)).collect::<Vec<_>>();
@@ -83,6 +85,12 @@ impl Peer {
                 self.send(message, out);
             }
         }
+    }
+
+    /// Sends messages before what they promise is durable.
+    fn send_all(&mut self, messages: Vec<Message>, out: &mut Effects) -> Vec<Message> {
+        messages.into_iter().for_each(|message| self.send(message, out));
+        Vec::new()
     }
 
     pub(super) fn on_role(&mut self, role: StateRole, now: Monotonic, config: &RaftConfig, out: &mut Effects) {

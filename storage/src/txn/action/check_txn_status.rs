@@ -4,6 +4,7 @@ use super::Changes;
 use super::rollback::{mark_in_lock, put_rollback, roll_back_lock};
 use crate::error::{Error, KeyError, LockedKey};
 use crate::mvcc::{Lock, LockKind, MvccReader, OwnRecord};
+use basalt_common::mutant::mutant;
 use basalt_common::{EncodedKey, Timestamp, UserKey};
 
 /// Who asks about whom.
@@ -88,7 +89,7 @@ fn check_lock(
             changes.unlock(key, &lock);
             return Ok(TxnStatus::PessimisticExpired);
         }
-        roll_back_lock(reader, key, &lock, true, changes)?;
+        roll_back_lock(reader, key, &lock, !mutant("M4"), changes)?;
         return Ok(TxnStatus::Expired);
     }
     let mut is_changed = false;
@@ -122,6 +123,7 @@ fn check_record(
         OwnRecord::Committed { commit_ts, .. } => Ok(TxnStatus::Committed(commit_ts)),
         OwnRecord::RolledBack => Ok(TxnStatus::RolledBack),
         OwnRecord::None { .. } if check.resolving_pessimistic_lock => Ok(TxnStatus::NotFound),
+        OwnRecord::None { .. } if check.rollback_if_not_exist && mutant("M2") => Ok(TxnStatus::NotFoundRolledBack),
         OwnRecord::None { overlapped } if check.rollback_if_not_exist => {
             put_rollback(key, check.lock_ts, true, overlapped, changes);
             mark_in_lock(key, check.lock_ts, other, changes);

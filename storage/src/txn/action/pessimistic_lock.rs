@@ -10,6 +10,7 @@
 use super::{Changes, check_key};
 use crate::error::{ConflictReason, Error, KeyError};
 use crate::mvcc::{Lock, LockKind, MvccReader, OwnRecord, WriteKind};
+use basalt_common::mutant::mutant;
 use basalt_common::{EncodedKey, Timestamp, UserKey};
 use bytes::Bytes;
 use std::collections::BTreeSet;
@@ -97,7 +98,7 @@ pub fn pessimistic_lock(
         if wanted.return_values || must_not_exist.0 {
             // Under the lock the newest value is the one as of any later timestamp.
             value = reader.get_committed(&key, newest_commit.max(wanted.for_update_ts))?.map(|found| found.value);
-            if must_not_exist.0 && value.is_some() {
+            if must_not_exist.0 && value.is_some() && !mutant("M16") {
                 return Err(KeyError::AlreadyExist(user_key.clone()).into());
             }
         }

@@ -14,6 +14,7 @@
 use super::{Changes, check_key};
 use crate::error::{ConflictReason, Error, KeyError};
 use crate::mvcc::{Lock, LockKind, MvccReader, OwnRecord, SHORT_VALUE_MAX, Write, WriteKind};
+use basalt_common::mutant::mutant;
 use basalt_common::{EncodedKey, Timestamp, UserKey};
 use bytes::Bytes;
 
@@ -174,7 +175,7 @@ pub fn prepare(reader: &mut MvccReader<'_>, prewrite: Prewrite) -> Result<Prepar
         match plan_key(reader, &prewrite, mutation) {
             Ok(KeyPlan::Write(lock)) => locks.push(lock),
             Ok(KeyPlan::Nothing) => {}
-            Ok(KeyPlan::Exists(lock)) if lock.use_async_commit => {
+            Ok(KeyPlan::Exists(lock)) if lock.use_async_commit || mutant("M9") => {
                 existing.has_async = true;
                 existing.async_min_commit_ts = existing.async_min_commit_ts.max(lock.min_commit_ts);
             }
@@ -182,6 +183,8 @@ pub fn prepare(reader: &mut MvccReader<'_>, prewrite: Prewrite) -> Result<Prepar
             Ok(KeyPlan::Committed(commit_ts)) => return Ok(Prepared::Done(committed(&prewrite.mode, commit_ts))),
             Err(Error::Key(error)) => {
                 if blocked.is_empty()
+                    && !mutant("M11")
+                    && !mutant("M13")
                     && let Some(commit_ts) = find_commit(reader, &prewrite)?
                 {
                     return Ok(Prepared::Done(committed(&prewrite.mode, commit_ts)));
@@ -213,7 +216,8 @@ fn plan(prewrite: Prewrite, locks: Vec<PlannedLock>, existing: Existing) -> Prep
         _ if locks.iter().any(|planned| planned.lock.is_shared) => CommitMode::TwoPhase,
         mode => mode,
     };
-    let floor = prewrite.min_commit_ts.max(prewrite.start_ts.next()).max(prewrite.for_update_ts.next());
+    let given = if mutant("M7") { Timestamp::ZERO } else { prewrite.min_commit_ts };
+    let floor = given.max(prewrite.start_ts.next()).max(prewrite.for_update_ts.next());
     let plan = Plan { mode, locks, floor, max_commit_ts: prewrite.max_commit_ts, existing };
     if plan.locks.is_empty() && (was_prewritten || plan.mode == CommitMode::TwoPhase) {
         return Prepared::Done(plan.answer(None));
@@ -364,6 +368,8 @@ fn check_conflict(
         return Ok(None);
     }
     match reader.own_record(key, start_ts)? {
+        _ if mutant("M12") && !prewrite.for_update_ts.is_zero() => {}
+        OwnRecord::Committed { .. } if mutant("M13") => {}
         OwnRecord::Committed { commit_ts, .. } => return Ok(Some(commit_ts)),
         OwnRecord::RolledBack => return Err(self_rolled_back(prewrite, mutation)),
         OwnRecord::None { .. } => {}

@@ -3,6 +3,7 @@
 use super::Changes;
 use crate::error::{Error, KeyError};
 use crate::mvcc::{Lock, MvccReader, OwnRecord, Write};
+use basalt_common::mutant::mutant;
 use basalt_common::{EncodedKey, Timestamp, UserKey};
 
 /// Rolls `start_ts` back on a key, whatever it left there.
@@ -19,7 +20,7 @@ pub fn rollback(
     let lock = reader.lock(&key, start_ts)?;
     match lock {
         Some(lock) if lock.start_ts == start_ts => {
-            let is_protected = &lock.primary == user_key;
+            let is_protected = &lock.primary == user_key && !mutant("M3");
             roll_back_lock(reader, &key, &lock, is_protected, changes)
         }
         other => match reader.own_record(&key, start_ts)? {
@@ -27,6 +28,7 @@ pub fn rollback(
                 Err(KeyError::Committed { start_ts, commit_ts, key: user_key.clone() }.into())
             }
             OwnRecord::RolledBack => Ok(()),
+            OwnRecord::None { .. } if mutant("M1") => Ok(()),
             OwnRecord::None { overlapped } => {
                 put_rollback(&key, start_ts, true, overlapped, changes);
                 mark_in_lock(&key, start_ts, other, changes);
@@ -75,8 +77,9 @@ pub(super) fn put_rollback(
 ) {
     match overlapped {
         None => changes.put_write(key, start_ts, &Write::rollback(start_ts, is_protected)),
+        Some(_) if mutant("M5") => changes.put_write(key, start_ts, &Write::rollback(start_ts, is_protected)),
         Some((write, newer)) => {
-            let gc_fence = write.gc_fence.or(Some(newer.unwrap_or(Timestamp::ZERO)));
+            let gc_fence = write.gc_fence.or(Some(newer.unwrap_or(Timestamp::ZERO))).filter(|_| !mutant("M6"));
             changes.put_write(key, start_ts, &Write { has_overlapped_rollback: true, gc_fence, ..write });
         }
     }
