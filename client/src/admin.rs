@@ -130,7 +130,7 @@ impl Cluster {
     pub fn region_info(&self, store: StoreId, region: Option<RegionId>) -> BoxFuture<'_, Result<Vec<kv::RegionInfo>>> {
         Box::pin(async move {
             let region_id = region.map_or(0, |r| r.0);
-            let request = kv_request::Cmd::RegionInfo(kv::RegionInfoRequest { region_id });
+            let request = kv_request::Cmd::RegionInfo(kv::RegionInfoRequest { region_id, leads_only: false });
             match self.ask_store(store, request).await? {
                 kv_response::Cmd::RegionInfo(answer) => Ok(answer.regions),
                 _ => Err(wrong_answer()),

@@ -304,8 +304,11 @@ impl Cluster {
                         continue;
                     }
                 };
-                if let Some(e) = answer.error {
-                    return Err(Error::of_key(e, Timestamp(primary.start_ts)));
+                match answer.error {
+                    None => {}
+                    // Somebody has ended the transaction meanwhile, and nothing is known of it here: the primary's region says.
+                    Some(KeyError { kind: Some(key_error::Kind::BelowSafePoint(_)) }) => return Ok(None),
+                    Some(e) => return Err(Error::of_key(e, Timestamp(primary.start_ts))),
                 }
                 if answer.locks.len() < keys.len() {
                     let fate = match answer.commit_ts {

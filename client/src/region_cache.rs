@@ -25,6 +25,8 @@ pub struct CachedRegion {
     pub region: Region,
     /// Index of the leader (or of who is tried next) in `region.peers`.
     leader: AtomicUsize,
+    /// Held by who asks the voters which of them leads, for all that wait.
+    pub(crate) asking: tokio::sync::Mutex<()>,
 }
 
 impl CachedRegion {
@@ -32,7 +34,7 @@ impl CachedRegion {
         let at = leader.and_then(|l| region.peers.iter().position(|p| p.id == l.id));
         let first_voter = || region.peers.iter().position(|p| p.role == PeerRole::Voter).unwrap_or(0);
         let leader = AtomicUsize::new(at.unwrap_or_else(first_voter));
-        CachedRegion { region, leader }
+        CachedRegion { region, leader, asking: tokio::sync::Mutex::default() }
     }
 
     /// Whom to ask. None for a region without peers, which nobody should have told of.

@@ -221,6 +221,7 @@ impl Cluster {
             }
             None => {
                 retry.maybe_executed = false;
+                retry.full_since = None;
                 Ok(Some(cmd))
             }
         }

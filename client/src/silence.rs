@@ -7,6 +7,7 @@
 //!   request ──▶ leader      no answer of this store to anybody for SILENCE: is it there?  ──▶ store ── yes ─▶ go on waiting
 //!                           no answer to that either: do you lead the region?  ──▶ the other voters ── yes ─▶ ask that one
 //! ```
+//! One request asks for all that wait; the answers measure nothing and wait for nothing, since whoever is asked may be busy.
 //! A request that is asked of another leader may have been executed by the silent one, like any whose answer is lost. A store
 //! that answers something is not silent, so that who waits for a row's lock on a busy store asks nobody.
 
@@ -110,20 +111,23 @@ impl Cluster {
     /// Who leads the region instead of `peer`, as soon as its store is silent and another says that it does.
     async fn other_leader(&self, route: &CachedRegion, peer: Peer, heard: &Heard) -> Peer {
         loop {
+            // Who asked for all has found out.
+            if let Some(leader) = route.leader().filter(|leader| leader.id != peer.id) {
+                return leader;
+            }
             let silent = heard.silent_for(&self.env);
             if silent < SILENCE {
                 sleep(SILENCE - silent).await;
                 continue;
             }
             if silent < SILENCE + PATIENCE {
-                // One asks for all.
                 if let Ok(_asking) = heard.asking.try_lock()
                     && let Ok(Some(_)) = timeout(PATIENCE, self.leader_at(route, peer)).await
                 {
                     heard.now(&self.env);
                     continue;
                 }
-            } else {
+            } else if let Ok(_asking) = route.asking.try_lock() {
                 let others = route.region.peers.iter().filter(|p| p.id != peer.id && p.role == PeerRole::Voter);
                 let mut answers: FuturesUnordered<_> = others.map(|other| self.leader_at(route, *other)).collect();
                 let found = timeout(PATIENCE, async {
@@ -144,7 +148,7 @@ impl Cluster {
 
     /// Whether a peer leads its region, by its store; nothing where that does not say.
     async fn leader_at(&self, route: &CachedRegion, peer: Peer) -> Option<Option<Peer>> {
-        let ask = kv_request::Cmd::RegionInfo(kv::RegionInfoRequest { region_id: route.region.id.0 });
+        let ask = kv_request::Cmd::RegionInfo(kv::RegionInfoRequest { region_id: route.region.id.0, leads_only: true });
         let answer = self.kv.call(peer.store_id, kv::KvRequest { cmd: Some(ask) }).await.ok()?;
         let Some(kv_response::Cmd::RegionInfo(info)) = answer.cmd else { return None };
         let leads = |info: &kv::RegionInfo| info.leader.as_ref().is_some_and(|leader| leader.id == peer.id.0);

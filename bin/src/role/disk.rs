@@ -87,7 +87,8 @@ impl Watch {
                 return false;
             }
         };
-        let full = free < self.reserve;
+        // There must be some more room than that before writes are taken again, so that it does not go to and fro.
+        let full = free < self.reserve + if self.full { self.reserve / 4 } else { 0 };
         if full == self.full {
             return false;
         }

@@ -11,6 +11,7 @@
 
 use anyhow::{Context, Result, bail};
 use basalt_common::env::Env;
+use basalt_common::{PeerRole, Region};
 use basalt_proto::meta::{Store, StoreState};
 use basalt_storage::engine::EngineError;
 use basalt_storage::raftlog::LogError;
@@ -32,23 +33,35 @@ const VOTERS_MIN: usize = 3;
 pub fn check(folder: &Path) -> Result<()> {
     let mark = folder.join(MARK);
     match std::fs::read_to_string(&mark) {
-        Ok(why) => bail!("{}: damaged data were met: {}\n{}", folder.display(), why.trim(), advice()),
+        Ok(why) => bail!(
+            "{}: damaged data were met: {}\nIf the other stores are well, {}",
+            folder.display(),
+            why.trim(),
+            advice()
+        ),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error).with_context(|| format!("cannot read {}", mark.display())),
     }
 }
 
-/// Says what to do, behind an error of a start that damage explains.
-pub fn advise(error: anyhow::Error) -> anyhow::Error {
+/// Marks the folder and says what to do, where damage explains an error of a start.
+pub fn advise(folder: &Path, error: anyhow::Error) -> anyhow::Error {
+    let is_missing = |text: &str| text.contains("No such file");
     let is_damage = error.chain().any(|cause| {
-        matches!(cause.downcast_ref(), Some(EngineError::Corrupt(_) | EngineError::Io(_)))
-            || matches!(cause.downcast_ref(), Some(LogError::Corrupt(_) | LogError::Io(_)))
+        let engine = cause.downcast_ref::<EngineError>();
+        let log = cause.downcast_ref::<LogError>();
+        matches!(engine, Some(EngineError::Corrupt(_)))
+            || matches!(log, Some(LogError::Corrupt(_)))
+            || matches!(engine, Some(EngineError::Io(text)) if is_missing(text))
+            || matches!(log, Some(LogError::Io(text)) if is_missing(text))
             || cause.downcast_ref::<StoreError>().is_some_and(StoreError::is_damage)
     });
-    match is_damage {
-        true => anyhow::anyhow!("{error:#}\nIf its files are damaged: {}", advice()),
-        false => error,
+    if !is_damage {
+        return error;
     }
+    let text = format!("{error:#}");
+    Guard::new(folder).mark(&text);
+    anyhow::anyhow!("{text}\nIf the other stores are well, {}", advice())
 }
 
 fn advice() -> &'static str {
@@ -97,7 +110,10 @@ impl Guard {
 
 fn is_replicated(node: &Node) -> bool {
     let delegates = node.handle().delegates().all();
-    !delegates.is_empty() && delegates.iter().all(|delegate| delegate.region().peers.len() >= VOTERS_MIN)
+    // A peer that waits for its first snapshot knows no peers, and has nothing.
+    let mut regions = delegates.iter().map(|delegate| delegate.region()).filter(|region| !region.peers.is_empty());
+    let voters = |region: &Region| region.peers.iter().filter(|peer| peer.role == PeerRole::Voter).count();
+    regions.all(|region| voters(&region) >= VOTERS_MIN)
 }
 
 /// The regions of a store that has just ended have no leader yet, and PD does not know how their voters are: it is asked again.
@@ -114,27 +130,39 @@ async fn retire(pd: &PdCaller, store: u64, env: &Env) -> Result<(), StoreError> 
     }
 }
 
-/// Gives the folder's store up and moves the folder aside, so that a new one starts there.
+/// Gives the store of a marked folder up, and moves the folder aside, so that a new one starts there. Of a folder that is not
+/// there, only the first; a folder without a mark is left alone.
 ///
 /// # Errors
-/// PD refuses, since regions have no majority without the store; the folder cannot be moved.
+/// PD refuses, since regions have no majority without the store; the folder cannot be moved. It is where it was then.
 pub async fn set_aside(folder: &Path, address: &str, pd: &PdCaller, env: &Env) -> Result<()> {
+    let is_there = folder.exists();
+    if is_there && !folder.join(MARK).exists() {
+        tracing::warn!(folder = %folder.display(), "no damage was met here: --rebuild does nothing");
+        return Ok(());
+    }
     // Waits for PD as long as it takes.
     pd.cluster_info().await?;
     let known = pd.stores().await.context("PD does not tell which stores there are")?;
-    let mut given_up = Vec::new();
+    let mut aside = None;
+    if is_there {
+        let whole = folder.canonicalize().with_context(|| format!("cannot find {}", folder.display()))?;
+        let mut name = whole.as_os_str().to_owned();
+        name.push(format!(".damaged-{}", env.wall_ms() / 1000));
+        std::fs::rename(&whole, &name).with_context(|| format!("cannot move {} aside", whole.display()))?;
+        aside = Some((whole, PathBuf::from(name)));
+    }
     let is_listed = |store: &Store| matches!(store.state(), StoreState::Up | StoreState::Down);
+    let mut given_up = Vec::new();
     for store in known.into_iter().filter(|store| store.address == address && is_listed(store)) {
-        retire(pd, store.id, env).await.with_context(|| format!("store {} at {address} is not given up", store.id))?;
+        let retired = retire(pd, store.id, env).await;
+        if let (Err(_), Some((whole, aside))) = (&retired, &aside) {
+            std::fs::rename(aside, whole).with_context(|| format!("cannot move {} back", aside.display()))?;
+        }
+        retired.with_context(|| format!("store {} at {address} is not given up", store.id))?;
         given_up.push(store.id.to_string());
     }
-    let mut aside = folder.as_os_str().to_owned();
-    aside.push(format!(".damaged-{}", env.wall_ms() / 1000));
-    let moved = match std::fs::rename(folder, &aside) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
-        moved => moved.map(|()| true).with_context(|| format!("cannot move {} aside", folder.display()))?,
-    };
-    let aside = if moved { Path::new(&aside).display().to_string() } else { "nothing was there".into() };
+    let aside = aside.map_or_else(|| "nothing was there".into(), |(_, aside)| aside.display().to_string());
     let stores = if given_up.is_empty() { "none at this address".into() } else { given_up.join(", ") };
     tracing::warn!(
         stores,

@@ -192,7 +192,7 @@ pub fn run(args: cli::Storage) -> Result<()> {
         });
         // A store that the cluster does not know yet waits for PD as long as it takes.
         let store = tokio::select! {
-            store = opening => store.map_err(rebuild::advise)?,
+            store = opening => store.map_err(|error| rebuild::advise(&data, error))?,
             stopped = shutdown::requested() => return stopped,
         };
         local.join(store.node.inbound().clone());
@@ -204,6 +204,7 @@ pub fn run(args: cli::Storage) -> Result<()> {
         tracing::info!(%listen, status = %status_address, store = %store.node.id(), "serving");
         say_ready(&format!("storage node {} on {listen}", store.node.id()));
         shutdown::requested().await?;
+        store.disk_watch.abort();
         let left = store.node.hand_over(shutdown::HAND_OVER).await;
         if left > 0 {
             tracing::warn!(regions = left, "no other store took these over in time: they wait for an election");

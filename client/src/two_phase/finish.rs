@@ -6,6 +6,7 @@ use crate::config::{BATCH_KEYS_MAX, CLEANUP_BUDGET, COMMIT_BUDGET, REGION_CONCUR
 use crate::error::{Error, Result};
 use crate::retry::{Retry, wrong_answer};
 use basalt_common::Timestamp;
+use basalt_common::mutant::mutant;
 use basalt_proto::errors::key_error;
 use basalt_proto::kv::{self, kv_request, kv_response};
 use bytes::Bytes;
@@ -55,6 +56,7 @@ impl Committer {
                 Ok(Some(kv_response::Cmd::Commit(answer))) => answer,
                 Ok(Some(_)) => return Err(Error::Undetermined("wrong answer to a commit".into())),
                 Ok(None) => continue,
+                Err(_) if unknown && mutant("M33") => return Ok(Some(commit_ts)),
                 Err(e) if unknown => return Err(Error::Undetermined(e.to_string())),
                 Err(e) => return Err(e),
             };
@@ -62,6 +64,10 @@ impl Committer {
                 None if answer.commit_ts != 0 => Ok(Some(Timestamp(answer.commit_ts))),
                 None => Ok(Some(commit_ts)),
                 Some(Some(key_error::Kind::CommitTsExpired(_))) => Ok(None),
+                // What an earlier attempt has done may have been collected.
+                Some(Some(key_error::Kind::BelowSafePoint(e))) if unknown => {
+                    Err(Error::Undetermined(Error::below_safe_point(e).to_string()))
+                }
                 Some(Some(key_error::Kind::Committed(e))) if e.start_ts == self.start_ts.0 => {
                     Ok(Some(Timestamp(e.commit_ts)))
                 }

@@ -1,11 +1,14 @@
 //! Whether a store may be given up whose data are gone.
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, StoreInfo};
 use basalt_common::env::Monotonic;
 use basalt_common::{RegionId, StoreId};
 use basalt_proto::meta::StoreState;
 use std::fmt;
 use std::time::Duration;
+
+/// Some heartbeats.
+const HEARD_WITHIN: Duration = Duration::from_secs(10);
 
 /// A region that would not have a majority without the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,21 +26,29 @@ pub struct Short {
 impl fmt::Display for Short {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Short { region, voters, left, regions } = self;
-        write!(f, "{regions} regions need it: region {region} would have {left} of its {voters} voters")
+        write!(
+            f,
+            "{regions} regions need it: of region {region} only {left} of {voters} voters are known to be well elsewhere"
+        )
     }
 }
 
 /// The first region that needs the store, if one does.
 pub fn in_danger(cluster: &Cluster, store: StoreId, now: Monotonic, down_after: Duration) -> Option<Short> {
     let is_up = |id: StoreId| {
-        cluster.store(id).is_some_and(|info| cluster.store_state(info, now, down_after) == StoreState::Up)
+        let is_heard = |info: &StoreInfo| now.since(info.heard) < HEARD_WITHIN;
+        let is_up = |info: &StoreInfo| cluster.store_state(info, now, down_after) == StoreState::Up;
+        cluster.store(id).is_some_and(|info| is_heard(info) && is_up(info))
     };
     let mut short =
         cluster.regions().filter(|info| info.voters().any(|peer| peer.store_id == store)).filter_map(|info| {
             let is_left = |peer: &&basalt_common::Peer| {
                 peer.store_id != store && is_up(peer.store_id) && !info.is_unhealthy(peer)
             };
-            let (voters, left) = (info.voters().count(), info.voters().filter(is_left).count());
+            // Only a leader elsewhere knows how the others are; PD itself remembers nobody's state over a restart.
+            let is_known = info.leader.is_some_and(|leader| leader.store_id != store && is_up(leader.store_id));
+            let left = if is_known { info.voters().filter(is_left).count() } else { 0 };
+            let voters = info.voters().count();
             (left <= voters / 2).then_some(Short { region: info.region.id, voters, left, regions: 1 })
         });
     let first = short.next()?;

@@ -34,6 +34,8 @@ use tokio_util::task::TaskTracker;
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
 /// Between two looks whether garbage collection's safe point may move.
 const SAFE_POINT_LOOK: Duration = Duration::from_secs(2);
+/// How often in a row it may not be moved before that is worth a warning.
+const SAFE_POINT_FAILURES_TOLD: u32 = 20;
 
 /// How a SQL server is to run.
 pub struct SqlServerOptions {
@@ -239,14 +241,21 @@ async fn ensure_test_database(catalog: &Catalog) -> Result<()> {
 impl Shared {
     /// Moves garbage collection's safe point on, while this is the first of the SQL servers that live.
     async fn keep_safe_point(&self, stop: CancellationToken) {
+        let mut failures: u32 = 0;
         loop {
             let advance = async {
                 tokio::time::sleep(SAFE_POINT_LOOK).await;
                 let first = self.catalog.live_servers().and_then(|alive| alive.into_iter().min());
-                if first == Some(self.catalog.server_id())
-                    && let Err(error) = self.cluster.advance_safe_point().await
-                {
-                    tracing::debug!(%error, "the safe point of garbage collection stays where it is");
+                if first != Some(self.catalog.server_id()) {
+                    failures = 0;
+                } else if let Err(error) = self.cluster.advance_safe_point().await {
+                    failures += 1;
+                    match failures.is_multiple_of(SAFE_POINT_FAILURES_TOLD) {
+                        true => tracing::warn!(%error, failures, "old versions are not collected"),
+                        false => tracing::debug!(%error, "the safe point of garbage collection stays where it is"),
+                    }
+                } else {
+                    failures = 0;
                 }
             };
             tokio::select! {

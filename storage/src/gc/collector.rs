@@ -132,7 +132,7 @@ impl Collector {
         }
     }
 
-    /// Collects in a whole region; says how many records it looked at.
+    /// Collects in a whole region; says how many records it left, about.
     async fn walk(&self, ctx: &RegionCtx, collect_to: Timestamp) -> Result<u64, Error> {
         self.scheduler.forget_below(ctx, collect_to).await?;
         // Before the first page is read: what comes later counts for the next walk.
@@ -154,7 +154,7 @@ impl Collector {
         if deleted > 0 {
             tracing::debug!(region = %ctx.region_id, records, deleted, "collected garbage");
         }
-        Ok(records)
+        Ok(records.saturating_sub(deleted))
     }
 
     async fn compact(&self, region: &Region) {

@@ -9,7 +9,7 @@
 //! a ⊕ !3   put       ┘
 //! ```
 //! If it were a deletion that a reader at the safe point finds at 7, it would go as well, but never before what it hides: a page
-//! that ends between the two leaves it for the next.
+//! that ends between the two leaves it to the next, and a walk that is broken off leaves it where it is.
 //!
 //! It is for the caller to know that no transaction below the safe point has a lock anywhere, and that none of them writes
 //! here any more ([`crate::gc`]).
@@ -29,6 +29,8 @@ pub struct PageLimits {
     pub records: usize,
     /// Changes made.
     pub changes: usize,
+    /// Bytes of the changes' keys, about: they travel in one raft entry.
+    pub bytes: usize,
 }
 
 /// What a look at some records found.
@@ -51,16 +53,24 @@ pub struct GarbagePage {
 pub struct Place {
     /// The first record, an engine key.
     pub at: Bytes,
-    /// It is not the newest of its key.
-    pub is_within_key: bool,
+    /// What is known of its key, if it is not the newest of it.
+    within: Option<Box<Within>>,
+}
+
+/// A key of which newer records were looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Within {
+    key: Vec<u8>,
+    found: bool,
+    hides: Option<Modify>,
 }
 
 /// The records of one key, so far.
 #[derive(Default)]
 struct Versions {
     key: Vec<u8>,
-    /// Where what a reader at the safe point finds stands.
-    found_at: Option<Bytes>,
+    /// What a reader at the safe point finds was come by.
+    found: bool,
     /// What it finds is nothing: the record goes behind those that it hides.
     hides: Option<Modify>,
     kept: u64,
@@ -90,22 +100,28 @@ pub fn garbage_page(
     let options = IterOptions { lower, upper: range.end.clone(), ..IterOptions::default() };
     let mut iter = snapshot.iter(Cf::Write, options)?;
     let mut page = GarbagePage::default();
-    let mut versions = Versions::default();
-    // What is newer than the first record of this page stays, and may be anything.
-    let mut is_within_key = from.is_some_and(|place| place.is_within_key);
+    let mut versions = match from.and_then(|place| place.within.as_deref().cloned()) {
+        // What is newer than the first record of this page may be anything.
+        Some(Within { key, found, hides }) => {
+            Versions { key, found, hides, newest_is_value: Some(false), ..Versions::default() }
+        }
+        None => Versions::default(),
+    };
+    let mut bytes = 0;
     let mut valid = iter.seek_to_first()?;
     while valid {
         let (key, commit_ts) = split_ts(iter.key())?;
         let is_newest = key != versions.key;
         if is_newest {
-            let newest_is_value = std::mem::take(&mut is_within_key).then_some(false);
-            let next = Versions { key: key.to_vec(), newest_is_value, ..Versions::default() };
+            let next = Versions { key: key.to_vec(), ..Versions::default() };
             std::mem::replace(&mut versions, next).finish(&mut page);
         }
-        if page.records as usize >= limits.records || page.modifies.len() >= limits.changes {
+        let is_full = page.modifies.len() >= limits.changes || bytes >= limits.bytes;
+        if page.records as usize >= limits.records || is_full {
             page.left += versions.kept;
-            let here = || Bytes::copy_from_slice(iter.key());
-            page.next = Some(Place { at: versions.found_at.unwrap_or_else(here), is_within_key: !is_newest });
+            let Versions { key, found, hides, .. } = versions;
+            let within = (!is_newest).then(|| Box::new(Within { key, found, hides }));
+            page.next = Some(Place { at: Bytes::copy_from_slice(iter.key()), within });
             return Ok(page);
         }
         page.records += 1;
@@ -118,8 +134,8 @@ pub fn garbage_page(
         let here = Bytes::copy_from_slice(iter.key());
         if commit_ts >= safe_point {
             versions.kept += 1;
-        } else if is_data && versions.found_at.is_none() {
-            versions.found_at = Some(here.clone());
+        } else if is_data && !versions.found {
+            versions.found = true;
             match record.kind == WriteKind::Put && record.is_current_at(safe_point) {
                 true => versions.kept += 1,
                 false => {
@@ -128,6 +144,7 @@ pub fn garbage_page(
                 }
             }
         } else {
+            bytes += 2 * here.len();
             page.modifies.extend(long_value(key, &record));
             page.modifies.push(delete(Cf::Write, here));
         }
@@ -227,7 +244,11 @@ mod tests {
             let mut chance = SmallRng::seed_from_u64(seed);
             let engine = history(&mut chance);
             let safe_point = chance.random_range(1..=LAST);
-            let limits = PageLimits { records: chance.random_range(2..20), changes: chance.random_range(2..8) };
+            let limits = PageLimits {
+                records: chance.random_range(2..20),
+                changes: chance.random_range(2..8),
+                bytes: chance.random_range(20..400),
+            };
             let before = seen(&engine, safe_point);
             let (mut from, mut pages, mut left) = (None, 0, 0);
             loop {
@@ -260,5 +281,5 @@ mod tests {
         }
     }
 
-    const BIG: PageLimits = PageLimits { records: 1_000, changes: 1_000 };
+    const BIG: PageLimits = PageLimits { records: 1_000, changes: 1_000, bytes: 1 << 20 };
 }

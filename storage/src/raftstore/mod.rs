@@ -97,13 +97,8 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether what is on disk is not what was written there.
+    /// Whether a file is not what was written there, by its checksums. A contradiction may be a mistake of the program's.
     pub fn is_damage(&self) -> bool {
-        matches!(
-            self,
-            StoreError::Engine(EngineError::Corrupt(_))
-                | StoreError::Log(LogError::Corrupt(_))
-                | StoreError::Corrupt(_)
-        )
+        matches!(self, StoreError::Engine(EngineError::Corrupt(_)) | StoreError::Log(LogError::Corrupt(_)))
     }
 }

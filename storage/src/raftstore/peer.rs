@@ -38,6 +38,7 @@ use basalt_common::{Epoch, KeyRange, Peer as RegionPeer, PeerId, PeerRole, Regio
 use basalt_proto::raft::RaftLocalState;
 use raft::eraftpb::{HardState, Message, MessageType};
 use raft::{RawNode, Ready, StateRole};
+use rand::Rng;
 use rand::rngs::SmallRng;
 use reads::{ReadRound, ReadWaiter};
 use std::collections::{BTreeMap, VecDeque};

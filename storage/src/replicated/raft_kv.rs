@@ -201,6 +201,15 @@ impl RegionAdmin for RaftKv {
     }
 
     async fn region_info(&self, request: RegionInfoRequest) -> RegionInfoResponse {
+        if request.leads_only {
+            let delegate = self.handle.delegates().get(RegionId(request.region_id));
+            let leader = delegate.filter(|delegate| delegate.term() != 0).map(|delegate| {
+                let (peer_id, region) = (delegate.peer_id, delegate.region());
+                let leader = region.peer(peer_id).map(Into::into);
+                RegionInfo { peer_id: peer_id.0, leader, term: delegate.term(), ..RegionInfo::default() }
+            });
+            return RegionInfoResponse { regions: leader.into_iter().collect() };
+        }
         let wanted = (request.region_id != 0).then_some(RegionId(request.region_id));
         let peers = self.handle.status(wanted).await.unwrap_or_default();
         RegionInfoResponse { regions: peers.iter().map(|p| self.region_info_of(p)).collect() }

@@ -16,6 +16,7 @@ use crate::txn::scheduler::{PrewriteOutcome, check_keys};
 use basalt_common::env::Env;
 use basalt_common::key::decode_user_key;
 use basalt_common::metrics;
+use basalt_common::mutant::mutant;
 use basalt_common::pairs::Pairs;
 use basalt_common::{Epoch, KeyRange, Peer, PeerId, RegionId, StoreId, Timestamp, UserKey};
 use basalt_proto::coprocessor::{CoprocessorRequest, CoprocessorResponse};
@@ -274,13 +275,18 @@ impl StoreService {
         })
     }
 
+    /// As [`StoreService::admit`]; the largest is the newest version's, and promises nothing.
+    async fn admit_read(&self, timestamps: impl IntoIterator<Item = u64>) -> Result<(), Error> {
+        self.admit(timestamps.into_iter().filter(|ts| *ts != u64::MAX)).await
+    }
+
     /// Refuses timestamps that PD cannot have given.
     async fn admit(&self, timestamps: impl IntoIterator<Item = u64>) -> Result<(), Error> {
         self.scheduler.ts_bound().admit(timestamps.into_iter().map(Timestamp)).await
     }
 
     async fn start_read(&self, version: u64, context: kv::Context) -> Result<ReadAt, Error> {
-        self.admit([version]).await?;
+        self.admit_read([version]).await?;
         let read = ReadAt {
             ts: Timestamp(version),
             resolved_locks: context.resolved_locks,
@@ -431,7 +437,8 @@ impl StoreService {
 
     async fn check_txn_status(&self, request: kv::CheckTxnStatusRequest) -> Result<kv::CheckTxnStatusResponse, Error> {
         let ctx = self.ctx(request.context.as_ref())?;
-        self.admit([request.lock_ts, request.current_ts, request.caller_start_ts]).await?;
+        self.admit([request.lock_ts, request.current_ts]).await?;
+        self.admit_read([request.caller_start_ts]).await?;
         let status = self.scheduler.check_txn_status(&ctx, convert::check_txn_status(request)).await?;
         Ok(convert::txn_status(status))
     }
@@ -470,13 +477,19 @@ impl StoreService {
 
     async fn scan_lock(&self, request: kv::ScanLockRequest) -> Result<kv::ScanLockResponse, Error> {
         let ctx = self.ctx(request.context.as_ref())?;
-        self.admit([request.max_version, request.safe_point]).await?;
+        self.admit_read([request.max_version]).await?;
         let max_ts = Timestamp(request.max_version);
         if request.safe_point != 0 {
+            // It is never taken back: nothing is readable below it any more.
+            if !self.scheduler.ts_bound().has_passed(Timestamp(request.safe_point)) {
+                return Err(KeyError::Invalid(format!("safe point {} is in the future", request.safe_point)).into());
+            }
             self.scheduler.close_below(&ctx, Timestamp(request.safe_point)).await?;
         }
         // No lock of an older transaction may appear behind the scan (M27).
-        self.scheduler.concurrency().update_max_ts(max_ts);
+        if !mutant("M27") {
+            self.scheduler.concurrency().update_max_ts(max_ts);
+        }
         let range = KeyRange::new(request.start_key, request.end_key);
         self.wait_for_range(&range, &ReadAt::at(max_ts)).await?;
         let snapshot = self.snapshot(&ctx).await?;

@@ -205,8 +205,15 @@ async fn a_region_is_closed_then_cleared_then_forgets() {
     let epoch = context.epoch.as_ref().map(Epoch::from).expect("an epoch");
     let ctx = RegionCtx { region_id: RegionId(context.region_id), epoch, peer_id: PeerId(1), deadline: None };
     service.scheduler().forget_below(&ctx, Timestamp(20)).await.expect("no lock is left");
-    assert!(below(call!(service, Commit, commit).error));
-    let resolve = ResolveLockRequest { context: Some(context.clone()), start_ts: 11, keys, ..Default::default() };
+    assert_eq!(call!(service, Commit, commit.clone()).error, None, "its record is there still");
+    let unknown = CommitRequest { start_ts: 9, ..commit };
+    assert!(below(call!(service, Commit, unknown).error));
+    let back = |start_ts| BatchRollbackRequest { context: Some(context.clone()), start_ts, keys: keys.clone() };
+    let committed = call!(service, BatchRollback, back(10)).error.and_then(|error| error.kind);
+    assert!(matches!(committed, Some(key_error::Kind::Committed(_))));
+    assert!(below(call!(service, BatchRollback, back(9)).error));
+    let resolve =
+        ResolveLockRequest { context: Some(context.clone()), start_ts: 11, keys: keys.clone(), ..Default::default() };
     assert_eq!(call!(service, ResolveLock, resolve).error, None);
     let check = CheckTxnStatusRequest {
         context: Some(context.clone()),

@@ -10,7 +10,7 @@ use basalt_common::Timestamp;
 use basalt_proto::raft::GcStep;
 
 /// Looked at and taken in one command.
-const PAGE: PageLimits = PageLimits { records: 8_192, changes: 2_048 };
+const PAGE: PageLimits = PageLimits { records: 8_192, changes: 2_048, bytes: 1 << 20 };
 
 impl Scheduler {
     /// Closes a region to readers and new locks below `safe_point`. At `Ok` no command that began before can still write a

@@ -20,6 +20,7 @@ use crate::mvcc::MvccReader;
 use crate::mvcc::reader::LockFilter;
 use crate::replicated::{RegionCtx, RegionSnapshot, Replicated, ReplicatedWrite};
 use basalt_common::env::Env;
+use basalt_common::mutant::mutant;
 use basalt_common::{KeyRange, Timestamp, UserKey, key};
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -139,16 +140,21 @@ impl Scheduler {
         let slots = self.latches.slots_of(request.mutations.iter().map(|mutation| mutation.key.as_slice()));
         let started = self.start(ctx, slots).await?;
         check_keys(&started.snapshot, request.mutations.iter().map(|mutation| &mutation.key))?;
-        if request.mode != CommitMode::TwoPhase && !started.snapshot.max_ts_synced {
+        if request.mode != CommitMode::TwoPhase && !started.snapshot.max_ts_synced && !mutant("M8") {
             return Err(RegionError::MaxTsNotSynced(ctx.region_id).into());
         }
         let start_ts = request.start_ts;
-        let plan = match prepare(&mut MvccReader::new(&*started.snapshot.data), request)? {
+        let prepared = prepare(&mut MvccReader::new(&*started.snapshot.data), request);
+        if let Ok(Prepared::Done(answer)) = prepared {
+            return Ok(PrewriteOutcome::Prewritten(answer));
+        }
+        // What stands in the way may stand on the transaction's own commit, whose record is gone.
+        started.snapshot.check_safe_point(start_ts)?;
+        let plan = match prepared? {
             Prepared::Done(answer) => return Ok(PrewriteOutcome::Prewritten(answer)),
             Prepared::Blocked(errors) => return Ok(PrewriteOutcome::Blocked(errors)),
             Prepared::Plan(plan) => plan,
         };
-        started.snapshot.check_safe_point(start_ts)?;
         let mut changes = Changes::default();
         let (answer, memory_locks) = self.finish_prewrite(*plan, &mut changes);
         self.write(ctx, started, changes, memory_locks).await?;
@@ -167,7 +173,9 @@ impl Scheduler {
             (Bytes::copy_from_slice(planned.key.as_slice()), MemoryLock { lock, is_one_phase })
         });
         match self.concurrency.lock_keys(in_memory.collect(), plan.floor, plan.max_commit_ts) {
-            Ok((decided, memory_locks)) => (plan.finish(Some(decided), changes), Some(memory_locks)),
+            Ok((decided, memory_locks)) => {
+                (plan.finish(Some(decided), changes), Some(memory_locks).filter(|_| !mutant("M15")))
+            }
             Err(_) => {
                 plan.fall_back();
                 (plan.finish(None, changes), None)
@@ -199,7 +207,7 @@ impl Scheduler {
     pub async fn rollback(&self, ctx: &RegionCtx, keys: &[UserKey], start_ts: Timestamp) -> Result<(), Error> {
         // No commit may get this timestamp any more where the rollback record goes.
         self.concurrency.update_max_ts(start_ts);
-        self.run(ctx, keys, start_ts, nothing_left, |reader, changes| {
+        self.run(ctx, keys, start_ts, Err, |reader, changes| {
             keys.iter().try_for_each(|key| rollback(reader, key, start_ts, changes))
         })
         .await
@@ -341,12 +349,18 @@ impl Scheduler {
     ) -> Result<R, Error> {
         let started = self.start(ctx, self.latches.slots_of(keys.iter().map(UserKey::as_slice))).await?;
         check_keys(&started.snapshot, keys)?;
+        let mut changes = Changes::default();
+        let result = action(&mut MvccReader::new(&*started.snapshot.data), &mut changes);
         if started.snapshot.has_forgotten(start_ts) {
             let safe_point = started.snapshot.collected.collected_to;
-            return forgotten(KeyError::BelowSafePoint { ts: start_ts, safe_point }.into());
+            return match result {
+                // Its record is there still.
+                Ok(found) if changes.is_empty() => Ok(found),
+                Err(Error::Key(committed @ KeyError::Committed { .. })) => Err(committed.into()),
+                _ => forgotten(KeyError::BelowSafePoint { ts: start_ts, safe_point }.into()),
+            };
         }
-        let mut changes = Changes::default();
-        let result = action(&mut MvccReader::new(&*started.snapshot.data), &mut changes)?;
+        let result = result?;
         self.write(ctx, started, changes, None).await?;
         Ok(result)
     }

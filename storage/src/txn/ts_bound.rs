@@ -33,14 +33,19 @@ impl TsBound {
         let _ = self.ask.set(ask);
     }
 
-    /// Lets timestamps pass that PD may have given. Zero is none, the largest is no promise.
+    /// Whether a timestamp is not above the newest that was heard of.
+    pub fn has_passed(&self, ts: Timestamp) -> bool {
+        self.newest.get().is_none_or(|newest| ts.0 <= newest.load(Relaxed))
+    }
+
+    /// Lets timestamps pass that PD may have given. Zero is none. The largest, at which the newest is read, is no promise, but
+    /// for a read it is not given either: who may bring it does not ask.
     ///
     /// # Errors
     /// [`KeyError::Invalid`] for one from the future; [`RegionError::ServerIsBusy`] when PD does not say.
     pub async fn admit(&self, timestamps: impl IntoIterator<Item = Timestamp>) -> Result<(), Error> {
         let (Some(newest), Some(ask)) = (self.newest.get(), self.ask.get()) else { return Ok(()) };
-        let named = timestamps.into_iter().filter(|ts| *ts != Timestamp::MAX);
-        let Some(largest) = named.max() else { return Ok(()) };
+        let Some(largest) = timestamps.into_iter().max() else { return Ok(()) };
         let limit_ms = Timestamp(newest.load(Relaxed)).physical_ms() + AHEAD_MAX.as_millis() as u64;
         if largest.physical_ms() <= limit_ms {
             return Ok(());
@@ -76,7 +81,7 @@ mod tests {
             Box::pin(async move { (n > 0).then(|| Timestamp::compose(200_000, 0)) })
         });
         bound.set(newest.clone(), ask);
-        bound.admit([Timestamp::ZERO, at(110), Timestamp::MAX]).await.expect("may have been given since");
+        bound.admit([Timestamp::ZERO, at(110)]).await.expect("may have been given since");
         assert_eq!(asked.load(Relaxed), 0);
         assert!(matches!(bound.admit([at(150)]).await, Err(Error::Region(RegionError::ServerIsBusy { .. }))));
         bound.admit([at(150)]).await.expect("PD has given newer ones");
@@ -84,5 +89,6 @@ mod tests {
         assert_eq!(asked.load(Relaxed), 2);
         assert!(matches!(bound.admit([at(211)]).await, Err(Error::Key(KeyError::Invalid(_)))));
         assert!(matches!(bound.admit([Timestamp(u64::MAX - 1)]).await, Err(Error::Key(KeyError::Invalid(_)))));
+        assert!(matches!(bound.admit([Timestamp::MAX]).await, Err(Error::Key(KeyError::Invalid(_)))));
     }
 }

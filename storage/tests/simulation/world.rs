@@ -454,7 +454,7 @@ impl World {
         for led in self.regions().await.values() {
             let engine = self.machines[led.machine].disk().engine;
             let range = EngineRange::from(&led.status.region.range);
-            let all = PageLimits { records: usize::MAX, changes: usize::MAX };
+            let all = PageLimits { records: usize::MAX, changes: usize::MAX, bytes: usize::MAX };
             let page = garbage_page(&*engine.snapshot(), &range, None, ts, all).expect("records decode");
             let state = keys::load_apply_state(&engine, led.status.region.id).expect("memory can be read");
             records += page.records;

@@ -107,7 +107,7 @@ fn spawn(
     let guarded = move || match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
         Ok(Ok(())) => {}
         Ok(Err(error)) => on_fatal(&error),
-        Err(_) => on_fatal(&StoreError::Corrupt("a raft thread panicked".into())),
+        Err(_) => on_fatal(&StoreError::Io("a raft thread panicked".into())),
     };
     std::thread::Builder::new().name(name).spawn(guarded).map_err(|e| StoreError::Io(e.to_string()))
 }

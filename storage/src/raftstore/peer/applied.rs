@@ -11,6 +11,7 @@ use crate::replicated::RegionCtx;
 use basalt_common::Region;
 use basalt_common::env::Monotonic;
 use basalt_proto::raft::{AdminCommand, admin_command};
+use raft::Storage;
 use raft::eraftpb::ConfChangeV2;
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ impl Peer {
     /// Moves the applied index. Returns the changes that concern the store.
     pub fn on_applied(
         &mut self,
-        applied: super::apply::Applied,
+        applied: crate::raftstore::apply::Applied,
         now: Monotonic,
         config: &RaftConfig,
         out: &mut Effects,

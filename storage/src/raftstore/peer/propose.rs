@@ -7,7 +7,7 @@ use super::{Peer, busy};
 use crate::config::RaftConfig;
 use crate::error::RegionError;
 use crate::raftstore::apply::ADMIN_CONTEXT;
-use crate::raftstore::message::{ProposalReply, Proposed, Reply};
+use crate::raftstore::message::{AdminDone, ProposalReply, Proposed, Reply};
 use crate::replicated::RegionCtx;
 use basalt_common::env::Monotonic;
 use basalt_common::{Epoch, Peer as RegionPeer, PeerId, PeerRole};
@@ -91,7 +91,7 @@ impl Peer {
         &mut self,
         ctx: &RegionCtx,
         command: AdminCommand,
-        reply: super::message::Reply<super::message::AdminDone>,
+        reply: Reply<AdminDone>,
         now: Monotonic,
         config: &RaftConfig,
     ) {
