@@ -98,8 +98,8 @@ impl Cluster {
     /// Closes the regions of a range and ends the transactions whose locks it finds; says how many locks.
     async fn close_below(&self, range: KeyRange, safe_point: Timestamp) -> Result<u64> {
         let (mut left, mut locks) = (Some(range), 0);
+        let mut retry = Retry::new(&self.env, REQUEST_BUDGET);
         while let Some(range) = left.clone() {
-            let mut retry = Retry::new(&self.env, REQUEST_BUDGET);
             let route = self.locate(range.start.as_slice(), &mut retry).await?;
             let Some(part) = range.intersect(&route.region.range) else {
                 return Err(Error::Corrupt(format!("region {} does not touch the range", route.region.id)));
@@ -129,6 +129,8 @@ impl Cluster {
                 };
             }
             locks += answer.locks.len() as u64;
+            // It answers: what comes next has a fresh budget.
+            retry = Retry::new(&self.env, REQUEST_BUDGET);
             for lock in answer.locks {
                 if !self.resolve_of_the_dead(&lock, &mut retry).await? {
                     return Err(Error::LockTimeout { key: lock.key });

@@ -54,7 +54,8 @@ impl Latches {
     pub async fn pass_all(self: &Arc<Self>) {
         // At all of them at once: the longest wait, and not their sum.
         let held = self.slots.iter().filter(|slot| slot.try_acquire().is_err());
-        join_all(held.map(Semaphore::acquire)).await;
+        // Each is given back as soon as it is had: who holds one of several while it waits for another stands in a circle.
+        join_all(held.map(|slot| async move { drop(slot.acquire().await) })).await;
     }
 
     /// Waits until all slots are this command's.
@@ -104,5 +105,25 @@ mod tests {
         assert!(latches.acquire(latches.slots_of([&b"a"[..]])).now_or_never().is_some());
         drop(third);
         assert!(latches.acquire(slots()).now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn who_passes_all_holds_up_nobody() {
+        let latches = Latches::new(16);
+        let (a, b) = (latches.slots_of([&b"a"[..]]), latches.slots_of([&b"b"[..]]));
+        let (low, high) = if a.as_slice() < b.as_slice() { (a, b) } else { (b, a) };
+        assert_ne!(low, high, "the keys were chosen so");
+        let (first, second) = (latches.acquire(low).await, latches.acquire(high).await);
+        // It waits for the lower slot, and then wants the higher one, before which the pass has had its turn.
+        let mut both = Box::pin(latches.acquire(latches.slots_of([&b"a"[..], b"b"])));
+        assert!((&mut both).now_or_never().is_none());
+        let mut pass = Box::pin(latches.pass_all());
+        assert!((&mut pass).now_or_never().is_none());
+        drop(second);
+        assert!((&mut pass).now_or_never().is_none(), "the lower slot is held");
+        drop(first);
+        let both = both.now_or_never().expect("nobody else holds either");
+        drop(both);
+        pass.await;
     }
 }
