@@ -46,7 +46,7 @@ const PLAIN: Scenario = Scenario {
     disk_mib: None,
     settings: GC,
     regions: 12,
-    pause_max: Duration::from_secs(5),
+    pause_max: Duration::from_secs(6),
 };
 
 /// Every fault by its name in `FAULTS`.
@@ -54,7 +54,7 @@ pub const SCENARIOS: &[Scenario] = &[
     // kill -9 of the store that leads most regions.
     Scenario { name: "kill", play: kill, ..PLAIN },
     // SIGTERM to the same.
-    Scenario { name: "stop", play: stop, pause_max: SECOND, ..PLAIN },
+    Scenario { name: "stop", play: stop, pause_max: Duration::from_secs(3), ..PLAIN },
     // kill -9 of every process at once.
     Scenario { name: "kill-all", play: kill_all, ..PLAIN },
     // Everything dies, PD comes back last.
@@ -64,7 +64,14 @@ pub const SCENARIOS: &[Scenario] = &[
     // A store's disk loses what was not synced.
     Scenario { name: "power", play: power, disk_mib: Some(2048), ..PLAIN },
     // A store's disk is full for a minute.
-    Scenario { name: "full", play: full, disk_mib: Some(1024), settings: RESERVE, pause_max: SECOND, ..PLAIN },
+    Scenario {
+        name: "full",
+        play: full,
+        disk_mib: Some(1024),
+        settings: RESERVE,
+        pause_max: Duration::from_secs(3),
+        ..PLAIN
+    },
     // SIGSTOP for 15 s.
     Scenario { name: "pause", play: freeze, ..PLAIN },
     // The store with most leaders reaches nobody, for 15 s.
