@@ -1,7 +1,7 @@
 //! Planted mistakes, for nets to prove that they hold.
 //!
 //! Each mistake of docs/mistakes.md that the code could make stands at the place where it would be made, behind
-//! `mutant("M1")`. Builds without the feature `mutants`, all but those of `make mutants`, have `false` there; with it, the
+//! `mutant("M1")`. Builds without the feature `mutants`, all but those of `bench/mutants.py`, have `false` there; with it, the
 //! environment variable `BASALT_MUTANT` names the one that is made.
 
 /// Whether the mistake of this number is to be made.

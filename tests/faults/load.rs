@@ -7,10 +7,10 @@
 //! | auditors | read the sum | each answer is the sum |
 
 use anyhow::{Context, Result, ensure};
-use basalt_tests::processes::PASSWORD;
+use basalt_tests::processes::login;
 use basalt_tests::up::pause;
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Error, OptsBuilder};
+use mysql_async::{Conn, Error};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet};
@@ -273,13 +273,5 @@ async fn within<T>(asked: impl Future<Output = Result<T, Error>>) -> Result<T, E
 }
 
 async fn connect(server: &str, database: Option<&str>) -> Result<Conn> {
-    let (host, port) = server.rsplit_once(':').context("an address has a port")?;
-    let options = OptsBuilder::default()
-        .ip_or_hostname(host)
-        .tcp_port(port.parse()?)
-        .user(Some("root"))
-        .pass(Some(PASSWORD))
-        .db_name(database)
-        .prefer_socket(false);
-    Ok(timeout(GREETING_TIME, Conn::new(options)).await??)
+    Ok(timeout(GREETING_TIME, Conn::new(login(server, database))).await??)
 }

@@ -234,8 +234,7 @@ fn pd_deaf(stage: &mut Stage, run: usize) -> Result<()> {
 }
 
 fn away(stage: &mut Stage, run: usize) -> Result<()> {
-    let stores = stage.processes.stores();
-    let store = stores[run % stores.len()];
+    let store = turn_of(stage, run);
     stage.pausing(|stage| {
         stage.processes.kill(store)?;
         pause(14 * SECOND);
@@ -245,8 +244,7 @@ fn away(stage: &mut Stage, run: usize) -> Result<()> {
 }
 
 fn away_split(stage: &mut Stage, run: usize) -> Result<()> {
-    let stores = stage.processes.stores();
-    let store = stores[run % stores.len()];
+    let store = turn_of(stage, run);
     let regions = 600 / 10 * (run as u64 + 1);
     stage.processes.kill(store)?;
     pause(2 * SECOND);
@@ -256,8 +254,7 @@ fn away_split(stage: &mut Stage, run: usize) -> Result<()> {
 }
 
 fn wiped(stage: &mut Stage, run: usize) -> Result<()> {
-    let stores = stage.processes.stores();
-    let store = stores[run % stores.len()];
+    let store = turn_of(stage, run);
     stage.processes.kill(store)?;
     std::fs::remove_dir_all(stage.processes.data(store)?)?;
     stage.processes.start_one(store)?;
@@ -268,8 +265,7 @@ fn wiped(stage: &mut Stage, run: usize) -> Result<()> {
 }
 
 fn flip(stage: &mut Stage, run: usize) -> Result<()> {
-    let stores = stage.processes.stores();
-    let store = stores[run % stores.len()];
+    let store = turn_of(stage, run);
     match run % 2 {
         0 => stage.processes.kill(store)?,
         _ => drop(stage.processes.stop(store)?),
@@ -333,6 +329,12 @@ fn flip_a_bit(folder: &std::path::Path, seed: u64) -> Result<(String, u64)> {
     file.sync_all()?;
     let name = path.strip_prefix(folder)?.display().to_string();
     Ok((name, at))
+}
+
+/// A store, one after the other from run to run.
+fn turn_of(stage: &Stage, run: usize) -> &'static str {
+    let stores = stage.processes.stores();
+    stores[run % stores.len()]
 }
 
 fn network(stage: &Stage) -> Result<&basalt_tests::network::Network> {

@@ -3,6 +3,7 @@
 //! Every process started here is ended here, also when a test fails: [`Up`] and [`Cluster`] kill what they started when
 //! they are dropped. Tests that start servers take [`alone`] first, so that two clusters never share two cores.
 
+pub mod ballast;
 pub mod cell;
 pub mod client;
 pub mod cluster;

@@ -3,7 +3,7 @@
 //! The cut is ext4's shutdown call without a flush of its journal: what was written and not synced is gone when the file system
 //! is mounted again, as after a power failure of a disk that keeps what it acknowledged.
 
-use crate::cmd;
+use crate::{ballast, cmd};
 use anyhow::{Result, ensure};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -59,11 +59,7 @@ impl LoopDisk {
     /// # Errors
     /// The file cannot be written.
     pub fn fill(&self, free: u64) -> Result<()> {
-        let found = rustix::fs::statvfs(self.path())?;
-        let take = (found.f_bavail * found.f_frsize).saturating_sub(free);
-        let file = File::options().create(true).append(true).open(self.ballast())?;
-        let taken = file.metadata()?.len();
-        Ok(rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), taken, take)?)
+        Ok(ballast::fill(&self.path(), free)?)
     }
 
     /// Takes the file away again.
@@ -71,7 +67,7 @@ impl LoopDisk {
     /// # Errors
     /// There is none.
     pub fn make_room(&self) -> Result<()> {
-        Ok(std::fs::remove_file(self.ballast())?)
+        Ok(ballast::make_room(&self.path())?)
     }
 
     fn mount_again(&self) -> Result<()> {
@@ -80,10 +76,6 @@ impl LoopDisk {
 
     fn image(&self) -> PathBuf {
         self.folder.path().join("image")
-    }
-
-    fn ballast(&self) -> PathBuf {
-        self.path().join("ballast")
     }
 }
 

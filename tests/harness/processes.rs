@@ -12,6 +12,7 @@ use crate::loop_disk::LoopDisk;
 use crate::network::Network;
 use crate::up::pause;
 use anyhow::{Context, Result, bail, ensure};
+use mysql_async::OptsBuilder;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
@@ -24,7 +25,7 @@ pub const NAMES: [&str; 6] = ["pd-1", "storage-1", "storage-2", "storage-3", "sq
 /// The same with a fourth store.
 pub const FOUR_STORES: [&str; 7] = ["pd-1", "storage-1", "storage-2", "storage-3", "storage-4", "sql-1", "sql-2"];
 /// Root's password: without one, a SQL server listens on loopback only.
-pub const PASSWORD: &str = "histories";
+const PASSWORD: &str = "histories";
 const SETTINGS: &str = "basalt.toml";
 /// How long a process may take to print `ready:`, and regions to have their replicas.
 const READY_TIME: Duration = Duration::from_secs(60);
@@ -51,6 +52,21 @@ impl Default for Shape {
     fn default() -> Self {
         Shape { names: &NAMES, with_network: false, disk_mib: None, settings: "[gc]\nlife_time = \"10s\"\n".into() }
     }
+}
+
+/// How a client logs in to one of the SQL servers, by its HOST:PORT.
+///
+/// # Panics
+/// If that is no address.
+pub fn login(server: &str, database: Option<&str>) -> OptsBuilder {
+    let (host, port) = server.rsplit_once(':').expect("an address has a port");
+    OptsBuilder::default()
+        .ip_or_hostname(host)
+        .tcp_port(port.parse().expect("a port is a number"))
+        .user(Some("root"))
+        .pass(Some(PASSWORD))
+        .db_name(database)
+        .prefer_socket(false)
 }
 
 /// A region, as PD knows it.

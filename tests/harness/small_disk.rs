@@ -1,7 +1,8 @@
 //! A file system of a few megabytes, which a test can fill or make read-only.
 
+use crate::ballast;
 use rustix::process::geteuid;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 /// A mounted tmpfs; unmounted when dropped.
@@ -40,21 +41,12 @@ impl SmallDisk {
 
     /// Leaves `free` bytes; the rest is taken by a file, which grows when this is called again.
     pub fn fill(&self, free: u64) {
-        let found = rustix::fs::statvfs(self.path()).expect("the file system is mounted");
-        let take = (found.f_bavail * found.f_frsize).saturating_sub(free);
-        let options = std::fs::File::options().create(true).append(true).open(self.ballast());
-        let file = options.expect("the file system can be written");
-        let taken = file.metadata().expect("an open file has a length").len();
-        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), taken, take).expect("there is so much room");
+        ballast::fill(self.path(), free).expect("the file system can be written");
     }
 
     /// Takes the file away again.
     pub fn make_room(&self) {
-        std::fs::remove_file(self.ballast()).expect("the file is there");
-    }
-
-    fn ballast(&self) -> PathBuf {
-        self.path().join("ballast")
+        ballast::make_room(self.path()).expect("the file is there");
     }
 }
 

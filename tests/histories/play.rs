@@ -3,9 +3,9 @@
 use crate::workload::{Answer, Attempt, Part, Said, Transaction, Workload};
 use anyhow::{Context, Result};
 use basalt_tests::history::Level;
-use basalt_tests::processes::PASSWORD;
+use basalt_tests::processes::login;
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Error, OptsBuilder, Row, from_value};
+use mysql_async::{Conn, Error, Row, from_value};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use std::sync::Arc;
@@ -53,15 +53,7 @@ impl<W: Workload> Stage<W> {
     }
 
     async fn connect(&self, server: usize, database: Option<&str>) -> Result<Conn, Answer> {
-        let (host, port) = self.servers[server].rsplit_once(':').expect("an address has a port");
-        let options = OptsBuilder::default()
-            .ip_or_hostname(host)
-            .tcp_port(port.parse().expect("a port is a number"))
-            .user(Some("root"))
-            .pass(Some(PASSWORD))
-            .db_name(database)
-            .prefer_socket(false);
-        answered(GREETING_TIME, Conn::new(options)).await
+        answered(GREETING_TIME, Conn::new(login(&self.servers[server], database))).await
     }
 
     async fn session(&self, server: usize) -> Result<Conn, Answer> {

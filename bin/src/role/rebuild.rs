@@ -3,8 +3,8 @@
 //! ```text
 //! damage is met ──▶ the mark in the folder ──▶ the process ends; other stores lead on
 //! start         ──▶ mark: refused, with what it says and what to do
-//! --rebuild     ──▶ PD gives the old store up, if others have a majority of every region ──▶ the folder is moved aside
-//!               ──▶ a new, empty store; PD fills it
+//! --rebuild     ──▶ the marked folder is moved aside ──▶ PD gives the old store up, if others have a majority of every
+//!                   region; else the folder is moved back ──▶ a new, empty store; PD fills it
 //! ```
 //! Nothing is rebuilt unasked: what a folder holds may be all there is of some region, and what looks like a damaged file may be
 //! a damaged cable. A store that is the only one of a region goes on, and only reads of what is damaged fail.

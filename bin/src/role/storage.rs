@@ -25,7 +25,6 @@ use basalt_storage::raftstore::transport::{LocalTransport, Transport};
 use basalt_storage::service::grpc::{self, Drain};
 use basalt_storage::service::{StoreIdentity, StoreService};
 use basalt_storage::txn::circles::report_waits;
-use basalt_storage::txn::ts_bound::AskTimestamp;
 use basalt_storage::txn::{ConcurrencyManager, Scheduler};
 use std::path::Path;
 use std::sync::Arc;
@@ -144,12 +143,7 @@ pub async fn open(params: StoreParams<'_>) -> Result<OpenStore> {
     let identity = StoreIdentity { cluster_id: node.cluster_id(), store_id: node.id() };
     let mut pd = PdCaller::new(params.pd);
     pd.set_cluster(node.cluster_id());
-    let caller = pd.clone();
-    let ask: AskTimestamp = Box::new(move || {
-        let pd = caller.clone();
-        Box::pin(async move { pd.timestamp_now().await })
-    });
-    scheduler.ts_bound().set(node.newest_ts().clone(), ask);
+    scheduler.ts_bound().set(node.newest_ts().clone(), pd.asks_timestamp());
     let wait_reports = tokio::spawn(report_waits(scheduler.clone(), pd, node.id()));
     let collector = Collector::new(node.clone(), scheduler.clone(), engine, params.env.clone(), Driver::Threads);
     let collector = tokio::spawn(collector.run());

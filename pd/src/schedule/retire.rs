@@ -1,6 +1,6 @@
 //! Whether a store may be given up whose data are gone.
 
-use crate::cluster::{Cluster, StoreInfo};
+use crate::cluster::Cluster;
 use basalt_common::env::Monotonic;
 use basalt_common::{RegionId, StoreId};
 use basalt_proto::meta::StoreState;
@@ -36,9 +36,8 @@ impl fmt::Display for Short {
 /// The first region that needs the store, if one does.
 pub fn in_danger(cluster: &Cluster, store: StoreId, now: Monotonic, down_after: Duration) -> Option<Short> {
     let is_up = |id: StoreId| {
-        let is_heard = |info: &StoreInfo| now.since(info.heard) < HEARD_WITHIN;
-        let is_up = |info: &StoreInfo| cluster.store_state(info, now, down_after) == StoreState::Up;
-        cluster.store(id).is_some_and(|info| is_heard(info) && is_up(info))
+        let silence_max = down_after.min(HEARD_WITHIN);
+        cluster.store(id).is_some_and(|info| cluster.store_state(info, now, silence_max) == StoreState::Up)
     };
     let mut short =
         cluster.regions().filter(|info| info.voters().any(|peer| peer.store_id == store)).filter_map(|info| {

@@ -104,11 +104,7 @@ impl RocksEngine {
         let families = ALL_CFS.map(|cf| ColumnFamilyDescriptor::new(cf.name(), family_options(cf, config, &cache)));
         let db = DB::open_cf_descriptors(&database_options(config), path, families).map_err(|e| {
             let message = e.into_string();
-            if message.contains("/LOCK") || message.contains("lock hold by current process") {
-                EngineError::InUse(path.display().to_string())
-            } else {
-                engine_error(message)
-            }
+            if says_in_use(&message) { EngineError::InUse(path.display().to_string()) } else { engine_error(message) }
         })?;
         let (config, path) = (config.clone(), path.to_path_buf());
         let db = Arc::new(Database { db, on_damage: OnceLock::new() });
@@ -241,6 +237,11 @@ fn bounded(lower: &[u8], upper: &[u8]) -> ReadOptions {
         options.set_iterate_upper_bound(upper);
     }
     options
+}
+
+/// Whether RocksDB could not open a folder because another process, or this one, has it open.
+pub(crate) fn says_in_use(message: &str) -> bool {
+    message.contains("/LOCK") || message.contains("lock hold by current process")
 }
 
 fn rocks_error(error: rocksdb::Error) -> EngineError {

@@ -12,6 +12,7 @@
 //! this store has promised to keep. That needs log files that are not used again, whose old bytes nobody could tell from damage.
 
 use super::{LogBatch, LogError, LogState, RaftLog, entry_bytes};
+use crate::engine::rocks::says_in_use;
 use basalt_common::RegionId;
 use basalt_common::mutant::mutant;
 use basalt_proto::raft::RaftLocalState;
@@ -203,9 +204,7 @@ fn io(error: &rocksdb::Error) -> LogError {
 fn open_error(path: &Path, error: &rocksdb::Error) -> LogError {
     match io(error) {
         LogError::Corrupt(text) => LogError::Corrupt(format!("a file in {} is damaged: {text}", path.display())),
-        _ if error.to_string().contains("/LOCK") || error.to_string().contains("lock hold by current process") => {
-            LogError::InUse(path.display().to_string())
-        }
+        _ if says_in_use(error.as_ref()) => LogError::InUse(path.display().to_string()),
         other => other,
     }
 }

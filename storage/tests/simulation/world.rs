@@ -23,7 +23,6 @@ use basalt_storage::raftstore::node::{Driver, Node, NodeParams};
 use basalt_storage::service::coprocessor::NoCoprocessor;
 use basalt_storage::service::{StoreIdentity, StoreService};
 use basalt_storage::txn::circles::report_waits;
-use basalt_storage::txn::ts_bound::AskTimestamp;
 use basalt_storage::txn::{ConcurrencyManager, Scheduler};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -255,12 +254,7 @@ impl World {
         let scheduler = Scheduler::new(node.kv().clone(), concurrency, TxnConfig::default(), env.clone());
         let mut pd = PdCaller::new(Arc::new(link));
         pd.set_cluster(node.cluster_id());
-        let caller = pd.clone();
-        let ask: AskTimestamp = Box::new(move || {
-            let pd = caller.clone();
-            Box::pin(async move { pd.timestamp_now().await })
-        });
-        scheduler.ts_bound().set(node.newest_ts().clone(), ask);
+        scheduler.ts_bound().set(node.newest_ts().clone(), pd.asks_timestamp());
         let reports = tokio::spawn(report_waits(scheduler.clone(), pd, node.id()));
         let driver = Driver::Task(machine.pace.clone());
         let engine = Arc::new(disk.engine.clone());

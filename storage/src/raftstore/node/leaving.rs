@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// Between two looks at who leads.
 const POLL: Duration = Duration::from_millis(10);
-/// A hand-over that came to nothing is begun again after so many looks, with another voter.
+/// A hand-over that came to nothing is begun again after so many looks.
 const LOOKS_A_TRY: u32 = 15;
 
 impl Node {

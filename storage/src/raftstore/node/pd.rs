@@ -2,6 +2,7 @@
 //! the others have a bound.
 
 use crate::raftstore::StoreError;
+use crate::txn::ts_bound::AskTimestamp;
 use basalt_client::rpc::PdRpc;
 use basalt_common::{Region, RegionId, Timestamp};
 use basalt_proto::meta;
@@ -214,8 +215,17 @@ impl PdCaller {
         }
     }
 
+    /// Asks in one attempt, whenever it is called.
+    pub fn asks_timestamp(&self) -> AskTimestamp {
+        let pd = self.clone();
+        Box::new(move || {
+            let pd = pd.clone();
+            Box::pin(async move { pd.timestamp_now().await })
+        })
+    }
+
     /// The same in one attempt; nothing when PD does not answer.
-    pub async fn timestamp_now(&self) -> Option<Timestamp> {
+    async fn timestamp_now(&self) -> Option<Timestamp> {
         match self.call(pd_request::Cmd::Tso(pd::TsoRequest { count: 1 })).await {
             Ok(pd_response::Cmd::Tso(tso)) => Some(Timestamp(tso.last_ts)),
             _ => None,
