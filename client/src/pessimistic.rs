@@ -9,6 +9,10 @@
 //! asked for the values has the newest ones. Everybody else has read something older: the call fails with
 //! [`Error::WriteConflict`], the locks stay, and the statement that runs again finds nothing changed.
 //!
+//! Stores put commits above every timestamp that they have met, and whoever begins after a commit is to see it: so no store
+//! may meet a timestamp that PD has not given. A commit's own may be the one after the newest given; where it raised
+//! `for_update_ts`, PD is asked for one that is not below it before anything is read, locked or committed at it.
+//!
 //! Locks of a call with [`LockRequest::is_shared`] stand beside each other. A later call without it has them made exclusive.
 //!
 //! The store waits for a lock, in slices; between them the owner is looked up at its primary, so that the lock of a client
@@ -149,6 +153,7 @@ impl Transaction {
             }
             self.settle_asked().await;
             self.for_update_ts = self.for_update_ts.max(request.for_update_ts);
+            self.settle_for_update_ts().await?;
             let mut locked = LockedKeys::default();
             let mut fresh: BTreeMap<Bytes, bool> = BTreeMap::new();
             for (key, must_be_new) in request.keys {
@@ -188,7 +193,7 @@ impl Transaction {
                     }
                     self.note_primary(primary);
                     match conflict {
-                        None => Ok(locked),
+                        None => self.settle_for_update_ts().await.map(|()| locked),
                         Some((key, conflict_commit_ts)) => {
                             Err(Error::WriteConflict { key, start_ts: self.start_ts, conflict_commit_ts })
                         }
@@ -237,6 +242,7 @@ impl Transaction {
         let up_to = self.refresh_for_update_ts().await.unwrap_or(self.for_update_ts);
         // Locks that are asked for from now on are newer than what is taken back.
         self.for_update_ts = up_to.next();
+        self.for_update_ts_is_given = false;
         let (cluster, start_ts) = (self.cluster.clone(), self.start_ts);
         self.cluster.pessimistic_rollback(start_ts, up_to, asked.clone()).await;
         self.cluster.background.try_run(async move {
@@ -269,6 +275,7 @@ impl Transaction {
                 return Err(Error::Invalid("an optimistic transaction does not know what others lock".into()));
             }
             self.settle_asked().await;
+            self.settle_for_update_ts().await?;
             let mut locked = Vec::new();
             while locked.len() < most
                 && let Some(key) = keys.front().cloned()
@@ -283,6 +290,7 @@ impl Transaction {
                     self.give_back(keys.drain(..).collect()).await;
                     return Err(e);
                 }
+                self.settle_for_update_ts().await?;
             }
             Ok(locked)
         })
@@ -371,8 +379,8 @@ impl Transaction {
 
     /// Notes a lock that was had; the key, with its value.
     fn hold(&mut self, got: Locked, has_value: bool, is_shared: bool) -> (Bytes, Option<Bytes>) {
-        if let Some(commit) = got.newer_commit {
-            self.for_update_ts = self.for_update_ts.max(commit);
+        if let Some(commit) = got.newer_commit.filter(|commit| *commit > self.for_update_ts) {
+            (self.for_update_ts, self.for_update_ts_is_given) = (commit, false);
         }
         let known_absent = got.must_be_new || has_value && got.value.is_none();
         self.newest_commit = self.newest_commit.max(got.newest_commit);
@@ -389,8 +397,17 @@ impl Transaction {
     pub fn refresh_for_update_ts(&mut self) -> BoxFuture<'_, Result<Timestamp>> {
         Box::pin(async move {
             self.for_update_ts = self.cluster.timestamp().await?.max(self.for_update_ts);
+            self.for_update_ts_is_given = true;
             Ok(self.for_update_ts)
         })
+    }
+
+    /// Before `for_update_ts` is used: see the module.
+    async fn settle_for_update_ts(&mut self) -> Result<()> {
+        if !self.for_update_ts_is_given {
+            self.refresh_for_update_ts().await?;
+        }
+        Ok(())
     }
 
     /// The largest `for_update_ts` used; `start_ts` at first.

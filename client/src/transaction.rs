@@ -106,6 +106,8 @@ pub struct Transaction {
     pub(crate) primary: Option<Bytes>,
     /// The largest one used.
     pub(crate) for_update_ts: Timestamp,
+    /// PD has given it, and no commit only.
+    pub(crate) for_update_ts_is_given: bool,
     pub(crate) heartbeat: Option<Heartbeat>,
     /// From before the first lock is asked for.
     pub(crate) owned: Option<Owned>,
@@ -129,6 +131,7 @@ impl Transaction {
             marked: BTreeSet::new(),
             primary: None,
             for_update_ts: start_ts,
+            for_update_ts_is_given: true,
             heartbeat: None,
             owned: None,
             finished: false,

@@ -60,6 +60,46 @@ async fn locks_are_waited_for_skipped_or_refused() {
     other.commit().await.expect("commits");
 }
 
+/// A commit's timestamp may be the next one of PD's and no later, or whoever begins after it would not see it. Where many wait for
+/// one row, each finds a commit that is newer than anything it had asked PD for.
+#[tokio::test]
+async fn who_begins_after_a_commit_sees_it() {
+    for other in ["b", "d"] {
+        let world = World::with_slow_timestamps(17, &["c"]).await;
+        put(&world.cluster, &[("a", "0"), ("x", "0")]).await;
+        let mut owner = pessimistic(&world.cluster).await;
+        owner.lock_keys(lock(&["a"], LockWait::Default)).await.expect("locks");
+        let options = TxnOptions { mode: TxnMode::Pessimistic, autocommit: true, ..TxnOptions::default() };
+        let mut waiters = Vec::new();
+        for number in 1..=6 {
+            let client = world.other_client().await;
+            let mut txn = client.begin(options).await.expect("begins");
+            let reader = world.cluster.clone();
+            waiters.push(tokio::spawn(async move {
+                txn.lock_keys(lock(&["a"], LockWait::Default)).await.expect("locks");
+                txn.put("a", number.to_string()).expect("fits");
+                txn.put(other, number.to_string()).expect("fits");
+                let commit_ts = txn.commit().await.expect("commits");
+                let now = reader.timestamp().await.expect("PD answers");
+                assert!(commit_ts <= now, "{now} does not see {commit_ts}");
+                // The store has heard of it, and puts others above it.
+                let mut beside = client.begin(options).await.expect("begins");
+                beside.put(format!("x{number}"), "1").expect("fits");
+                let commit_ts = beside.commit().await.expect("commits");
+                let now = reader.timestamp().await.expect("PD answers");
+                assert!(commit_ts <= now, "{now} does not see {commit_ts}, which was beside it");
+            }));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        owner.put("a", "1").expect("fits");
+        let commit_ts = owner.commit().await.expect("commits");
+        for waiter in waiters {
+            waiter.await.expect("sees its own");
+        }
+        assert!(commit_ts <= world.cluster.timestamp().await.expect("PD answers"));
+    }
+}
+
 #[tokio::test]
 async fn shared_locks_outlive_a_request_for_more_that_fails() {
     let world = World::new(13, &["c"]).await;

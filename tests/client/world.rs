@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use basalt_client::rpc::{KvRpc, PdRpc, RpcError};
 use basalt_client::{Cluster, TsoMode};
-use basalt_common::env::Env;
+use basalt_common::env::{Clock, Env, Monotonic};
 use basalt_common::{Epoch, KeyRange, Peer, PeerId, PeerRole, Region, RegionId, StoreId, UserKey};
 use basalt_pd::meta_store::memory::MemoryMetaStore;
 use basalt_pd::{PdConfig, PdService};
@@ -209,6 +209,20 @@ impl PdRpc for LocalPd {
     }
 }
 
+struct StoppedClock {
+    real: Env,
+}
+
+impl Clock for StoppedClock {
+    fn monotonic(&self) -> Monotonic {
+        self.real.now()
+    }
+
+    fn wall_micros(&self) -> u64 {
+        1_000_000
+    }
+}
+
 /// Everything together.
 pub struct World {
     pub cluster: Cluster,
@@ -224,10 +238,20 @@ impl World {
 
     /// The same, whose store runs fragments by `coprocessor`.
     pub async fn with_coprocessor(seed: u64, splits: &[&str], coprocessor: Arc<dyn Coprocessor>) -> World {
+        World::with_parts(seed, splits, coprocessor, Env::real()).await
+    }
+
+    /// With a PD whose wall clock stands still, as when it was set back: each timestamp follows the one before.
+    pub async fn with_slow_timestamps(seed: u64, splits: &[&str]) -> World {
+        let stopped = StoppedClock { real: Env::real() };
+        World::with_parts(seed, splits, Arc::new(NoCoprocessor), Env::with_clock(Arc::new(stopped), seed)).await
+    }
+
+    async fn with_parts(seed: u64, splits: &[&str], coprocessor: Arc<dyn Coprocessor>, pd_env: Env) -> World {
         let env = Env::real();
         let chance = Env::simulated(seed, 0);
         let meta_store = Arc::new(MemoryMetaStore::new());
-        let pd = PdService::open(env.clone(), meta_store, PdConfig::default()).await.expect("PD opens");
+        let pd = PdService::open(pd_env, meta_store, PdConfig::default()).await.expect("PD opens");
         let peer = Peer { id: PeerId(1), store_id: STORE, role: PeerRole::Voter };
         let epoch = Epoch { conf_ver: 1, version: 1 };
         let region = Region { id: RegionId(1), range: KeyRange::all(), epoch, peers: vec![peer] };

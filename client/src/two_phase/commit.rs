@@ -194,7 +194,9 @@ async fn prepare(
         _ => Way::TwoPhase,
     };
     let floor = match way {
-        Way::OnePhase | Way::Async if !txn.options.autocommit => txn.cluster.timestamp().await?,
+        Way::OnePhase | Way::Async if !txn.options.autocommit || !txn.for_update_ts_is_given => {
+            txn.cluster.timestamp().await?
+        }
         _ => Timestamp::ZERO,
     };
     let for_update_ts = if is_pessimistic { txn.for_update_ts } else { Timestamp::ZERO };

@@ -2,7 +2,7 @@
 //! first, so that they wait for each other over stores and close circles, while machines and network fail.
 //!
 //! The judge: a row has been incremented once for each transaction that was told so (a waiter that is woken into a lost lock
-//! writes over another's increment), and when nothing fails any more nobody waits for longer than the others take in front of
+//! writes over another's increment), whoever was told so finds it there from then on, and when nothing fails any more nobody waits for longer than the others take in front of
 //! him, or for a circle (a waiter that is forgotten, or a circle that nobody ends, stands until its timeout).
 
 use crate::bank::{account, money, open_accounts};
@@ -12,6 +12,7 @@ use crate::trouble::{USUAL_FAULTS, trouble};
 use crate::watch::Watch;
 use crate::world::World;
 use basalt_client::{Cluster, Error, LockRequest, LockWait, Result, Transaction, TxnMode, TxnOptions};
+use basalt_common::Timestamp;
 use basalt_common::env::Env;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -79,31 +80,58 @@ impl Worker {
     }
 
     async fn increment(&self, rows: &[u64]) -> Result<()> {
-        let options = TxnOptions { mode: TxnMode::Pessimistic, ..TxnOptions::default() };
+        // One row by itself as a statement without BEGIN has it: no timestamp but the first.
+        let autocommit = rows.len() == 1;
+        let options = TxnOptions { mode: TxnMode::Pessimistic, autocommit, ..TxnOptions::default() };
         let mut txn = self.cluster.begin(options).await?;
+        let mut written = Vec::new();
         for &row in rows {
-            if let Err(error) = self.lock_and_put(&mut txn, row).await {
-                txn.rollback().await;
-                return Err(error);
+            match self.lock_and_put(&mut txn, row, autocommit).await {
+                Ok(money) => written.push((row, money)),
+                Err(error) => {
+                    txn.rollback().await;
+                    return Err(error);
+                }
             }
-            tokio::time::sleep(Duration::from_millis(self.chance.random_range(0, 30))).await;
+            if !autocommit {
+                tokio::time::sleep(Duration::from_millis(self.chance.random_range(0, 30))).await;
+            }
         }
-        txn.commit().await.map(drop)
+        let commit_ts = txn.commit().await?;
+        self.find(&written, commit_ts).await;
+        Ok(())
     }
 
-    async fn lock_and_put(&self, txn: &mut Transaction, row: u64) -> Result<()> {
+    /// What was written is there for whoever begins now: the rows only grow.
+    async fn find(&self, written: &[(u64, i64)], commit_ts: Timestamp) {
+        let Ok(now) = self.cluster.timestamp().await else { return };
+        let snapshot = self.cluster.snapshot(now);
+        for (row, written) in written {
+            if let Ok(found) = snapshot.get(&account(*row)).await {
+                let found = money(found.as_ref());
+                assert!(found >= *written, "{written} was committed to row {row} at {commit_ts}; {now} reads {found}");
+            }
+        }
+    }
+
+    async fn lock_and_put(&self, txn: &mut Transaction, row: u64, autocommit: bool) -> Result<i64> {
+        if !autocommit {
+            txn.refresh_for_update_ts().await?;
+        }
         if self.chance.random_range(0, 4) == 0 {
             self.lock(txn, account(row), true).await?;
         }
         let value = self.lock(txn, account(row), false).await?;
-        txn.put(account(row), (money(value.as_ref()) + 1).to_string())
+        let money = money(value.as_ref()) + 1;
+        txn.put(account(row), money.to_string())?;
+        Ok(money)
     }
 
     async fn lock(&self, txn: &mut Transaction, key: Bytes, is_shared: bool) -> Result<Option<Bytes>> {
-        let for_update_ts = txn.refresh_for_update_ts().await?;
         let (was_calm, began) = (self.is_calm.load(Ordering::Relaxed), clock::elapsed());
         let keys = vec![(key.clone(), false)];
         let wait = LockWait::AtMost(LOCK_WAIT);
+        let for_update_ts = txn.for_update_ts();
         let request = LockRequest { keys, for_update_ts, wait, return_values: true, is_shared };
         let outcome = txn.lock_keys(request).await;
         if was_calm {
