@@ -59,6 +59,8 @@ pub const VALUE_BYTES_MAX: usize = 6 << 20;
 pub const COMMIT_LOCK_TTL: Duration = Duration::from_secs(3);
 /// How long pessimistic locks live when nobody prolongs them: the client that took them is gone.
 pub const PESSIMISTIC_LOCK_TTL: Duration = Duration::from_secs(10);
+/// So long before their time is over a transaction asks whether its pessimistic locks are there.
+pub const LOCKS_DOUBTED_BEFORE: Duration = Duration::from_secs(1);
 /// How long the prewrite of one region waits for others' locks while the transaction may hold locks in other regions:
 /// readers cannot pass those of an async commit. Shorter than [`REQUEST_BUDGET`], with which they wait.
 pub const PREWRITE_LOCK_WAIT_MAX: Duration = Duration::from_secs(5);

@@ -3,8 +3,8 @@
 //! A lock does not say whose it is. So each process knows its own transactions that ask for locks, from before the first
 //! request until their outcome is known, and the layer above knows how to ask the other processes. When all that live say that
 //! a transaction is not theirs, whoever had it is dead: its locks may be taken back at once instead of when their TTL has
-//! passed. That this is said of a living transaction too early costs it its locks, and no one a wrong answer: its commit finds
-//! them gone.
+//! passed. A process that stood still for a while is taken for dead too early, and that costs it its locks, but no one a wrong
+//! answer: it knows since when and until when the others certainly take it for alive, and asks for locks that are older.
 
 use crate::cluster::Cluster;
 use crate::config::{OWNER_ASKED_AFTER, OWNER_ASKED_EVERY, OWNERS_ALIVE_MAX};
@@ -25,6 +25,14 @@ pub(crate) struct Owners {
     is_nobodys: OnceLock<IsNobodys>,
     /// When others' transactions were not found to be nobody's.
     alive: Mutex<BTreeMap<Timestamp, Monotonic>>,
+    believed: Mutex<BelievedAlive>,
+}
+
+/// When the others certainly take this process for alive, whatever happens.
+#[derive(Default)]
+struct BelievedAlive {
+    since: Monotonic,
+    until: Monotonic,
 }
 
 /// A transaction of this process that may hold locks.
@@ -55,6 +63,23 @@ impl Cluster {
     /// Sets how other processes are asked; once.
     pub fn set_is_nobodys(&self, ask: IsNobodys) {
         let _ = self.owners.is_nobodys.set(ask);
+    }
+
+    /// Says, when the other processes have just been told that this one lives, until when they certainly believe it.
+    pub fn believed_alive_until(&self, until: Monotonic) {
+        let now = self.env.now();
+        let mut believed = self.owners.believed.lock();
+        if now > believed.until {
+            // They may have taken it for dead meanwhile.
+            believed.since = now;
+        }
+        believed.until = believed.until.max(until);
+    }
+
+    /// Whether nobody can have taken this process for dead since then: nor where there is no way to ask.
+    pub(crate) fn is_believed_alive_since(&self, time: Monotonic) -> bool {
+        let believed = self.owners.believed.lock();
+        self.owners.is_nobodys.get().is_none() || believed.since <= time && self.env.now() < believed.until
     }
 
     /// True when it is known that whoever had a transaction is dead. Others are asked about transactions that have lived for a

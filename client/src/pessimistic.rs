@@ -23,11 +23,11 @@
 use crate::backoff::Cause;
 use crate::cluster::Cluster;
 use crate::config::{
-    BATCH_KEYS_MAX, CLEANUP_BUDGET, LOCK_WAIT_DEFAULT, LOCK_WAIT_SLICE, PESSIMISTIC_LOCK_TTL, REGION_CONCURRENCY,
-    REQUEST_BUDGET,
+    BATCH_KEYS_MAX, CLEANUP_BUDGET, LOCK_WAIT_DEFAULT, LOCK_WAIT_SLICE, LOCKS_DOUBTED_BEFORE, PESSIMISTIC_LOCK_TTL,
+    REGION_CONCURRENCY, REQUEST_BUDGET,
 };
 use crate::error::{Error, Result};
-use crate::heartbeat::{Beating, Heartbeat};
+use crate::heartbeat::{self, Beating, Heartbeat, Seen};
 use crate::owners::Owned;
 use crate::region_cache::CachedRegion;
 use crate::retry::{Retry, wrong_answer};
@@ -466,6 +466,21 @@ impl Transaction {
             self.heartbeat = Some(Heartbeat::start(&self.cluster, self.beating(primary.clone())));
             self.primary = Some(primary);
         }
+    }
+
+    /// Before anybody is told what was read under the transaction's locks: whether it still has them. Asks the primary only when
+    /// others may have taken this process or the locks for dead, because it stood still or could reach nobody.
+    ///
+    /// # Errors
+    /// [`Error::Aborted`] when they were taken from it; what the cluster returns.
+    pub async fn confirm_locks(&self) -> Result<()> {
+        let (Some(primary), false) = (&self.primary, self.held.is_empty()) else { return Ok(()) };
+        let seen = self.heartbeat.as_ref().map(Heartbeat::seen);
+        let is_in_time = |seen: &Seen| self.cluster.env.now().after(LOCKS_DOUBTED_BEFORE) < seen.until();
+        if seen.is_some_and(|seen| is_in_time(seen) && self.cluster.is_believed_alive_since(seen.at())) {
+            return Ok(());
+        }
+        heartbeat::confirm(&self.cluster, &self.beating(primary.clone()), seen).await
     }
 
     /// How the transaction's pessimistic locks are kept alive.

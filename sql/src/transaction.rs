@@ -18,7 +18,7 @@ use crate::catalog::model::Schema;
 use crate::context::{DirtyRows, ReadView};
 use crate::error::{Error, Result};
 use crate::executor::config::STATEMENTS_LOCKED;
-use basalt_client::{Cluster, ReadMark, Savepoint, Snapshot, Transaction, TxnMode, TxnOptions};
+use basalt_client::{Cluster, Error as ClientError, ReadMark, Savepoint, Snapshot, Transaction, TxnMode, TxnOptions};
 use basalt_common::memory::{Account, Tracker};
 use basalt_common::table_key::{self, TableKeyKind};
 use basalt_common::{KeyRange, Timestamp, UserKey};
@@ -241,6 +241,20 @@ impl SessionTxn {
     /// Whether the transaction under way has locked rows.
     pub fn has_locks(&self) -> bool {
         self.txn().is_some_and(Transaction::has_locks)
+    }
+
+    /// Before the client is told what a statement has found: whether the transaction still has its locks. One that has lost them is rolled
+    /// back.
+    ///
+    /// # Errors
+    /// 9007 when they were taken from it, as this server seemed dead; what the client returns.
+    pub async fn confirm_locks(&mut self) -> Result<()> {
+        let Some(txn) = self.txn() else { return Ok(()) };
+        let confirmed = txn.confirm_locks().await;
+        if let Err(ClientError::Aborted { .. }) = &confirmed {
+            self.rollback().await;
+        }
+        Ok(confirmed?)
     }
 
     /// True when writes are refused (1792).

@@ -4,10 +4,10 @@ use super::prewrite::Prewritten;
 use crate::cluster::Cluster;
 use crate::config::{
     ASYNC_COMMIT_KEY_BYTES_MAX, ASYNC_COMMIT_KEYS_MAX, BATCH_BYTES_MAX, BATCH_KEYS_MAX, COMMIT_BUDGET, COMMIT_LOCK_TTL,
-    OPTIMISTIC_LOCK_WAIT, OWNER_ASKED_AFTER, PESSIMISTIC_LOCK_TTL, PREWRITE_LOCK_WAIT_MAX,
+    OPTIMISTIC_LOCK_WAIT, PESSIMISTIC_LOCK_TTL, PREWRITE_LOCK_WAIT_MAX,
 };
 use crate::error::{Error, Result};
-use crate::heartbeat::{self, Beating, Heartbeat};
+use crate::heartbeat::{Beating, Heartbeat};
 use crate::read_set::ReadSet;
 use crate::region_cache::CachedRegion;
 use crate::retry::Retry;
@@ -70,7 +70,8 @@ pub(crate) async fn commit(txn: &mut Transaction) -> Result<Timestamp> {
             None => Ok(()),
         };
         let checked = match checked {
-            Ok(()) => confirm_locks(txn).await,
+            // Where something is written the prewrite finds out.
+            Ok(()) => txn.confirm_locks().await,
             Err(e) => Err(e),
         };
         // Nothing was written: locks that guarded reads are given back.
@@ -106,16 +107,6 @@ pub(crate) async fn commit(txn: &mut Transaction) -> Result<Timestamp> {
         }
     }
     result
-}
-
-/// Before a transaction ends that has nothing but locks: whether it still has them. Where something is written the prewrite
-/// finds out. One that is so young that nobody asks for its owner has them.
-async fn confirm_locks(txn: &Transaction) -> Result<()> {
-    let (Some(primary), false) = (&txn.primary, txn.held.is_empty()) else { return Ok(()) };
-    if txn.cluster.env.now().since(txn.started) < OWNER_ASKED_AFTER {
-        return Ok(());
-    }
-    heartbeat::confirm(&txn.cluster, &txn.beating(primary.clone())).await
 }
 
 /// The transaction's writes and locks as mutations, in key order.

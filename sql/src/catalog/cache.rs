@@ -394,7 +394,9 @@ impl Catalog {
             last_heartbeat_unix_ms: 0,
             oldest_ts: self.inner.cluster.oldest_reader().map_or(0, |ts| ts.0),
         };
+        let began = self.inner.env.now();
         let servers = self.inner.cluster.pd().sql_server_heartbeat(Some(server), leaving).await?;
+        self.inner.cluster.believed_alive_until(began.after(config::LOCKS_TRUSTED));
         self.inner.state.lock().liveness.told(&servers, self.inner.env.now());
         Ok(servers)
     }

@@ -11,6 +11,9 @@ pub const SCHEMA_LEASE: Duration = Duration::from_secs(10);
 pub const SERVER_SILENCE_MAX: Duration = Duration::from_secs(15);
 /// A server that has not announced itself for so long is dead to others that wait for its locks.
 pub const SERVER_DEAD_AFTER: Duration = Duration::from_secs(2);
+/// For so long after it has announced itself a server takes its transactions' locks for granted; less than
+/// [`SERVER_DEAD_AFTER`].
+pub const LOCKS_TRUSTED: Duration = Duration::from_millis(1_500);
 /// Who has not heard from PD for so long cannot tell who is dead.
 pub const ANNOUNCE_GAP_MAX: Duration = Duration::from_millis(1_500);
 /// How long a step waits for servers that are alive and still work under the version before.

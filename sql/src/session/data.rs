@@ -15,6 +15,7 @@ use crate::query::{self, VirtualTables};
 use crate::server::column::ColumnDef;
 use crate::server::constant::Capabilities;
 use crate::server::result::{EndOfRows, OkSummary, ResultWriter};
+use arrow::record_batch::RecordBatch;
 use basalt_expr::EvalContext;
 use basalt_expr::temporal::zone::TimeZone;
 use basalt_expr::types::FieldType;
@@ -102,7 +103,10 @@ impl SqlSession {
         };
         match outcome {
             Outcome::Rows(rows) => self.write_rows(rows, &ctx.eval, out, more).await,
-            Outcome::Done(done) => self.write_done(&done, &ctx.eval, out, more),
+            Outcome::Done(done) => {
+                self.txn.confirm_locks().await?;
+                self.write_done(&done, &ctx.eval, out, more)
+            }
         }
     }
 
@@ -168,7 +172,7 @@ impl SqlSession {
         more: bool,
     ) -> Result<()> {
         // The first batch is waited for before anything is sent: most errors come with it, and are told as errors.
-        let mut batch = rows.next().await?;
+        let mut batch = self.next_batch(&mut rows).await?;
         let charset = self.variables.typed().results;
         let (columns, definitions) = (rows.columns.clone(), rows.columns.definitions(charset));
         let mut writer = out.start_rows(&definitions)?;
@@ -176,12 +180,19 @@ impl SqlSession {
         while let Some(current) = batch {
             count += current.num_rows() as i64;
             writer.batch(columns.types(), &current, (&eval.time_zone, charset)).await?;
-            batch = rows.next().await?;
+            batch = self.next_batch(&mut rows).await?;
         }
         (self.found_rows, self.row_count) = (count, -1);
         self.take_warnings(eval);
         writer.finish(EndOfRows { status: self.status_flags(more), warnings: self.warning_count() })?;
         Ok(())
+    }
+
+    /// The next rows of a statement, which the client may be told.
+    async fn next_batch(&mut self, rows: &mut RowStream) -> Result<Option<RecordBatch>> {
+        let batch = rows.next().await?;
+        self.txn.confirm_locks().await?;
+        Ok(batch)
     }
 
     fn write_done(&mut self, done: &DmlResult, eval: &EvalContext, out: &mut ResultWriter, more: bool) -> Result<()> {
@@ -224,6 +235,7 @@ impl SqlSession {
             Err(error) => Err(error),
         };
         self.take_warnings(&ctx.eval);
+        self.txn.confirm_locks().await?;
         value
     }
 
