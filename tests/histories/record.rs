@@ -1,7 +1,7 @@
 //! What was played as a history for the checker, and as a text for people.
 
 use crate::nemesis::Done;
-use crate::workload::{Attempt, Part, Played, Said, brief};
+use crate::workload::{Attempt, Part, Played, Said, Step, brief};
 use basalt_tests::history::{History, Level, Operation, Outcome, Reading, Statement, Transaction, check};
 use std::fmt::Write;
 
@@ -49,13 +49,17 @@ fn transaction<D>(
         };
         Statement { start: said.start, end: said.end, operations }
     };
-    let statements: Vec<Statement> = attempt.said.iter().map(statement).collect();
+    let mut statements: Vec<Statement> = attempt.said.iter().map(statement).collect();
     let outcome = attempt.outcome();
     let level = if level == Level::Serializable && reads_a_snapshot(outcome, &statements) {
         Level::RepeatableRead
     } else {
         level
     };
+    let finds_by_index = |step: &Step<D>| step.sql.contains("FORCE INDEX");
+    if attempt.transaction.autocommit && !attempt.transaction.steps.iter().any(finds_by_index) {
+        statements = statements.into_iter().map(Statement::of_newest).collect();
+    }
     Transaction { session: attempt.client, level, outcome, statements }
 }
 

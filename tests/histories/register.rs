@@ -152,7 +152,8 @@ fn accesses(attempt: &Attempt<Deed>, level: Level) -> Vec<(u32, Access)> {
                 let end = attempt.said.last().map_or(said.end, |last| last.end);
                 let (start, end) = match (level, reading, first_plain) {
                     (Level::Serializable, ..) => (attempt.began(), end),
-                    (Level::RepeatableRead, Reading::Plain, Some((_, first))) => (first.start, first.end),
+                    // What the snapshot holds may have been on its way to the row until it was read there.
+                    (Level::RepeatableRead, Reading::Plain, Some((_, first))) => (first.start, said.end),
                     (Level::Snapshot, ..) => (attempt.began(), said.end),
                     _ => (said.start, said.end),
                 };

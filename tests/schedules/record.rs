@@ -76,6 +76,10 @@ fn transaction(plan: &Plan, attempt: &Attempt, is_basalt: bool) -> Transaction {
         Level::Serializable if is_basalt && reads_a_snapshot(outcome, &statements) => Level::RepeatableRead,
         level => level,
     };
+    let finds_by_index = |(_, deed): &(_, Deed)| matches!(deed, Deed::Read { by_index: true, .. });
+    if planned.autocommit && is_basalt && !planned.deeds.iter().any(finds_by_index) {
+        statements = statements.into_iter().map(Statement::of_newest).collect();
+    }
     Transaction { session: attempt.session as u32, level, outcome, statements }
 }
 

@@ -4,7 +4,7 @@ use super::cycles;
 use super::graph::{Because, Graph};
 use super::observed::{Observed, Read, Seen};
 use super::{Anomaly, History, Kind, Level, Object, Outcome, Reading, Transaction};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Appends that no read shows are put behind the reads of so many.
 const UNSEEN_MAX: usize = 16;
@@ -17,6 +17,7 @@ pub fn check(history: &History) -> Vec<Anomaly> {
     points.add_versions(&observed, &unseen);
     points.add_sessions(history);
     points.add_time();
+    points.add_time_of_newest(&observed);
     lost_appends(history, &mut observed, &points, &unseen);
     let mut anomalies = observed.anomalies;
     anomalies.extend(cycles::find(&points.graph, history));
@@ -37,6 +38,8 @@ struct Points {
     first: Vec<Vec<u32>>,
     /// Of each read: where it saw, and until when nothing replaced what it saw.
     of_reads: Vec<(u32, u32)>,
+    /// Points of reads of one row outside of transactions.
+    newest: BTreeMap<u32, Object>,
 }
 
 impl Points {
@@ -83,6 +86,13 @@ impl Points {
                 let point = self.point(Some(at), window(read));
                 snapshot = Some(point);
                 now.push(point);
+            }
+            if read.reading == Reading::Newest {
+                let point = self.point(Some(at), window(read));
+                self.newest.insert(point, read.object);
+                self.graph.link(point, commit, Because::Within);
+                self.of_reads.push((point, point));
+                continue;
             }
             let place = place(transaction.level, committed, read);
             let known = match place {
@@ -206,10 +216,49 @@ impl Points {
             }
             chain.push(link);
         }
-        for point in 0..size {
+        for point in (0..size).filter(|point| !self.newest.contains_key(point)) {
             let ended = ends.partition_point(|(end, _)| *end < self.windows[point as usize].0);
             if ended > 0 {
                 self.graph.link(chain[ended - 1], point, Because::Time);
+            }
+        }
+    }
+}
+
+impl Points {
+    /// To the reads of one row from the commits and reads of that row that had ended.
+    fn add_time_of_newest(&mut self, observed: &Observed<'_>) {
+        let mut by_object: BTreeMap<Object, Vec<(u64, u32)>> = BTreeMap::new();
+        for (point, object) in &self.newest {
+            by_object.entry(*object).or_default().push((self.windows[*point as usize].1, *point));
+        }
+        for ((object, _), write) in &observed.writers {
+            if let Some(points) = by_object.get_mut(object)
+                && observed.committed[write.transaction]
+                && !write.undone
+            {
+                let commit = self.commits[write.transaction];
+                points.push((self.windows[commit as usize].1, commit));
+            }
+        }
+        for points in by_object.values_mut() {
+            points.retain(|(end, _)| *end != u64::MAX);
+            points.sort_unstable();
+            points.dedup();
+            let mut chain: Vec<u32> = Vec::with_capacity(points.len());
+            for (_, point) in points.iter() {
+                let link = self.graph.point(None);
+                self.graph.link(*point, link, Because::Time);
+                if let Some(before) = chain.last() {
+                    self.graph.link(*before, link, Because::Time);
+                }
+                chain.push(link);
+            }
+            for (_, point) in points.iter().filter(|(_, point)| self.newest.contains_key(point)) {
+                let ended = points.partition_point(|(end, _)| *end < self.windows[*point as usize].0);
+                if ended > 0 {
+                    self.graph.link(chain[ended - 1], *point, Because::Time);
+                }
             }
         }
     }

@@ -39,6 +39,11 @@
 //! - *session*: from a transaction's commit to the points of the session's next;
 //! - *time*: from a point whose statement had ended to one whose statement had not begun.
 //!
+//! The read of one row outside of a transaction is a point within its statement, whatever the level, which sees what is newest there
+//! without asking what time it is. It comes after the commits of that row that had ended, and after the reads of it of its own kind;
+//! and everything that begins later comes after it. But a snapshot that was taken before it may hold a commit that was under
+//! way all the time, and reached the row only behind it: nothing else leads to such a point by time or session.
+//!
 //! All points lie on one line where a system keeps its promise, so a cycle is a broken promise, and whatever has none could
 //! have come about. Levels can be mixed in one history: each transaction is held to its own.
 //!
@@ -51,7 +56,7 @@
 //! | G-single (read skew), long fork | forbidden in one plain statement, and among locking reads | forbidden among plain reads, and among locking reads | forbidden | forbidden |
 //! | lost update | forbidden after a locking read | forbidden after a locking read | forbidden | forbidden |
 //! | G2-item (write skew) | forbidden after locking reads | forbidden after locking reads | allowed | forbidden |
-//! | order of sessions, real time | forbidden | forbidden | forbidden | forbidden |
+//! | order of sessions, real time (but see above) | forbidden | forbidden | forbidden | forbidden |
 //!
 //! Why REPEATABLE READ is like this in InnoDB and what follows it: a transaction's plain reads are of one snapshot, so
 //! (a) *with plain reads only* it is as good as snapshot isolation for what it reads: no G-single, no long fork. Its writes
@@ -155,6 +160,20 @@ pub struct Statement {
     pub operations: Vec<Operation>,
 }
 
+impl Statement {
+    /// The same as a statement outside of a transaction that finds its row by the primary key: if it reads one and does nothing
+    /// else, it reads what is newest.
+    pub fn of_newest(mut self) -> Statement {
+        if let [Operation::ReadList { reading, .. } | Operation::ReadRegister { reading, .. }] =
+            &mut self.operations[..]
+            && *reading == Reading::Plain
+        {
+            *reading = Reading::Newest;
+        }
+        self
+    }
+}
+
 /// What is read and written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Object {
@@ -221,6 +240,8 @@ pub enum Operation {
 pub enum Reading {
     /// A plain SELECT.
     Plain,
+    /// A plain SELECT of one row outside of a transaction.
+    Newest,
     /// FOR UPDATE, FOR SHARE.
     Locking,
 }

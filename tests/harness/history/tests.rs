@@ -176,6 +176,28 @@ fn sessions_and_real_time() {
 }
 
 #[test]
+fn one_row_outside_of_a_transaction_is_read_as_it_is_now() {
+    // `n` stands for a read of one row, in a transaction of its own.
+    let check = |text: &str| {
+        let mut all = history(&text.replace('n', "r"), Level::RepeatableRead);
+        for (line, transaction) in text.lines().zip(&mut all.transactions) {
+            if line.contains('n') {
+                transaction.statements = transaction.statements.drain(..).map(Statement::of_newest).collect();
+            }
+        }
+        super::check(&all).first().map_or_else(|| "-".to_string(), |anomaly| format!("{:?}", anomaly.kind))
+    };
+    assert_eq!(check("@0-1 a1:1\n @2-3 n1:1"), "-");
+    assert_eq!(check("@0-1 a1:1\n @2-3 n1:\n @9-9 r1:1"), "RealTime");
+    assert_eq!(check("@0-9 a1:1\n @1-2 n1:1\n @3-4 n1:"), "RealTime");
+    // A snapshot that is taken later is not older.
+    assert_eq!(check("@0-9 a1:1\n @1-2 n1:1\n @3-4 r1: r2:"), "RealTime");
+    // One that was taken before may have what is on its way, and what reads all of it at a moment may not.
+    assert_eq!(check("@0-9 a1:1 a2:1\n @1-2 r1:1 r2:1\n @3-4 n2:"), "-");
+    assert_eq!(check("@0-9 a1:1 a2:1\n @1-2 r1:1 r2:1\n @3-4 r2:"), "RealTime");
+}
+
+#[test]
 fn a_snapshot_is_taken_at_the_first_plain_read() {
     let mut late = history("@0-9 l2:9 | r1:1\n @2-3 a1:1\n @0-0 a2:9", Level::RepeatableRead);
     late.transactions[0].statements[0].end = 1;
