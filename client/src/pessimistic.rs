@@ -34,6 +34,7 @@ use crate::retry::{Retry, wrong_answer};
 use crate::transaction::{Transaction, TxnMode};
 use basalt_common::Timestamp;
 use basalt_common::env::Monotonic;
+use basalt_common::mutant::mutant;
 use basalt_proto::errors::{KeyError, LockInfo, key_error};
 use basalt_proto::kv::{self, kv_request, kv_response};
 use bytes::Bytes;
@@ -404,7 +405,7 @@ impl Transaction {
 
     /// Before `for_update_ts` is used: see the module.
     async fn settle_for_update_ts(&mut self) -> Result<()> {
-        if !self.for_update_ts_is_given {
+        if !self.for_update_ts_is_given && !mutant("M34") {
             self.refresh_for_update_ts().await?;
         }
         Ok(())

@@ -694,4 +694,4 @@ macro_rules! scripts {
     };
 }
 
-scripts! { collected damaged_snapshot busy_region apply_behind two_to_one removed_beside_stale replaced_peer late_log election replicate leader_change partition lease split split_late snapshot conf_change joint restart removed_peer single compaction }
+scripts! { behind_a_split behind_its_term collected damaged_snapshot busy_region apply_behind two_to_one removed_beside_stale replaced_peer late_log election replicate leader_change partition lease split split_late snapshot conf_change joint restart removed_peer single compaction }

@@ -4,9 +4,10 @@ use super::coprocessor::NoCoprocessor;
 use super::*;
 use crate::config::TxnConfig;
 use crate::engine::memory::MemoryEngine;
+use crate::error::RegionError;
 use crate::mvcc::{Lock, LockKind};
 use crate::replicated::local::LocalReplicated;
-use crate::replicated::{RegionCtx, Replicated};
+use crate::replicated::{RegionCtx, RegionSnapshot, Replicated, ReplicatedWrite};
 use crate::txn::concurrency::MemoryLock;
 use crate::txn::{ConcurrencyManager, Scheduler};
 use basalt_common::env::Env;
@@ -21,6 +22,11 @@ use futures::StreamExt;
 use std::sync::Arc;
 
 fn service() -> (Arc<StoreService>, Context) {
+    service_over(|local| local)
+}
+
+/// A service whose transactions see the region through `seen`.
+fn service_over<R: Replicated>(seen: impl FnOnce(Arc<LocalReplicated>) -> Arc<R>) -> (Arc<StoreService>, Context) {
     let local = LocalReplicated::new(Arc::new(MemoryEngine::new()));
     let region = Arc::clone(local.region());
     let context = Context {
@@ -31,7 +37,7 @@ fn service() -> (Arc<StoreService>, Context) {
         ..Context::default()
     };
     let env = Env::simulated(1, 0);
-    let replicated: Arc<dyn Replicated> = local.clone();
+    let replicated: Arc<dyn Replicated> = seen(local.clone());
     let scheduler = Scheduler::new(replicated, ConcurrencyManager::new(), TxnConfig::default(), env.clone());
     let identity = StoreIdentity { cluster_id: 7, store_id: StoreId(1) };
     (StoreService::new(identity, scheduler, local, Arc::new(NoCoprocessor), env), context)
@@ -127,6 +133,44 @@ async fn locks_are_reported_where_they_stand() {
         DeleteRangeRequest { context: Some(context.clone()), end_key: Bytes::from_static(b"b"), ..Default::default() };
     assert_eq!(call!(service, DeleteRange, range), DeleteRangeResponse::default());
     assert_eq!(page_text(call!(service, Scan, scan(&context, 0, false))).0, "b=2 c=1");
+}
+
+/// A region whose leader was elected just now.
+struct NewLeader(Arc<LocalReplicated>);
+
+#[async_trait::async_trait]
+impl Replicated for NewLeader {
+    async fn snapshot(&self, ctx: &RegionCtx) -> Result<RegionSnapshot, RegionError> {
+        Ok(RegionSnapshot { max_ts_synced: false, ..self.0.snapshot(ctx).await? })
+    }
+
+    async fn write(&self, ctx: &RegionCtx, write: ReplicatedWrite) -> Result<(), RegionError> {
+        self.0.write(ctx, write).await
+    }
+}
+
+/// Others may have been read at the old leader (M8).
+#[tokio::test]
+async fn a_new_leader_decides_no_timestamps() {
+    let (service, context) = service_over(|local| Arc::new(NewLeader(local)));
+    let one_phase = one_phase(&context, 5, vec![put("a", "1")]);
+    let two_phase = PrewriteRequest { try_one_pc: false, ..one_phase.clone() };
+    let async_commit = PrewriteRequest { use_async_commit: true, ..two_phase.clone() };
+    for request in [one_phase, async_commit] {
+        let error = call!(service, Prewrite, request).region_error.and_then(|error| error.kind);
+        assert!(matches!(error, Some(region_error::Kind::MaxTsNotSynced(_))), "{error:?}");
+    }
+    assert_eq!(call!(service, Prewrite, two_phase), PrewriteResponse::default());
+}
+
+/// What was not found by a scan for locks does not appear behind it (M27).
+#[tokio::test]
+async fn no_commit_goes_below_a_scan_for_locks() {
+    let (service, context) = service();
+    let scan = ScanLockRequest { context: Some(context.clone()), max_version: 20, ..ScanLockRequest::default() };
+    assert_eq!(call!(service, ScanLock, scan), ScanLockResponse::default());
+    let answer = call!(service, Prewrite, one_phase(&context, 5, vec![put("a", "1")]));
+    assert!(answer.one_pc_commit_ts > 20, "{answer:?}");
 }
 
 /// A write may be on its way for longer than readers wait: a pause, a slow disk.
